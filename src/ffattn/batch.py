@@ -1,0 +1,25 @@
+"""The batch that every task makes and every model reads.
+
+Axes, everywhere in this package: batch, time, feature, hidden.
+"""
+
+from typing import NamedTuple
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Sequences with their targets.
+
+    Attributes:
+        x: Inputs, (batch, time, feature). Zero from each sequence's length on.
+        lengths: How many steps of each sequence are real, (batch,), 1..time.
+        y: Targets: (batch, output) numbers, or (batch,) class indices.
+        marks: Steps that the target depends on, (batch, mark), 0-based, in the order in which the task drew them.
+    """
+
+    x: Float[Tensor, "batch time feature"]
+    lengths: Int[Tensor, " batch"]
+    y: Float[Tensor, "batch output"] | Int[Tensor, " batch"]
+    marks: Int[Tensor, "batch mark"]

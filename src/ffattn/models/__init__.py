@@ -1,0 +1,19 @@
+"""The models."""
+
+from ffattn.models.base import Answer, Model, Network, Sizes
+from ffattn.models.feed_forward import FeedForwardNetwork, FFAttention, Mean
+from ffattn.models.recurrent import LSTM, LastStateNetwork, LSTMAttention, LSTMAttentionNetwork
+
+__all__ = [
+    "LSTM",
+    "Answer",
+    "FFAttention",
+    "FeedForwardNetwork",
+    "LSTMAttention",
+    "LSTMAttentionNetwork",
+    "LastStateNetwork",
+    "Mean",
+    "Model",
+    "Network",
+    "Sizes",
+]

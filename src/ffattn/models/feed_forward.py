@@ -1,0 +1,112 @@
+"""The paper's network, with attention and with the unweighted mean."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from ffattn.models.base import Answer, Model, Network, Sizes
+from ffattn.nn import FeedForwardAttention, PositionFeatures, init_linear
+from ffattn.nn.initialisers import INITS
+from ffattn.nn.position import POSITIONS
+from ffattn.ops.reference import MEAN, RELU2, SCORES, SOFTMAX
+from ffattn.settings import setting
+
+
+class FeedForwardNetwork(Network):
+    """Embed, pool over time, one hidden layer, output.
+
+    c = FeedForwardAttention(x); s = LReLU(W_cs c + b_cs); y = LReLU(W_sy s + b_sy), or W_sy s + b_sy for logits.
+
+    Args:
+        position: Position features of the input.
+        attention: The pooling layer.
+        sizes: The task's sizes.
+        init: `paper` or `he`.
+
+    Source:
+        Raffel & Ellis, section 2.2.
+    """
+
+    def __init__(self, position: PositionFeatures, attention: FeedForwardAttention, sizes: Sizes, init: str) -> None:
+        super().__init__()
+        hidden = attention.embed.out_features
+        self.position, self.attention = position, attention
+        self.hidden, self.output = nn.Linear(hidden, hidden), nn.Linear(hidden, sizes.num_outputs)
+        self.is_classification = sizes.is_classification
+        for layer in (self.hidden, self.output):
+            init_linear(layer, init)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time feature"],
+        lengths: Int[Tensor, " batch"],
+        return_weights: bool = False,
+    ) -> Answer:
+        """Answer for each sequence (see `Network.forward`)."""
+        pooled = self.attention(self.position(x, lengths), lengths, return_weights)
+        context, weights = pooled if return_weights else (pooled, None)
+        slope = self.attention.slope
+        prediction = self.output(leaky_relu(self.hidden(context), slope))
+        return Answer(prediction if self.is_classification else leaky_relu(prediction, slope), weights)
+
+
+@dataclass
+class Mean(Model):
+    """The paper's baseline: the same network with the unweighted mean over time.
+
+    Attributes:
+        hidden: Number of hidden units, D.
+        slope: Slope of the leaky ReLU for negative inputs.
+        position: Features appended to the input: `none`, `fraction` (t / length) or `sinusoid`.
+        init: Weight initialisation: `paper` (N(0, 1/sqrt(fan_in))) or `he` (the authors' code).
+
+    Source:
+        Raffel & Ellis, section 2.2, "unweighted".
+    """
+
+    hidden: int = setting(100, low=1)
+    slope: float = setting(0.01, low=0, high=1)
+    position: str = setting("none", choices=POSITIONS)
+    init: str = setting("paper", choices=INITS)
+
+    def build(self, sizes: Sizes) -> FeedForwardNetwork:
+        """Make the network (see `Model.build`)."""
+        return self._network(sizes, normalizer=MEAN)
+
+    def _network(self, sizes: Sizes, **pooling: object) -> FeedForwardNetwork:
+        position = PositionFeatures(self.position)
+        features = sizes.num_features + position.num_features
+        attention = FeedForwardAttention(features, self.hidden, slope=self.slope, init=self.init, **pooling)
+        return FeedForwardNetwork(position, attention, sizes, self.init)
+
+
+@dataclass
+class FFAttention(Mean):
+    """The paper's model: feed-forward attention. The defaults are the paper's.
+
+    Attributes:
+        score: `tanh` (the paper's: scores on (-1, 1)) or `linear`.
+        normalizer: `softmax` (the paper's) or `relu2`, squared ReLU divided by its sum, whose weights can be zero.
+        length_scale: Multiply scores by the logarithm of the sequence's own length (softmax only).
+        score_jitter: In training, one number per batch, uniform on [0, score_jitter), is added to every score.
+
+    Source:
+        Raffel & Ellis, equations 1-4 and section 2.2.
+    """
+
+    score: str = setting("tanh", choices=SCORES)
+    normalizer: str = setting(SOFTMAX, choices=(SOFTMAX, RELU2))
+    length_scale: bool = False
+    score_jitter: float = setting(0.0, low=0)
+
+    def build(self, sizes: Sizes) -> FeedForwardNetwork:
+        """Make the network (see `Model.build`)."""
+        return self._network(
+            sizes,
+            score=self.score,
+            normalizer=self.normalizer,
+            length_scale=self.length_scale,
+            score_jitter=self.score_jitter,
+        )

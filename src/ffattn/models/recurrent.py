@@ -1,0 +1,104 @@
+"""Recurrent networks: LSTM with attention, and the last state as a baseline."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ffattn.models.base import Answer, Model, Network, Sizes
+from ffattn.nn import RecurrentEncoder
+from ffattn.nn.recurrent import CELLS
+from ffattn.ops.reference import pool, valid_steps
+from ffattn.settings import setting
+
+
+class LSTMAttentionNetwork(Network):
+    """y = W dropout(sum_t a_t h_t) + b with h = LSTM(x) and a = softmax(tanh(h) . q) over the real steps.
+
+    Here the tanh is on the states, inside the dot product; in the paper's network it is on the score.
+
+    Args:
+        sizes: The task's sizes.
+        hidden: Size of the LSTM's states.
+        dropout: Probability with which a component of the context is dropped in training.
+    """
+
+    def __init__(self, sizes: Sizes, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.encoder = RecurrentEncoder("lstm", sizes.num_features, hidden)
+        self.query = nn.Parameter(torch.rand(hidden, 1))
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden, sizes.num_outputs)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time feature"],
+        lengths: Int[Tensor, " batch"],
+        return_weights: bool = False,
+    ) -> Answer:
+        """Answer for each sequence (see `Network.forward`)."""
+        states = self.encoder(x, lengths)
+        scores = (states.tanh() @ self.query).squeeze(-1)
+        context, weights = pool(states, scores, valid_steps(lengths, x.shape[1]))
+        return Answer(self.output(self.dropout(context)), weights if return_weights else None)
+
+
+@dataclass
+class LSTMAttention(Model):
+    """One LSTM layer, attention over its outputs, dropout, and one linear layer.
+
+    Attributes:
+        hidden: Size of the LSTM's states.
+        dropout: Probability with which a component of the context is dropped in training.
+    """
+
+    hidden: int = setting(128, low=1)
+    dropout: float = setting(0.5, low=0, below=1)
+
+    def build(self, sizes: Sizes) -> LSTMAttentionNetwork:
+        """Make the network (see `Model.build`)."""
+        return LSTMAttentionNetwork(sizes, self.hidden, self.dropout)
+
+
+class LastStateNetwork(Network):
+    """y = W h_last + b, with the recurrent layer's state at each sequence's last real step.
+
+    Args:
+        sizes: The task's sizes.
+        cell: `lstm`, `gru` or `rnn`.
+        hidden: Size of the states.
+    """
+
+    def __init__(self, sizes: Sizes, cell: str, hidden: int) -> None:
+        super().__init__()
+        self.encoder = RecurrentEncoder(cell, sizes.num_features, hidden)
+        self.output = nn.Linear(hidden, sizes.num_outputs)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time feature"],
+        lengths: Int[Tensor, " batch"],
+        return_weights: bool = False,
+    ) -> Answer:
+        """Answer for each sequence (see `Network.forward`); there are no weights."""
+        states = self.encoder(x, lengths)
+        last = states[torch.arange(len(x), device=x.device), lengths - 1]
+        return Answer(self.output(last))
+
+
+@dataclass
+class LSTM(Model):
+    """A recurrent baseline without attention: the last real state and a linear head.
+
+    Attributes:
+        cell: `lstm`, `gru` or `rnn` (tanh).
+        hidden: Size of the states.
+    """
+
+    cell: str = setting("lstm", choices=tuple(CELLS))
+    hidden: int = setting(100, low=1)
+
+    def build(self, sizes: Sizes) -> LastStateNetwork:
+        """Make the network (see `Model.build`)."""
+        return LastStateNetwork(sizes, self.cell, self.hidden)

@@ -1,0 +1,48 @@
+"""Recurrent encoders over sequences of any length."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ffattn.nn.masking import clear_padding, resolve_mask
+
+CELLS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+_PIECE = 32_768  # cuDNN refuses more than 65,535 steps in one call
+
+
+class RecurrentEncoder(nn.Module):
+    """Run one recurrent layer over a sequence and return its state at every step.
+
+    Args:
+        cell: `lstm`, `gru` or `rnn` (tanh).
+        num_features: Size of the input's feature axis.
+        hidden: Size of the states.
+    """
+
+    def __init__(self, cell: str, num_features: int, hidden: int) -> None:
+        super().__init__()
+        if cell not in CELLS:
+            raise ValueError(f"cell={cell}: must be one of {', '.join(CELLS)}")
+        self.layer = CELLS[cell](num_features, hidden, batch_first=True)
+
+    def forward(
+        self, x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch time hidden"]:
+        """Encode.
+
+        Args:
+            x: Inputs.
+            lengths: How many steps of each sequence are real; all if not given.
+
+        Returns:
+            States; those before a sequence's length do not depend on what comes after it.
+
+        Raises:
+            ValueError: A length is not on 1..time.
+        """
+        x = clear_padding(x, resolve_mask(x, lengths))
+        state, outputs = None, []
+        for piece in x.split(_PIECE, dim=1):
+            output, state = self.layer(piece, state)
+            outputs.append(output)
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)

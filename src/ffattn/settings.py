@@ -1,0 +1,157 @@
+"""Settings: dataclasses that state their names, types, units and ranges, and refuse values outside them."""
+
+import dataclasses
+import importlib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+TARGET = "_target_"
+
+
+class SettingError(ValueError):
+    """A setting has a value that it cannot have.
+
+    Args:
+        key: Name of the setting, relative to the object that refused it (`length.T`).
+        value: What was given.
+        problem: What would be right.
+    """
+
+    def __init__(self, key: str, value: object, problem: str) -> None:
+        super().__init__(f"{key}={value}: {problem}")
+        self.key, self.value, self.problem = key, value, problem
+
+
+def setting(default: Any, **limits: Any) -> Any:
+    """A dataclass field with limits that `Settings` checks.
+
+    Args:
+        default: Default value.
+        **limits: Any of `low` and `high` (inclusive bounds), `above` and `below` (exclusive bounds), `choices`.
+
+    Returns:
+        A `dataclasses.field` that carries the limits as metadata.
+    """
+    assert limits.keys() <= {"low", "high", "above", "below", "choices"}, limits
+    return dataclasses.field(default=default, metadata=limits)
+
+
+def _problem(value: Any, limits: Any) -> str | None:
+    """What is wrong with a value under its limits, or None."""
+    if (choices := limits.get("choices")) is not None:
+        return None if value in choices else f"must be one of {', '.join(map(str, choices))}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "must be a finite number"
+    if (low := limits.get("low")) is not None and value < low:
+        return f"must be at least {low}"
+    if (above := limits.get("above")) is not None and value <= above:
+        return f"must be more than {above}"
+    if (high := limits.get("high")) is not None and value > high:
+        return f"must be at most {high}"
+    if (below := limits.get("below")) is not None and value >= below:
+        return f"must be less than {below}"
+    return None
+
+
+@dataclass
+class Settings:
+    """Base of everything that a user configures; construction checks every field against its limits.
+
+    Raises:
+        SettingError: A value is outside the limits that its field states.
+    """
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None and (problem := _problem(value, field.metadata)):
+                raise SettingError(field.name, value, problem)
+
+
+def target_of(cls: type) -> str:
+    """The import path that names a class in a YAML file or a checkpoint: the shortest public one.
+
+    Args:
+        cls: A class that can be imported by name.
+
+    Returns:
+        `ffattn.tasks.Add` rather than `ffattn.tasks.add.Add` where the package exports the class.
+    """
+    package = cls.__module__.rpartition(".")[0]
+    if package and getattr(importlib.import_module(package), cls.__name__, None) is cls:
+        return f"{package}.{cls.__name__}"
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def find_class(target: str, base: type) -> type:
+    """Import the class that a `_target_` names.
+
+    Args:
+        target: `package.module.Class`.
+        base: The class must be a subclass of this one.
+
+    Returns:
+        The class.
+
+    Raises:
+        SettingError: There is no such class, or it is no subclass of `base`.
+    """
+    module, _, name = str(target).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name, None) if module else None
+    except ImportError as error:
+        raise SettingError(TARGET, target, f"cannot be imported ({error})") from error
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise SettingError(TARGET, target, f"names no subclass of {base.__module__}.{base.__name__}")
+    return found
+
+
+def to_plain(settings: Settings) -> dict[str, Any]:
+    """Settings as plain values that a checkpoint or a JSON file can hold; `from_plain` reads them back.
+
+    Args:
+        settings: Any settings object; its fields are plain values, lists of them, or settings.
+
+    Returns:
+        Nested dictionaries, each with its class under `_target_`.
+    """
+    plain: dict[str, Any] = {TARGET: target_of(type(settings))}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        plain[field.name] = to_plain(value) if isinstance(value, Settings) else value
+    return plain
+
+
+def _is_trusted(target: object, trust: tuple[str, ...]) -> bool:
+    return any(str(target).startswith(f"{package}.") for package in trust)
+
+
+def from_plain(plain: dict[str, Any], base: type, trust: tuple[str, ...] = ("ffattn",)) -> Any:
+    """Rebuild settings from `to_plain`'s dictionaries, without importing anything outside the trusted packages.
+
+    Args:
+        plain: What `to_plain` returned.
+        base: The class that the result must be an instance of.
+        trust: Packages from which classes may be imported: importing a module runs it.
+
+    Returns:
+        An instance of the class under `_target_`.
+
+    Raises:
+        SettingError: The class is not in a trusted package, unknown, or refuses its values.
+    """
+    target = plain.get(TARGET, "")
+    if not _is_trusted(target, trust):
+        raise SettingError(TARGET, target, f"is outside {', '.join(trust)}; add trust=<package> if you know its author")
+    cls = find_class(target, base)
+    fields = {
+        name: from_plain(value, Settings, trust) if isinstance(value, dict) and TARGET in value else value
+        for name, value in plain.items()
+        if name != TARGET
+    }
+    try:
+        return cls(**fields)
+    except TypeError as error:
+        raise SettingError(TARGET, target, f"does not take these settings ({error})") from error
+

@@ -1,0 +1,168 @@
+"""What a task is: a rule that makes sequences and targets, and says when an answer is right."""
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ffattn.batch import Batch
+from ffattn.settings import SettingError, Settings, setting
+from ffattn.streams import Draw, Stream
+from ffattn.tasks.length import Length, Paper
+
+REGRESSION, CLASSIFICATION = "regression", "classification"
+
+
+class Floor(NamedTuple):
+    """What the best constant answer reaches; a model that does no better has learned nothing.
+
+    Attributes:
+        solved: The largest share of sequences that any one constant solves, 0..1.
+        error: The smallest mean error of any one constant (not the same constant, in general).
+    """
+
+    solved: float
+    error: float
+
+
+@dataclass
+class Task(Settings, ABC):
+    """Base of all tasks. A new task states the class variables and implements `sample` and `floor`.
+
+    Attributes:
+        length: How long sequences are.
+
+    Class variables:
+        kind: `regression` (y is (batch, output)) or `classification` (y is (batch,) class indices).
+        feature_names: One name for each input feature.
+        num_outputs: How many numbers a model answers with: regression outputs, or one logit for each class.
+        min_length: The fewest steps with which the task makes sense.
+    """
+
+    length: Length = dataclasses.field(default_factory=Paper)
+
+    kind: ClassVar[str]
+    feature_names: ClassVar[tuple[str, ...]]
+    num_outputs: ClassVar[int]
+    min_length: ClassVar[int]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        key, shortest = self.length.shortest
+        if shortest < self.min_length:
+            name = type(self).__name__
+            raise SettingError(f"length.{key}", shortest, f"must be at least {self.min_length} for {name}")
+
+    @property
+    def num_features(self) -> int:
+        """Size of the input's feature axis."""
+        return len(self.feature_names)
+
+    @abstractmethod
+    def sample(self, draw: Draw) -> Batch:
+        """Make sequences.
+
+        Args:
+            draw: Which sequences, how long, which window of time, and the random numbers for them.
+
+        Returns:
+            A batch whose x covers the window; lengths, y and marks always concern the whole sequences. Two calls
+            with the same sequences agree wherever their windows overlap.
+        """
+
+    @abstractmethod
+    def floor(self) -> Floor:
+        """What the best constant answer reaches, from the definition of the task."""
+
+    @abstractmethod
+    def solved(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
+        """Which answers are right.
+
+        Args:
+            prediction: A model's answers.
+            y: The targets, as in the batch.
+        """
+
+    @abstractmethod
+    def error(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Float[Tensor, " batch"]:
+        """The error of each answer; training minimises its mean.
+
+        Args:
+            prediction: A model's answers.
+            y: The targets, as in the batch.
+        """
+
+    def training_batch(self, stream: Stream, batch: int, sequences: Int[Tensor, " batch"]) -> Batch:
+        """The training batch with this number; its sequences may be a part of it.
+
+        Args:
+            stream: Random numbers.
+            batch: Number of the batch in the run.
+            sequences: Numbers of the sequences.
+
+        Returns:
+            The batch, on the device of `sequences`.
+        """
+        return self._batch(stream, sequences, self.length.training(stream, batch, sequences))
+
+    def evaluation_batch(self, stream: Stream, total: int, sequences: Int[Tensor, " batch"]) -> Batch:
+        """Some sequences of an evaluation set, the same ones however the set is divided into batches.
+
+        Args:
+            stream: Random numbers.
+            total: How many sequences the set has.
+            sequences: Numbers of some of them, 0..total-1.
+
+        Returns:
+            The batch, on the device of `sequences`.
+        """
+        return self._batch(stream, sequences, self.length.evaluation(stream, total, sequences))
+
+    def _batch(self, stream: Stream, sequences: Tensor, lengths: Tensor) -> Batch:
+        time = self.length.padded(lengths)
+        batch = self.sample(Draw(stream, sequences, lengths, self.length.nominal(lengths), 0, time))
+        return batch._replace(lengths=self.length.visible(lengths, time))
+
+
+@dataclass
+class Regression(Task):
+    """A task whose answers are numbers: squared error; an answer is right if every output is within the tolerance.
+
+    Attributes:
+        tolerance: Largest absolute error of a right answer (exclusive), in units of the target.
+    """
+
+    tolerance: float = setting(0.04, above=0)
+
+    kind: ClassVar[str] = REGRESSION
+
+    def solved(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
+        """|prediction - y| < tolerance for every output (Raffel & Ellis, section 2.2)."""
+        return ((prediction - y).abs() < self.tolerance).all(dim=1)
+
+    def error(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Float[Tensor, " batch"]:
+        """Squared error, averaged over the outputs."""
+        return (prediction - y).square().mean(dim=1)
+
+
+@dataclass
+class Classification(Task):
+    """A task whose answers are classes, all equally frequent unless the subclass says otherwise."""
+
+    kind: ClassVar[str] = CLASSIFICATION
+
+    def solved(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
+        """The largest logit is the right class."""
+        return prediction.argmax(dim=1) == y
+
+    def error(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Float[Tensor, " batch"]:
+        """Cross-entropy, in nats."""
+        return nn.functional.cross_entropy(prediction, y, reduction="none")
+
+    def floor(self) -> Floor:
+        """One class for every sequence; equal logits."""
+        return Floor(solved=1 / self.num_outputs, error=math.log(self.num_outputs))

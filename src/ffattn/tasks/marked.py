@@ -1,0 +1,71 @@
+"""Two marked steps among many: what the addition, multiplication and XOR tasks share."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ffattn.batch import Batch
+from ffattn.streams import Draw
+from ffattn.tasks.base import Task
+
+_VALUES, _FIRST_MARK, _SECOND_MARK = range(3)  # fields of the stream
+_LAST_FIRST_MARK = 9
+
+
+@dataclass
+class MarkedPair(Task):
+    """Feature 0 is a value, feature 1 is -1 at the first and the last step, 1 at two marks, and 0 elsewhere.
+
+    The first mark N1 is uniform on 1..9. The second, N2, is uniform on 1 .. int(length / 2 - 1) - 1, and one more
+    where it equals N1; it may come before N1. Both are drawn from the sequence's own length.
+
+    Example:
+        The addition task with eleven steps, N1 = 2 and N2 = 4 (rounded; the target is 0.5 + (0.5 - 0.3) / 4 = 0.55):
+
+            value   .8  -.1   .5  -.6  -.3   .9  -.2   .4   .1  -.7   .3
+            marker  -1    0    1    0    1    0    0    0    0    0   -1
+
+    Source:
+        Raffel & Ellis, section 2.2, and the authors' generators. Those draw N2 from the longest possible length, so
+        that a mark could fall into padding; the two rules agree where all sequences have the same length.
+    """
+
+    feature_names: ClassVar[tuple[str, ...]] = ("value", "marker")
+    num_outputs: ClassVar[int] = 1
+    min_length: ClassVar[int] = _LAST_FIRST_MARK + 2
+
+    @abstractmethod
+    def values(self, uniform: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Map numbers uniform on [0, 1) to the task's values."""
+
+    @abstractmethod
+    def target(self, first: Float[Tensor, " batch"], second: Float[Tensor, " batch"]) -> Tensor:
+        """The answer for the values at the two marks, (batch, output) or (batch,)."""
+
+    def sample(self, draw: Draw) -> Batch:
+        """Make sequences (see `Task.sample`)."""
+        marks = self._marks(draw)
+        first, second = (self.values(draw.uniform_at(_VALUES, mark)) for mark in marks.unbind(1))
+        values = self.values(draw.uniform(_VALUES)).masked_fill(~draw.valid, 0.0)
+        x = torch.stack((values, _markers(draw, marks)), dim=-1)
+        return Batch(x, draw.lengths, self.target(first, second), marks)
+
+    def _marks(self, draw: Draw) -> Int[Tensor, "batch 2"]:
+        first = draw.integers(_FIRST_MARK, 1, _LAST_FIRST_MARK)
+        second = draw.integers(_SECOND_MARK, 1, draw.lengths // 2 - 2)
+        return torch.stack((first, second + (second == first)), dim=1)
+
+
+def _markers(draw: Draw, marks: Int[Tensor, "batch 2"]) -> Float[Tensor, "batch time"]:
+    """Put -1 at the ends and 1 at the marks, as far as they lie inside the window."""
+    ends = torch.stack((torch.zeros_like(draw.lengths), draw.lengths - 1), dim=1)
+    places = torch.cat((ends, marks), dim=1) - draw.start
+    width = draw.stop - draw.start
+    inside = (places >= 0) & (places < width)
+    values = torch.tensor([-1.0, -1.0, 1.0, 1.0], device=marks.device).expand_as(places)
+    markers = torch.zeros(len(marks), width + 1, device=marks.device)  # the extra step takes what lies outside
+    return markers.scatter_(1, places.where(inside, width), values)[:, :width]

@@ -1,0 +1,36 @@
+"""The multiplication problem."""
+
+import math
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ffattn.tasks.base import Floor, Regression
+from ffattn.tasks.marked import MarkedPair
+
+
+@dataclass
+class Multiply(MarkedPair, Regression):
+    """Multiply two marked values among many: values are uniform on [0, 1), the target is X1 X2.
+
+    Source:
+        Hochreiter & Schmidhuber 1997, experiment 5, in the form of Raffel & Ellis, section 2.2.
+    """
+
+    def values(self, uniform: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """[0, 1), as drawn."""
+        return uniform
+
+    def target(self, first: Float[Tensor, " batch"], second: Float[Tensor, " batch"]) -> Float[Tensor, "batch 1"]:
+        """X1 X2, on [0, 1)."""
+        return (first * second)[:, None]
+
+    def floor(self) -> Floor:
+        """P(X1 X2 < p) = p (1 - log p).
+
+        The density falls, so the best constant for accuracy is the tolerance itself, which covers [0, 2 tolerance);
+        the best for the squared error is the mean 1/4, with 1/9 - 1/16 = 7/144.
+        """
+        covered = min(2 * self.tolerance, 1)
+        return Floor(solved=covered * (1 - math.log(covered)), error=7 / 144)

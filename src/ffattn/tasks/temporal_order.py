@@ -1,0 +1,74 @@
+"""The temporal order problems: which symbols came, and in which order."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from ffattn.batch import Batch
+from ffattn.streams import Draw
+from ffattn.tasks.base import Classification
+
+_SYMBOLS = ("X", "Y", "a", "b", "c", "d", "B", "E")
+_FIRST_DISTRACTOR, _NUM_DISTRACTORS = _SYMBOLS.index("a"), 4
+_END, _BEGIN = _SYMBOLS.index("B"), _SYMBOLS.index("E")
+_DISTRACTORS, _MARKS, _CHOICES = 0, 10, 20  # fields of the stream; marks and choices use one for each window
+
+
+@dataclass
+class TemporalOrder(Classification):
+    """One-hot symbols: E, distractors a-d, and B at the end, with an X or a Y somewhere in each of a few windows.
+
+    The class is the sequence of X (0) and Y (1), read as a binary number, the first symbol leading: XX, XY, YX, YY.
+    A window from p to q per cent is the steps p T // 100 .. q T // 100, both included, for nominal length T.
+
+    Source:
+        Hochreiter & Schmidhuber 1997, experiment 6, whose windows are given for lengths of 100-110.
+    """
+
+    feature_names: ClassVar[tuple[str, ...]] = _SYMBOLS
+    windows: ClassVar[tuple[tuple[int, int], ...]]
+    min_length: ClassVar[int] = 10
+
+    def sample(self, draw: Draw) -> Batch:
+        """Make sequences (see `Task.sample`)."""
+        marks, choices = self._marks(draw), self._choices(draw)
+        symbols = self._symbols(draw, marks, choices)
+        x = one_hot(symbols, len(_SYMBOLS)).to(torch.float32).masked_fill(~draw.valid[..., None], 0.0)
+        weights = 2 ** torch.arange(len(self.windows) - 1, -1, -1, device=choices.device)
+        return Batch(x, draw.lengths, (choices * weights).sum(dim=1), marks)
+
+    def _marks(self, draw: Draw) -> Int[Tensor, "batch mark"]:
+        bounds = [(draw.nominal * low // 100, draw.nominal * high // 100) for low, high in self.windows]
+        marks = [draw.integers(_MARKS + i, low, high) for i, (low, high) in enumerate(bounds)]
+        return torch.stack(marks, dim=1)
+
+    def _choices(self, draw: Draw) -> Int[Tensor, "batch mark"]:
+        return torch.stack([draw.integers(_CHOICES + i, 0, 1) for i in range(len(self.windows))], dim=1)
+
+    def _symbols(self, draw: Draw, marks: Tensor, choices: Tensor) -> Int[Tensor, "batch time"]:
+        symbols = _FIRST_DISTRACTOR + draw.choice(_DISTRACTORS, _NUM_DISTRACTORS)
+        symbols = symbols.masked_fill(draw.steps == 0, _BEGIN)
+        symbols = symbols.masked_fill(draw.steps == draw.lengths[:, None] - 1, _END)
+        for mark, choice in zip(marks.unbind(1), choices.unbind(1), strict=True):
+            symbols = torch.where(draw.steps == mark[:, None], choice[:, None], symbols)
+        return symbols
+
+
+@dataclass
+class TemporalOrder2(TemporalOrder):
+    """Two symbols, four classes: windows of 10-20 and 50-60 per cent (experiment 6a)."""
+
+    windows: ClassVar[tuple[tuple[int, int], ...]] = ((10, 20), (50, 60))
+    num_outputs: ClassVar[int] = 4
+
+
+@dataclass
+class TemporalOrder3(TemporalOrder):
+    """Three symbols, eight classes: windows of 10-20, 33-43 and 66-76 per cent (experiment 6b)."""
+
+    windows: ClassVar[tuple[tuple[int, int], ...]] = ((10, 20), (33, 43), (66, 76))
+    num_outputs: ClassVar[int] = 8
