@@ -1,0 +1,1 @@
+"""Feed-forward attention for long-term memory problems."""

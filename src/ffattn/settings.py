@@ -6,21 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ffattn.errors import SettingError
+
 TARGET = "_target_"
-
-
-class SettingError(ValueError):
-    """A setting has a value that it cannot have.
-
-    Args:
-        key: Name of the setting, relative to the object that refused it (`length.T`).
-        value: What was given.
-        problem: What would be right.
-    """
-
-    def __init__(self, key: str, value: object, problem: str) -> None:
-        super().__init__(f"{key}={value}: {problem}")
-        self.key, self.value, self.problem = key, value, problem
 
 
 def setting(default: Any, **limits: Any) -> Any:
@@ -154,4 +142,3 @@ def from_plain(plain: dict[str, Any], base: type, trust: tuple[str, ...] = ("ffa
         return cls(**fields)
     except TypeError as error:
         raise SettingError(TARGET, target, f"does not take these settings ({error})") from error
-

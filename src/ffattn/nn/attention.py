@@ -61,6 +61,7 @@ class AttentionPooling(_Scorer):
     def __init__(
         self,
         num_features: int,
+        *,
         score: str = "tanh",
         normalizer: str = "softmax",
         length_scale: bool = False,
@@ -121,6 +122,7 @@ class FeedForwardAttention(_Scorer):
         self,
         num_features: int,
         hidden: int = 100,
+        *,
         score: str = "tanh",
         normalizer: str = "softmax",
         length_scale: bool = False,
@@ -155,7 +157,7 @@ class FeedForwardAttention(_Scorer):
         valid = resolve_mask(x, lengths)
         form = Form(self.slope, self.score, self.normalizer, self.length_scale)
         x = clear_padding(x, valid)
-        context, scores = feed_forward_attention(x, valid, self._formula_parameters(), form, self._shift(x))
+        context, scores = feed_forward_attention(x, valid, self._formula_parameters(), form, shift=self._shift(x))
         if not return_weights:
             return context
         return context, attention_weights(scores, valid, self.normalizer)

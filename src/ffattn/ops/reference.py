@@ -1,8 +1,8 @@
 """Attention over time in plain PyTorch: any device, any floating-point type, memory that does not grow with time.
 
-A sequence is reduced in pieces. Each piece leaves (maximum score, sum of weights, weighted sum of states), and pieces are
-merged as in an online softmax, so a tensor of size batch x time x hidden never exists. In the backward pass each piece
-is computed again.
+A sequence is reduced in pieces. Each piece leaves (maximum score, sum of weights, weighted sum of states), and pieces
+are merged as in an online softmax, so a tensor of size batch x time x hidden never exists. In the backward pass each
+piece is computed again.
 
 Source:
     Milakov & Gimelshein, "Online normalizer calculation for softmax", arXiv 1805.02867.
@@ -187,6 +187,7 @@ def feed_forward_attention(
     valid: Bool[Tensor, "batch time"],
     parameters: Parameters,
     form: Form,
+    *,
     shift: Float[Tensor, ""] | None = None,
     piece: int = PIECE,
 ) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch time"]]:
@@ -226,7 +227,7 @@ def _reduce_in_pieces(x: Tensor, valid: Tensor, reduce: Reduce, width: int) -> t
 
 
 def _reduce_piece(
-    x: Tensor, valid: Tensor, parameters: Parameters, form: Form, shift: Tensor | None, lengths: Tensor
+    x: Tensor, valid: Tensor, *, parameters: Parameters, form: Form, shift: Tensor | None, lengths: Tensor
 ) -> tuple[Sums, Tensor]:
     states, scores = states_and_scores(x, parameters, form)
     scores = scale_scores(scores, lengths, form.normalizer, form.length_scale, shift)

@@ -1,0 +1,162 @@
+"""Checkpoints: tensors and plain values, read without running anything that is in them."""
+
+import pickle
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ffattn.errors import CheckpointError
+from ffattn.evaluation import evaluate
+from ffattn.models import Answer, Model, Network, Sizes
+from ffattn.settings import from_plain
+from ffattn.streams import Split, Stream
+from ffattn.tasks import Classification, Fixed, Length, Task
+
+FORMAT = 1
+KEY = "ffattn"  # where a checkpoint holds what `describe` returns
+_PREFIX = "network."
+
+
+def sizes_of(task: Task) -> Sizes:
+    """What a model needs to know of a task."""
+    return Sizes(task.num_features, task.num_outputs, isinstance(task, Classification))
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint file; only tensors and plain values are accepted.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its contents, tensors on the CPU. Under `ffattn`: `format`, `settings` (plain), `update`, `seconds`,
+        `stopped_because` (None while the run goes on) and `best` (its best validation).
+
+    Raises:
+        CheckpointError: The file is missing, damaged, no checkpoint, or of another format.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path}: there is no such file")
+    try:
+        contents = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint, or a damaged one") from error
+    about = contents.get(KEY) if isinstance(contents, dict) else None
+    if not isinstance(about, dict) or "format" not in about:
+        raise CheckpointError(f"{path}: not a checkpoint of ffattn")
+    if about["format"] != FORMAT:
+        raise CheckpointError(f"{path}: has format {about['format']}, and this version of ffattn reads format {FORMAT}")
+    return contents
+
+
+def load_weights(network: Network, contents: dict[str, Any], path: str | Path) -> None:
+    """Copy a checkpoint's weights into a network.
+
+    Args:
+        network: Of the same sizes as the one that was saved.
+        contents: What `read` returned.
+        path: Where it came from, for the message.
+
+    Raises:
+        CheckpointError: Names or shapes of the weights differ.
+    """
+    state = contents["state_dict"]
+    weights = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        difference = " ".join(str(error).split("\n\t", 1)[-1].split())
+        raise CheckpointError(f"{path}: the weights are those of another model: {difference}") from error
+
+
+@dataclass
+class Trained:
+    """A trained network with the task that it was trained on.
+
+    Attributes:
+        network: The network, in evaluation mode.
+        task: The task.
+        model: The network's settings.
+        seed: Seed of the run.
+        update: After how many updates the weights were saved.
+    """
+
+    network: Network
+    task: Task
+    model: Model
+    seed: int
+    update: int
+
+    @torch.inference_mode()
+    def answer(self, x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None = None) -> Answer:
+        """Predictions and attention weights.
+
+        Args:
+            x: Sequences with the task's features.
+            lengths: How many steps of each are real; all if not given.
+
+        Returns:
+            Predictions (regression outputs, or logits) and weights (None for a model without attention).
+        """
+        parameter = next(self.network.parameters())
+        lengths = torch.full((len(x),), x.shape[1]) if lengths is None else lengths
+        return self.network(x.to(parameter), lengths.to(parameter.device), return_weights=True)
+
+    def predict(self, x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None = None) -> Tensor:
+        """Answers: (batch, output) numbers, or (batch,) class indices.
+
+        Args:
+            x: Sequences with the task's features.
+            lengths: How many steps of each are real; all if not given.
+        """
+        prediction = self.answer(x, lengths).prediction
+        return prediction.argmax(dim=1) if isinstance(self.task, Classification) else prediction
+
+    def evaluate(
+        self, T: int | None = None, sequences: int = 1000, length: Length | None = None, split: str = "test"
+    ) -> dict[str, float]:
+        """Share solved and mean error on fresh sequences.
+
+        Args:
+            T: Length of every sequence; if neither this nor `length` is given, as in training.
+            sequences: How many.
+            length: A rule for lengths, instead of T.
+            split: `test` or `val`.
+
+        Returns:
+            `solved` (0..1), `error` and `dead`.
+        """
+        length = Fixed(T=T) if T is not None else length or self.task.length
+        task = replace(self.task, length=length)
+        return evaluate(self.network, task, Stream(self.seed, Split[split.upper()]), sequences)
+
+
+def load(checkpoint: str | Path, trust: str | None = None, device: str | torch.device = "cpu") -> Trained:
+    """Load a trained network; neither Hydra nor Lightning is needed, and no code in the file is run.
+
+    Args:
+        checkpoint: A file that training wrote.
+        trust: A package outside ffattn from which the task or the model may be imported, if you know its author.
+        device: Where the network goes.
+
+    Returns:
+        The network with its task.
+
+    Raises:
+        CheckpointError: The file is no checkpoint, or of another format.
+        SettingError: It names a class outside ffattn and the trusted package.
+    """
+    contents = read(checkpoint)
+    about = contents[KEY]
+    trusted = ("ffattn", trust) if trust else ("ffattn",)
+    task = from_plain(about["settings"]["task"], Task, trusted)
+    model = from_plain(about["settings"]["model"], Model, trusted)
+    network = model.build(sizes_of(task))
+    network.to(next(iter(contents["state_dict"].values())).dtype)
+    load_weights(network, contents, checkpoint)
+    network.to(device).eval()
+    return Trained(network, task, model, about["settings"]["seed"], about["update"])

@@ -1,0 +1,161 @@
+"""How a command starts: every mistake that can be seen before any work is seen before any work.
+
+Hydra makes the run directory, and prints two lines of its own under every error, before a job's function is called. So
+the configuration of every job is composed and checked first, and Hydra runs after that.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ffattn.config.errors import ConfigError
+from ffattn.config.explain import explain
+from ffattn.config.paths import conf_dir
+from ffattn.errors import FFAttnError
+
+_PRINTING = ("help", "hydra_help", "cfg", "info", "shell_completion", "experimental_rerun")
+
+Prepare = Callable[[DictConfig, Path | None], Any]
+Execute = Callable[[Any, Path], None]
+
+
+def run_command(name: str, prepare: Prepare, execute: Execute) -> None:
+    """Run a command line from start to end; exits with status 1 after one message if the user made a mistake.
+
+    Args:
+        name: The YAML file of the command, without its suffix.
+        prepare: Checks a configuration for a run directory (None for a job of a sweep, whose directory is not known
+            yet), and returns the settings, or None if nothing is left to do. Raises a ValueError for a mistake.
+        execute: Does the work of one job.
+    """
+    arguments = get_args_parser().parse_args()
+    _extend_import_path(arguments.config_dir)
+    with _short_errors():
+        if not any(getattr(arguments, option) for option in _PRINTING) and not _is_needed(arguments, name, prepare):
+            return
+        _run_hydra(name, prepare, execute)
+
+
+class _short_errors:  # noqa: N801
+    """Print a user's mistake as a message and exit with status 1; `HYDRA_FULL_ERROR=1` shows where it came from."""
+
+    def __enter__(self) -> None:
+        self.wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, FFAttnError) and not self.wants_traceback:
+            print(error, file=sys.stderr)
+            sys.exit(1)
+
+
+def _extend_import_path(config_dir: str | None) -> None:
+    """The folder above `--config-dir` is where a user's own tasks and models are."""
+    if config_dir is not None:
+        sys.path.insert(0, str(Path(config_dir).resolve().parent))
+
+
+def _is_needed(arguments: argparse.Namespace, name: str, prepare: Prepare) -> bool:
+    """Check every job; False if there is one job, and nothing is left to do for it."""
+    if not arguments.multirun:
+        config = compose_config(name, arguments.overrides, arguments.config_dir, with_hydra=True)
+        run_dir = Path(_select(config, "hydra.run.dir"))
+        return prepare(without_hydra(config), run_dir) is not None
+    for overrides in _sweep(arguments.overrides):
+        prepare(compose_config(name, overrides, arguments.config_dir), None)
+    return True
+
+
+def compose_config(
+    name: str, overrides: list[str], config_dir: str | None = None, with_hydra: bool = False
+) -> DictConfig:
+    """Compose a configuration without running anything.
+
+    Args:
+        name: The YAML file of the command, without its suffix.
+        overrides: As on the command line.
+        config_dir: A further folder of YAML files.
+        with_hydra: Whether to keep Hydra's own node.
+
+    Returns:
+        The root node, with interpolations unresolved.
+
+    Raises:
+        ConfigError: An override names a key or a choice that does not exist, or cannot be read.
+    """
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise ConfigError(f"--config-dir={config_dir}: there is no such folder")
+    _refuse_several(overrides)
+    search = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir is not None else []
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3", job_name="ffattn"):
+        try:
+            config = compose(name, overrides=[*overrides, *search], return_hydra_config=True)
+        except Exception as error:  # whatever Hydra raises here, an override caused it; model=3 is a bare ValueError
+            defaults = compose(name, overrides=search)
+            raise ConfigError(explain(error, overrides, defaults)) from error
+    return config if with_hydra else without_hydra(config)
+
+
+def _parse(overrides: list[str]) -> list[Override]:
+    try:
+        return OverridesParser.create().parse_overrides(overrides)
+    except HydraException as error:
+        raise ConfigError(explain(error, overrides, None)) from error
+
+
+def _refuse_several(overrides: list[str]) -> None:
+    """Several values for one key are a sweep; Hydra would merge the files of task=[add,xor] into one."""
+    for override in _parse(overrides):
+        is_list = "." not in override.key_or_group and isinstance(override.value(), list)
+        if is_list or override.is_sweep_override():
+            values = str(override.input_line).partition("=")[2].strip("[]")
+            raise ConfigError(
+                f"{override.input_line}: choose one; to try each, put -m first and {override.key_or_group}={values}"
+            )
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """The configuration without Hydra's own node, interpolations unresolved."""
+    HydraConfig.instance().set_config(config)
+    OmegaConf.set_struct(config, False)
+    config.pop("hydra", None)
+    return config
+
+
+def _select(config: DictConfig, key: str) -> str:
+    try:
+        return str(OmegaConf.select(config, key))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+
+
+def _sweep(overrides: list[str]) -> Iterator[list[str]]:
+    """The overrides of each job of Hydra's basic sweeper."""
+    for batch in BasicSweeper.split_arguments(_parse(overrides), max_batch_size=None):
+        yield from (list(job) for job in batch)
+
+
+def _run_hydra(name: str, prepare: Prepare, execute: Execute) -> None:
+    def job(config: DictConfig) -> None:
+        run_dir = Path(HydraConfig.get().runtime.output_dir)
+        settings = prepare(config, run_dir)
+        if settings is not None:
+            execute(settings, run_dir)
+
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us instead of Hydra's printer
+    hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(job)()

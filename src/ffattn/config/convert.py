@@ -1,0 +1,135 @@
+"""The strict function between YAML and settings: every mistake is found, named by its key, and reported together."""
+
+import dataclasses
+import inspect
+import types
+import typing
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ffattn.config.errors import ConfigError, nearest
+from ffattn.settings import TARGET, SettingError, Settings, find_class
+
+_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def to_settings(config: DictConfig, base: type[Settings]) -> Any:
+    """Turn a composed configuration into a checked settings object.
+
+    Args:
+        config: The root node, without Hydra's own; interpolations unresolved, so that a mistake is reported under
+            the key that the user typed.
+        base: The class of the result.
+
+    Returns:
+        An instance of `base`.
+
+    Raises:
+        ConfigError: One line for each mistake.
+    """
+    converter = _Converter(config)
+    settings = converter.build(config, base, "")
+    if converter.problems:
+        raise ConfigError("\n".join(dict.fromkeys(converter.problems)))
+    return settings
+
+
+class _Converter:
+    """Builds settings bottom-up and collects problems on the way."""
+
+    def __init__(self, root: DictConfig) -> None:
+        self.root = root
+        self.problems: list[str] = []
+
+    def build(self, node: DictConfig, base: type[Settings], path: str) -> Any:
+        """The settings object of a node, or None after a problem."""
+        before = len(self.problems)
+        cls = self._class(node, base, path)
+        if cls is None:
+            return None
+        self._refuse_unknown(node, cls, path)
+        values = {field.name: self._value(node, cls, field, path) for field in dataclasses.fields(cls)}
+        if len(self.problems) > before:
+            return None
+        try:
+            return cls(**{name: value for name, value in values.items() if value is not dataclasses.MISSING})
+        except SettingError as error:
+            self._report(_join(path, error.key), error.value, error.problem)
+
+    def _class(self, node: DictConfig, base: type[Settings], path: str) -> type[Settings] | None:
+        target = node.get(TARGET)
+        if target is None and not inspect.isabstract(base):
+            return base
+        if target is None:
+            return self._report(path or base.__name__, None, f"has no {TARGET}; choose one of the group's files")
+        try:
+            return find_class(target, base)
+        except SettingError as error:
+            return self._report(_join(path, TARGET), target, error.problem)
+
+    def _refuse_unknown(self, node: DictConfig, cls: type[Settings], path: str) -> None:
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in node:
+            if key not in known and key != TARGET:
+                hint = nearest(str(key), known).replace("mean ", f"mean {path}." if path else "mean ")
+                keys = f" ({path or 'the root'} has {', '.join(known)})" if not hint else ""
+                self.problems.append(f"{_join(path, str(key))}: unknown key{hint}{keys}")
+
+    def _value(self, node: DictConfig, cls: type[Settings], field: Any, path: str) -> Any:
+        key = _join(path, field.name)
+        kind = typing.get_type_hints(cls)[field.name]
+        if field.name not in node:
+            optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+            return dataclasses.MISSING if optional else self._report(key, None, "missing")
+        if OmegaConf.is_missing(node, field.name):
+            return self._report(key, None, f"missing; give {key}=...")
+        if isinstance(kind, type) and issubclass(kind, Settings):
+            return self._child(node, field.name, kind, key)
+        return self._plain(node, cls, field.name, kind, key)
+
+    def _child(self, node: DictConfig, name: str, kind: type[Settings], key: str) -> Any:
+        child = node[name]
+        if not isinstance(child, DictConfig):
+            return self._report(key, child, "must be a choice of the group, or a mapping of settings")
+        return self.build(child, kind, key)
+
+    def _plain(self, node: DictConfig, cls: type[Settings], name: str, kind: Any, key: str) -> Any:
+        try:
+            value = node[name]
+        except OmegaConfBaseException as error:  # an interpolation that leads nowhere
+            return self.problems.append(f"{key}: {str(error).splitlines()[0]}")
+        schema = OmegaConf.structured(cls)
+        try:
+            schema[name] = value
+        except OmegaConfBaseException:
+            return self._report(key, value, f"must be {_describe(kind, value)}")
+        checked = schema[name]
+        return OmegaConf.to_container(checked) if OmegaConf.is_config(checked) else checked
+
+    def _report(self, key: str, value: object, problem: str) -> None:
+        source = self._source(key)
+        self.problems.append(f"{source}={value}: {problem}" if value is not None else f"{source}: {problem}")
+
+    def _source(self, key: str) -> str:
+        """The key that a value came from: T for task.length.T, which is written as ${T}."""
+        parent, _, name = key.rpartition(".")
+        node = OmegaConf.select(self.root, parent) if parent else self.root
+        if isinstance(node, DictConfig) and name in node and OmegaConf.is_interpolation(node, name):
+            raw = OmegaConf.to_container(node, resolve=False)[name]  # type: ignore[index,call-overload]
+            return str(raw).strip("${}")
+        return key
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _describe(kind: Any, value: object) -> str:
+    """The type in words, with the whole number that a float such as 1e4 stands for."""
+    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    words = " or ".join("null" if option is types.NoneType else _NAMES.get(option, str(option)) for option in options)
+    if int in options and isinstance(value, float) and value.is_integer():
+        return f"{words}; write {int(value)}"
+    return words

@@ -1,0 +1,28 @@
+"""Mistakes in a configuration, in words for the person who made them."""
+
+import difflib
+from collections.abc import Iterable
+
+from hydra.errors import CompactHydraException
+
+from ffattn.errors import FFAttnError
+
+
+class ConfigError(CompactHydraException, FFAttnError, ValueError):
+    """What a user gave cannot work; the message says what, where and what would, a line for each mistake."""
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str:
+    """`; did you mean ...?` for a misspelt dotted key, or an empty string.
+
+    Args:
+        name: What was given.
+        candidates: What there is.
+    """
+    candidates = list(candidates)
+    parent, _, leaf = name.rpartition(".")
+    leaves: dict[str, str] = {}
+    for key in sorted(candidates, key=lambda key: key.rpartition(".")[0] != parent):  # siblings first
+        leaves.setdefault(key.rpartition(".")[2].lower(), key)
+    close = difflib.get_close_matches(leaf.lower(), leaves, n=1, cutoff=0.7)
+    return f"; did you mean {leaves[close[0]]}?" if close else ""

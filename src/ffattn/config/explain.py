@@ -1,0 +1,69 @@
+"""Hydra's own errors, in one line each."""
+
+import difflib
+import re
+
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+
+from ffattn.config.errors import nearest
+
+
+def explain(error: Exception, overrides: list[str], defaults: DictConfig | None) -> str:
+    """Say what is wrong with a command line.
+
+    Args:
+        error: What Hydra or OmegaConf raised.
+        overrides: The command line.
+        defaults: The configuration without any override, to find the nearest key in.
+
+    Returns:
+        One line.
+    """
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override}: cannot be read as an override; write key=value, with quotes around special characters"
+        )
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _missing_choice(error)
+    first = str(error).splitlines()[0]
+    unknown = re.match(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", first)
+    if unknown and defaults is not None:
+        return _unknown_key(unknown.group(1), defaults, first)
+    return first
+
+
+def _missing_choice(error: MissingConfigException) -> str:
+    group, _, choice = str(error.missing_cfg_file).rpartition("/")
+    options = list(error.options or [])
+    if not group:
+        return f"--config-name={choice}: there is no such file"
+    close = difflib.get_close_matches(choice, options, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"{group}={choice}: no such choice{hint} ({group} has {', '.join(options)})"
+
+
+def _unknown_key(name: str, defaults: DictConfig, message: str) -> str:
+    key = name.partition("@")[0]
+    if OmegaConf.select(defaults, key) is not None:
+        return message
+    keys = _keys(defaults)
+    parent, _, leaf = key.rpartition(".")
+    moved = [name for name in keys if parent and name.endswith(f".{parent}")]  # length.min is task.length.min
+    hint = f"; did you mean {moved[0]}.{leaf}?" if moved else nearest(key, keys)
+    siblings = OmegaConf.select(defaults, parent) if parent else defaults
+    if hint or not isinstance(siblings, DictConfig):
+        return f"{key}: unknown key{hint}"
+    names = [str(sibling) for sibling in siblings if sibling != "_target_"]
+    return f"{key}: unknown key ({parent or 'the root'} has {', '.join(names)})"
+
+
+def _keys(node: DictConfig, path: str = "") -> list[str]:
+    """Every dotted key, the groups included."""
+    keys = []
+    for name in node:
+        key = f"{path}{name}"
+        keys.append(key)
+        if not OmegaConf.is_missing(node, name) and not OmegaConf.is_interpolation(node, str(name)):
+            keys += _keys(node[name], f"{key}.") if isinstance(node[name], DictConfig) else []
+    return [key for key in keys if not key.endswith("_target_")]

@@ -1,0 +1,160 @@
+"""The root of each command's configuration, and the groups that belong to no task or model."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from ffattn.models import Model
+from ffattn.optim import Optim
+from ffattn.settings import SettingError, Settings, setting
+from ffattn.streams import MAX_SEED
+from ffattn.tasks import Task
+
+PRECISIONS = ("32", "64", "bf16-mixed", "16-mixed")
+
+
+@dataclass
+class Trainer(Settings):
+    """The course of training.
+
+    Attributes:
+        validate_every: Updates between validations; this many make an epoch.
+        sequences: How many sequences validation and test have each.
+        stop_when_solved: Stop at the first validation that solves every sequence.
+        accumulate: Batches whose gradients make one update.
+        gradient_clip: Largest norm of the gradient, or null.
+        ema_decay: Decay of an exponential moving average of the weights, which is then what is validated, tested and
+            kept; or null.
+        distinct_batches: Train on the first so many batches again and again, and validate on them; or null.
+        log_every: Updates between log entries.
+        progress: `auto` (bar in a terminal, lines elsewhere), `bar`, `lines` or `none`.
+        detect_anomaly: Let autograd check every operation for NaN (slow).
+        profiler: `none`, `simple`, `advanced` or `pytorch`; the report goes to the run directory.
+    """
+
+    validate_every: int = setting(1000, low=1)
+    sequences: int = setting(1000, low=1)
+    stop_when_solved: bool = True
+    accumulate: int = setting(1, low=1)
+    gradient_clip: float | None = setting(None, above=0)
+    ema_decay: float | None = setting(None, above=0, below=1)
+    distinct_batches: int | None = setting(None, low=1)
+    log_every: int = setting(50, low=1)
+    progress: str = setting("auto", choices=("auto", "bar", "lines", "none"))
+    detect_anomaly: bool = False
+    profiler: str = setting("none", choices=("none", "simple", "advanced", "pytorch"))
+
+
+@dataclass
+class Accelerator(Settings):
+    """Where it runs.
+
+    Attributes:
+        device: `auto` (the GPU if there is one), `cpu` or `gpu`.
+        num_threads: CPU threads of torch, or null for its own choice.
+    """
+
+    device: str = setting("auto", choices=("auto", "cpu", "gpu"))
+    num_threads: int | None = setting(None, low=1)
+
+    @property
+    def resolved(self) -> str:
+        """`cpu` or `gpu`."""
+        return "gpu" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device that tensors go to."""
+        return torch.device("cuda" if self.resolved == "gpu" else "cpu")
+
+    def check(self, precision: str) -> None:
+        """Refuse what this machine cannot do.
+
+        Args:
+            precision: One of `PRECISIONS`.
+
+        Raises:
+            SettingError: There is no GPU, or the precision needs one.
+        """
+        if self.device == "gpu" and self.resolved == "cpu":
+            raise SettingError("accelerator", "gpu", "torch finds no CUDA device here; use accelerator=cpu")
+        if precision == "16-mixed" and self.resolved == "cpu":
+            raise SettingError("precision", precision, "needs a GPU; on a CPU use precision=bf16-mixed")
+
+
+@dataclass
+class Logger(Settings):
+    """Where the curves go.
+
+    Attributes:
+        kind: `tensorboard`, `csv` or `none`.
+    """
+
+    kind: str = setting("tensorboard", choices=("tensorboard", "csv", "none"))
+
+
+@dataclass
+class Train(Settings):
+    """Everything that `python -m ffattn.train` is told.
+
+    Attributes:
+        task: What is learned.
+        model: What learns it.
+        optim: How weights are updated.
+        trainer: The course of training.
+        accelerator: Where it runs.
+        logger: Where the curves go.
+        T: Nominal sequence length, in steps; the length group reads it.
+        seed: Of all random numbers: data, weights, dropout.
+        precision: One of `PRECISIONS`.
+        batch_size: Sequences in a batch.
+        updates: The most optimiser steps.
+        resume: `last` (this run directory's last checkpoint, or a fresh start) or a checkpoint to continue; or null.
+        init_from: A checkpoint whose weights training starts from; or null.
+    """
+
+    task: Task
+    model: Model
+    optim: Optim
+    trainer: Trainer = field(default_factory=Trainer)
+    accelerator: Accelerator = field(default_factory=Accelerator)
+    logger: Logger = field(default_factory=Logger)
+    T: int = setting(100, low=1)
+    seed: int = setting(0, low=0, high=MAX_SEED)
+    precision: str = setting("32", choices=PRECISIONS)
+    batch_size: int = setting(100, low=1)
+    updates: int = setting(100_000, low=1)
+    resume: str | None = None
+    init_from: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.resume is not None and self.init_from is not None:
+            raise SettingError("init_from", self.init_from, "cannot be combined with resume, which has weights already")
+
+
+@dataclass
+class Evaluate(Settings):
+    """Everything that `python -m ffattn.evaluate` is told.
+
+    Attributes:
+        checkpoint: The file to evaluate.
+        task: The checkpoint's own, with the changes asked for, or another one.
+        accelerator: Where it runs.
+        T: Nominal length, in steps; the checkpoint's own unless given.
+        sequences: How many sequences.
+        batch_size: Sequences in a batch.
+        seed: Of the sequences; null for the checkpoint's own.
+        split: `test` or `val`: which of the seed's sets.
+        trust: A package outside ffattn from which the checkpoint's task and model may be imported; or null.
+    """
+
+    checkpoint: str
+    task: Task
+    accelerator: Accelerator = field(default_factory=Accelerator)
+    T: int = setting(100, low=1)
+    sequences: int = setting(1000, low=1)
+    batch_size: int = setting(100, low=1)
+    seed: int | None = setting(None, low=0, high=MAX_SEED)
+    split: str = setting("test", choices=("val", "test"))
+    trust: str | None = None

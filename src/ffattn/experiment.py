@@ -1,0 +1,172 @@
+"""A training run from settings to result."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from lightning.pytorch import Trainer
+from rich.console import Console
+from torch import Tensor
+
+from ffattn.checkpoint import KEY, Trained, load, load_weights, read
+from ffattn.config.schema import Train
+from ffattn.lightning import SequenceData, SequenceModule
+from ffattn.lightning.checkpoints import BEST, LAST, Checkpoints
+from ffattn.lightning.logs import Curves, Watch
+from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning
+from ffattn.provenance import commit, device_name, peak_memory_mb, versions
+from ffattn.report import print_header, print_result, write_result
+from ffattn.runs import FRESH, Start, checkpoints_of
+from ffattn.settings import to_plain
+
+
+@dataclass
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: The run directory.
+        result: What `result.json` holds.
+    """
+
+    folder: Path
+    result: dict[str, Any]
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best checkpoint."""
+        return self.folder / "checkpoints" / BEST
+
+    def load(self) -> Trained:
+        """The best network, ready to predict."""
+        trust = self.result["settings"]["task"]["_target_"].partition(".")[0]
+        return load(self.checkpoint, trust=trust)
+
+    def predict(self, x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None = None) -> Tensor:
+        """Answers of the best network (see `Trained.predict`)."""
+        return self.load().predict(x, lengths)
+
+
+def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = False) -> Run:
+    """Train, test the best weights, and write `result.json`.
+
+    Args:
+        settings: The run.
+        folder: Where it is written.
+        start: Where to start from, as `find_start` returned it.
+        quiet: Whether to print nothing but progress.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        TrainingError: A loss was not finite.
+    """
+    quiet_lightning()
+    console = Console(quiet=quiet)
+    if settings.accelerator.num_threads is not None:
+        torch.set_num_threads(settings.accelerator.num_threads)
+    with torch.random.fork_rng():  # training seeds torch's generator, which may be a notebook's
+        module = _module(settings)
+        _print_header(console, settings, module, folder)
+        trainer, data = _trainer(settings, folder), _data(settings)
+        if not start.is_trained:
+            trainer.fit(module, data, ckpt_path=start.checkpoint, weights_only=True)
+        result = _result(settings, folder, module, _test(trainer, module, data, folder))
+    write_result(folder, result)
+    print_result(console, result, folder)
+    return Run(folder, result)
+
+
+def _module(settings: Train) -> SequenceModule:
+    fused = settings.precision != "16-mixed"  # torch's fused optimisers unscale by themselves, after clipping
+    module = SequenceModule(
+        settings.task, settings.model, optim=settings.optim, seed=settings.seed, updates=settings.updates, fused=fused
+    )
+    if settings.init_from is not None:
+        load_weights(module.network, read(settings.init_from), settings.init_from)
+    return module
+
+
+def _data(settings: Train) -> SequenceData:
+    options = settings.trainer
+    return SequenceData(
+        settings.task,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        sequences=options.sequences,
+        epoch=options.validate_every,
+        accumulate=options.accumulate,
+        distinct_batches=options.distinct_batches,
+    )
+
+
+def _trainer(settings: Train, folder: Path) -> Trainer:
+    options, plain = settings.trainer, to_plain(settings)
+    return make_trainer(
+        folder,
+        make_logger(settings.logger.kind, folder, plain),
+        [
+            Curves(options.log_every),
+            Watch(options.progress, settings.updates, Console(stderr=True)),
+            Checkpoints(checkpoints_of(folder), plain, settings.updates, options.stop_when_solved),
+        ],
+        device=settings.accelerator.resolved,
+        precision=settings.precision,
+        updates=settings.updates,
+        accumulate=options.accumulate,
+        gradient_clip=options.gradient_clip,
+        ema_decay=options.ema_decay,
+        detect_anomaly=options.detect_anomaly,
+        profiler=options.profiler,
+    )
+
+
+def _test(trainer: Trainer, module: SequenceModule, data: SequenceData, folder: Path) -> dict[str, float]:
+    """Read the test set once, with the best weights."""
+    best = checkpoints_of(folder) / BEST
+    load_weights(module.network, read(best), best)
+    scores = trainer.test(module, data, verbose=False)[0]
+    return {name: scores[f"test/{name}"] for name in ("solved", "error")}
+
+
+def _result(settings: Train, folder: Path, module: SequenceModule, test: dict[str, float]) -> dict[str, Any]:
+    about = read(checkpoints_of(folder) / LAST)[KEY]
+    floor = settings.task.floor()._asdict()
+    device = settings.accelerator.torch_device
+    return {
+        "task": type(settings.task).__name__,
+        "model": type(settings.model).__name__,
+        "T": settings.task.length.T,
+        "seed": settings.seed,
+        "parameters": _num_parameters(module),
+        "updates": about["update"],
+        "epochs": about["update"] / settings.trainer.validate_every,
+        "stopped_because": about["stopped_because"],
+        "seconds": about["seconds"],
+        "updates_per_second": about["update"] / about["seconds"],
+        "peak_memory_mb": peak_memory_mb(device),
+        "val": about["best"] | {"floor": floor},
+        "test": test | {"floor": floor},
+        "device": device_name(device),
+        "versions": versions(),
+        "commit": commit(),
+        "settings": to_plain(settings),
+    }
+
+
+def _num_parameters(module: SequenceModule) -> int:
+    return sum(parameter.numel() for parameter in module.network.parameters())
+
+
+def _print_header(console: Console, settings: Train, module: SequenceModule, folder: Path) -> None:
+    length = settings.task.length
+    print_header(
+        console,
+        task=f"{type(settings.task).__name__}, T={length.T} ({length.shortest[1]} to {length.longest} steps)",
+        model=f"{type(settings.model).__name__}, {_num_parameters(module):,} parameters",
+        device=f"{device_name(settings.accelerator.torch_device)}, precision {settings.precision}",
+        written_to=folder,
+    )

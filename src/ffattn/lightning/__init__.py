@@ -1,0 +1,6 @@
+"""Training with Lightning: data, module, callbacks. Importing this package imports Lightning, which takes seconds."""
+
+from ffattn.lightning.data import SequenceData
+from ffattn.lightning.module import SequenceModule
+
+__all__ = ["SequenceData", "SequenceModule"]

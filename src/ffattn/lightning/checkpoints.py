@@ -1,0 +1,102 @@
+"""When checkpoints are written, and how."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from ffattn.checkpoint import FORMAT, KEY
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write beside the target, sync, rename: a file of that name is always whole."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint.
+
+        Args:
+            checkpoint: Tensors and plain values.
+            path: The file, replaced if it exists.
+            storage_options: Not used.
+        """
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_suffix(".part")
+        with part.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+
+
+class Checkpoints(Checkpoint):
+    """Write `best.ckpt` (most solved; among equals the smallest error) and `last.ckpt` after every validation.
+
+    Args:
+        folder: Where.
+        settings: Plain settings of the run, for whoever loads the file.
+        updates: Stop training after so many.
+        stop_when_solved: Stop training once a validation solves every sequence.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any], updates: int, stop_when_solved: bool) -> None:
+        self.folder, self.settings = folder, settings
+        self.updates, self.stop_when_solved = updates, stop_when_solved
+        self.best: dict[str, float] = {}
+        self.seconds = 0.0  # of training, over all the times that the run was resumed
+        self.stopped_because: str | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best validation so far, and the time that training has taken."""
+        return {"best": self.best, "seconds": self._elapsed()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the run that is resumed."""
+        self.best, self.seconds = state_dict["best"], state_dict["seconds"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self.started = time.monotonic()
+
+    def _elapsed(self) -> float:
+        return self.seconds + time.monotonic() - self.started
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Ask for a last validation at the last update; Lightning's max_steps would stop without one."""
+        if trainer.global_step >= self.updates:
+            self.stopped_because = "updates"
+            trainer.should_stop = True
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Decide whether to stop, then write."""
+        now = {name: float(trainer.callback_metrics[f"val/{name}"]) for name in ("solved", "error")}
+        now["update"] = trainer.global_step
+        if self.stop_when_solved and now["solved"] == 1:
+            self.stopped_because = "solved"
+            trainer.should_stop = True
+        if not self.best or _rank(now) > _rank(self.best):
+            self.best = now
+            trainer.save_checkpoint(self.folder / BEST)
+        trainer.save_checkpoint(self.folder / LAST)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add what makes the file understandable without the command line."""
+        checkpoint[KEY] = {
+            "format": FORMAT,
+            "settings": self.settings,
+            "update": trainer.global_step,
+            "seconds": self._elapsed(),
+            "stopped_because": self.stopped_because,
+            "best": self.best,
+        }
+
+
+def _rank(validation: dict[str, float]) -> tuple[float, float]:
+    return validation["solved"], -validation["error"]

@@ -1,0 +1,142 @@
+"""What a person sees while it runs: curves and progress."""
+
+import time
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from ffattn.batch import Batch
+
+_REFRESH = 0.5  # seconds between looks at the loss, which stall a GPU
+_LINE = 30.0  # seconds between lines where there is no terminal
+
+
+class _Rate:
+    """Updates per second between two looks.
+
+    Args:
+        update: Where counting starts.
+    """
+
+    def __init__(self, update: int) -> None:
+        self.update, self.time, self.value = update, time.monotonic(), 0.0
+
+    def look(self, update: int) -> float:
+        """The rate since the last look, or the last known one if nothing has been done since."""
+        now = time.monotonic()
+        if update > self.update:
+            self.value = (update - self.update) / max(now - self.time, 1e-9)
+        self.update, self.time = update, now
+        return self.value
+
+
+def _measure(module: Any, outputs: Any, batch: Batch) -> dict[str, float]:
+    """Loss and share solved of a training batch; stops the run if a loss was not finite."""
+    module.require_finite()
+    solved = module.task.solved(outputs["prediction"], batch.y).float().mean()
+    return {"loss": float(outputs["loss"]), "solved": float(solved)}
+
+
+class Curves(Callback):
+    """Log loss, share solved, learning rate and speed of training.
+
+    Args:
+        every: Updates between entries.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self.rate = _Rate(trainer.global_step)
+        self.logged = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Log at every so many updates."""
+        update = trainer.global_step
+        if update % self.every or update == self.logged:
+            return
+        self.logged = update
+        metrics = {f"train/{name}": value for name, value in _measure(pl_module, outputs, batch).items()}
+        metrics["train/lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        metrics["train/updates_per_second"] = self.rate.look(update)
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=update)
+
+
+class Watch(Callback):
+    """Show loss, share solved, updates per second and time left: a bar in a terminal, lines elsewhere.
+
+    Args:
+        mode: `auto`, `bar`, `lines` or `none`.
+        updates: The most updates of the run.
+        console: Where to print.
+    """
+
+    def __init__(self, mode: str, updates: int, console: Console) -> None:
+        self.console, self.updates = console, updates
+        self.mode = ("bar" if console.is_terminal else "lines") if mode == "auto" else mode
+        self.bar: Progress | None = None
+        self.bar_task = TaskID(0)
+        self.shown: dict[str, float] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the bar."""
+        self.rate, self.next_look = _Rate(trainer.global_step), 0.0
+        if self.mode == "bar":
+            columns = (MofNCompleteColumn(), BarColumn(bar_width=24), TextColumn("{task.description}"))
+            self.bar = Progress(*columns, TimeRemainingColumn(), TextColumn("left"), console=self.console)
+            self.bar_task = self.bar.add_task("starting", total=self.updates, completed=trainer.global_step)
+            self.bar.start()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the loss now and then."""
+        if self.mode == "none" or time.monotonic() < self.next_look:
+            return
+        self.shown |= _measure(pl_module, outputs, batch)
+        self._show(trainer.global_step)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the validation."""
+        self.shown["val"] = float(trainer.callback_metrics["val/solved"])
+        if self.mode != "none" and "loss" in self.shown:
+            self._show(trainer.global_step)
+
+    def _show(self, update: int) -> None:
+        speed = self.rate.look(update)
+        text = f"loss {self.shown['loss']:.3g}  solved {self.shown['solved']:.1%}"
+        if "val" in self.shown:
+            text += f"  val solved {self.shown['val']:.1%}"
+        text += f"  {speed:.4g} updates/s"
+        if self.bar is not None:
+            self.bar.update(self.bar_task, completed=update, description=text)
+        else:
+            left = (self.updates - update) / max(speed, 1e-9)
+            self.console.print(f"update {update} of at most {self.updates}  {text}  at most {_clock(left)} left")
+        self.next_look = time.monotonic() + (_REFRESH if self.bar is not None else _LINE)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the last state of the bar on the screen."""
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the terminal back."""
+        self._close()
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"

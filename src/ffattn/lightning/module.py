@@ -1,0 +1,123 @@
+"""Any model on any task."""
+
+import hashlib
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from ffattn.batch import Batch
+from ffattn.checkpoint import sizes_of
+from ffattn.errors import TrainingError
+from ffattn.metrics import Scores, full_precision
+from ffattn.models import Answer, Model
+from ffattn.optim import Adam, Optim
+from ffattn.tasks import Task
+
+_NEVER = torch.iinfo(torch.int64).max
+
+
+class SequenceModule(LightningModule):
+    """Trains a model on a task.
+
+    Args:
+        task: Gives sizes, loss and accuracy.
+        model: Builds the network.
+        optim: Builds optimiser and schedule; Adam with the paper's settings if not given.
+        seed: Of weights, dropout and score jitter.
+        updates: The most updates of the run, which schedules refer to.
+        fused: Whether the optimiser may use fused kernels, which mixed float16 with clipping does not allow.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: Model,
+        *,
+        optim: Optim | None = None,
+        seed: int = 0,
+        updates: int = 100_000,
+        fused: bool = True,
+    ) -> None:
+        super().__init__()
+        self.task, self.model, self.optim = task, model, optim or Adam()
+        self.seed, self.updates, self.fused = seed, updates, fused
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.network = model.build(sizes_of(task))
+        self.scores = Scores(task)
+        self.register_buffer("bad_update", torch.tensor(_NEVER), persistent=False)
+
+    def forward(self, batch: Batch) -> Answer:
+        """The network's answers, without weights."""
+        return self.network(batch.x, batch.lengths)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Make dropout and jitter functions of (seed, batch number), so that a resumed run repeats them."""
+        number = self.global_step * self.trainer.accumulate_grad_batches
+        number += batch_idx % self.trainer.accumulate_grad_batches
+        digest = hashlib.blake2b(f"{self.seed}/{number}".encode(), digest_size=8).digest()
+        torch.manual_seed(int.from_bytes(digest) >> 1)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """The loss, and the predictions for whoever wants to log them."""
+        prediction = full_precision(self(batch).prediction)
+        loss = self.task.error(prediction, batch.y).mean()
+        self._note_if_bad(loss)
+        return {"loss": loss, "prediction": prediction.detach()}
+
+    def _note_if_bad(self, loss: Tensor) -> None:
+        """Remember the first update with a non-finite loss, on the device: reading it would stall a GPU."""
+        update = torch.where(loss.detach().isfinite(), _NEVER, self.global_step + 1)
+        self.bad_update.copy_(torch.minimum(self.bad_update, update))
+
+    def require_finite(self) -> None:
+        """Stop if a loss was not finite; called where the device is read anyway.
+
+        Raises:
+            TrainingError: Says at which update it happened first.
+        """
+        if (update := int(self.bad_update)) != _NEVER:
+            lr = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+            raise TrainingError(
+                f"the loss of update {update} is not finite (optim.lr={lr:g}); "
+                "lower optim.lr, set trainer.gradient_clip=1, or use precision=32"
+            )
+
+    def _evaluation_step(self, batch: Batch) -> None:
+        answer = self.network(batch.x, batch.lengths, return_weights=True)
+        self.scores.update(answer, batch.y)
+        self.has_weights = answer.weights is not None
+
+    def _log_scores(self, split: str) -> None:
+        scores = self.scores.compute()
+        self.scores.reset()
+        names = {"solved": f"{split}/solved", "error": f"{split}/error"}
+        if self.has_weights and split == "val":
+            names["dead"] = "attention/dead"
+        self.log_dict({name: scores[key].float() for key, name in names.items()})
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count a batch of the validation set."""
+        self._evaluation_step(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log `val/solved`, `val/error` and `attention/dead`."""
+        self._log_scores("val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count a batch of the test set."""
+        self._evaluation_step(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log `test/solved` and `test/error`."""
+        self._log_scores("test")
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser, and the schedule where there is one."""
+        optimizer = self.optim.optimizer(self.network.parameters(), self.fused)
+        scheduler = self.optim.scheduler(optimizer, self.updates)
+        if scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

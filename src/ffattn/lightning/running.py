@@ -1,0 +1,122 @@
+"""Put Lightning's Trainer together."""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
+from torch.utils.tensorboard.summary import hparams
+
+from ffattn.lightning.checkpoints import AtomicCheckpointIO
+
+_PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+_FINAL_METRICS = ("val/solved", "val/error", "test/solved", "test/error")
+
+
+def quiet_lightning() -> None:
+    """Drop messages that a newcomer can do nothing about: device lists, tips, and notes on our own loaders."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for message in (
+        ".*LeafSpec.*",  # torch 2.13 under lightning 2.6
+        ".*smaller than the logging interval.*",  # our callbacks log, not Lightning's interval
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",  # a resumed run's directory
+        ".*You defined a `validation_step` but have no `val_dataloader`.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def make_logger(kind: str, folder: Path, settings: dict[str, Any]) -> Logger | bool:
+    """A logger that writes into the run directory.
+
+    Args:
+        kind: `tensorboard`, `csv` or `none`.
+        folder: The run directory.
+        settings: Plain settings, for TensorBoard's HPARAMS tab.
+
+    Returns:
+        The logger, or False.
+    """
+    if kind == "tensorboard":
+        logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
+        _declare_hyperparameters(logger, _flatten(settings))
+        return logger
+    return CSVLogger(folder, name="", version="") if kind == "csv" else False
+
+
+def _flatten(settings: dict[str, Any], path: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        key = f"{path}{name}"
+        flat |= _flatten(value, f"{key}/") if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def _declare_hyperparameters(logger: TensorBoardLogger, settings: dict[str, Any]) -> None:
+    """Name the columns of the HPARAMS tab once; the metrics fill them when they are logged under the same names."""
+    values = {name: value for name, value in settings.items() if isinstance(value, bool | int | float | str)}
+    for summary in hparams(values, dict.fromkeys(_FINAL_METRICS, 0.0)):
+        logger.experiment._get_file_writer().add_summary(summary)
+
+
+def make_trainer(
+    folder: Path,
+    logger: Logger | bool,
+    callbacks: list[Callback],
+    *,
+    device: str = "cpu",
+    precision: str = "32",
+    updates: int = 100_000,
+    accumulate: int = 1,
+    gradient_clip: float | None = None,
+    ema_decay: float | None = None,
+    detect_anomaly: bool = False,
+    profiler: str = "none",
+) -> Trainer:
+    """A Trainer that writes to the run directory and nowhere else, and prints nothing.
+
+    Args:
+        folder: The run directory.
+        logger: What `make_logger` returned.
+        callbacks: Checkpoints, curves, progress.
+        device: `cpu` or `gpu`.
+        precision: Lightning's name of the precision.
+        updates: The most updates of the run.
+        accumulate: Batches in an update.
+        gradient_clip: Largest norm of the gradient, or None.
+        ema_decay: Decay of averaged weights, or None.
+        detect_anomaly: Let autograd check every operation.
+        profiler: `none`, `simple`, `advanced` or `pytorch`.
+
+    Returns:
+        The Trainer, for one device.
+    """
+    averaging: list[Callback] = [EMAWeightAveraging(decay=ema_decay)] if ema_decay is not None else []
+    return Trainer(
+        default_root_dir=folder,
+        logger=logger,
+        callbacks=[*averaging, *callbacks],
+        plugins=[AtomicCheckpointIO()],
+        accelerator=device,
+        devices=1,
+        precision=precision,  # type: ignore[arg-type]
+        max_steps=updates,
+        max_epochs=-1,
+        accumulate_grad_batches=accumulate,
+        gradient_clip_val=gradient_clip,
+        detect_anomaly=detect_anomaly,
+        profiler=_profiler(profiler, folder),
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def _profiler(kind: str, folder: Path) -> Profiler | None:
+    return _PROFILERS[kind](dirpath=folder, filename="profile") if kind != "none" else None

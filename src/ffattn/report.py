@@ -1,0 +1,76 @@
+"""What a person reads of a run: the header, the table at the end, and `result.json`."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+RESULT = "result.json"
+
+
+def write_result(folder: Path, result: dict[str, Any]) -> None:
+    """Write `result.json`, whole or not at all.
+
+    Args:
+        folder: The run directory.
+        result: Plain values.
+    """
+    part = folder / f"{RESULT}.part"
+    part.write_text(json.dumps(result, indent=2, allow_nan=True) + "\n")
+    part.replace(folder / RESULT)
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The result of a finished run, or None.
+
+    Args:
+        folder: The run directory.
+    """
+    path = folder / RESULT
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def print_header(console: Console, **lines: object) -> None:
+    """Print a few facts, one a line, before the work starts."""
+    for name, value in lines.items():
+        console.print(f"{name.replace('_', ' '):>12}  {value}", highlight=False, soft_wrap=True)
+
+
+def scores_table(scores: dict[str, dict[str, Any]]) -> Table:
+    """Solved share and error of each evaluation set against the task's floor.
+
+    Args:
+        scores: For each set, `solved`, `error` and `floor` (the same two for the best constant answer).
+    """
+    table = Table("", "solved", "error", title_justify="left")
+    for name, values in scores.items():
+        table.add_row(name, f"{values['solved']:.1%}", f"{values['error']:.3g}")
+    floor = next(iter(scores.values()))["floor"]
+    table.add_row("floor (best constant)", f"{floor['solved']:.1%}", f"{floor['error']:.3g}", style="dim")
+    return table
+
+
+def print_result(console: Console, result: dict[str, Any], folder: Path) -> None:
+    """Print the table at the end of a training run.
+
+    Args:
+        console: Where to.
+        result: What `result.json` holds.
+        folder: The run directory.
+    """
+    table = scores_table({"validation": result["val"], "test": result["test"]})
+    console.print(table)
+    best = result["val"]["update"]
+    reason = {"solved": "every validation sequence solved", "updates": "the most updates were made"}
+    print_header(
+        console,
+        stopped=f"{reason[result['stopped_because']]}, after {result['epochs']:g} epochs = {result['updates']} updates",
+        scores_of=f"the weights after {best} updates",
+        time=f"{result['seconds']:.1f} s, {result['updates_per_second']:.4g} updates/s",
+        peak_memory=f"{result['peak_memory_mb']:.0f} MB",
+        look=f"tensorboard --logdir {shlex.quote(str(folder))}",
+        checkpoint=folder / "checkpoints" / "best.ckpt",
+    )

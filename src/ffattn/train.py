@@ -1,0 +1,57 @@
+"""`python -m ffattn.train`: train a model on a task.
+
+python -m ffattn.train task=multiply model=ffattn T=10000
+python -m ffattn.train -m task=add,multiply optim.lr=0.001,0.003
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from omegaconf import DictConfig
+
+from ffattn.config.command import run_command
+
+if TYPE_CHECKING:
+    from ffattn.config.schema import Train
+    from ffattn.runs import Start
+
+
+class _Job(NamedTuple):
+    settings: "Train"
+    start: "Start"
+
+
+def _prepare(config: DictConfig, folder: Path | None) -> _Job | None:
+    """Check everything that can be checked without Lightning, which takes seconds to import."""
+    from rich.console import Console
+
+    from ffattn.config.convert import to_settings
+    from ffattn.config.schema import Train
+    from ffattn.report import print_result
+    from ffattn.runs import Start, find_start
+
+    settings = to_settings(config, Train)
+    settings.accelerator.check(settings.precision)
+    start = find_start(settings, folder) if folder is not None else Start()
+    if start.result is None:
+        return _Job(settings, start)
+    print("This run has finished already; more updates=... would continue it unless it is solved.")
+    print_result(Console(), start.result, start.checkpoint.parents[1])
+    return None
+
+
+def _execute(job: _Job, folder: Path) -> None:
+    from ffattn.experiment import train
+
+    train(job.settings, folder, job.start)
+
+
+def main() -> None:
+    """The command line."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost up to 80 times when a core is busy
+    run_command("train", _prepare, _execute)
+
+
+if __name__ == "__main__":
+    main()

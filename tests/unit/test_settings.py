@@ -1,0 +1,130 @@
+import json
+from dataclasses import dataclass, fields
+
+import pytest
+from helpers import concrete_subclasses
+
+from ffattn.errors import SettingError
+from ffattn.models import FFAttention, Model
+from ffattn.settings import TARGET, Settings, find_class, from_plain, setting, target_of, to_plain
+from ffattn.tasks import Add, Fixed, Length, Multiply, Paper, Task, Variable
+
+
+@dataclass
+class Knob(Settings):
+    count: int = setting(2, low=1, high=3)
+    rate: float | None = setting(0.5, above=0, below=1)
+    mode: str = setting("slow", choices=("slow", "fast"))
+    free: float = 0.0
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"count": 1}, {"count": 3}, {"rate": 1e-9}, {"rate": 1 - 1e-9}, {"rate": None}, {"mode": "fast"}],
+    ids=str,
+)
+def test_values_up_to_the_limits_are_accepted(values):
+    assert [getattr(Knob(**values), name) for name in values] == list(values.values())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("count", 0, "must be at least 1"),
+        ("count", 4, "must be at most 3"),
+        ("rate", 0, "must be more than 0"),
+        ("rate", 1, "must be less than 1"),
+        ("rate", float("nan"), "must be a finite number"),
+        ("free", float("nan"), "must be a finite number"),
+        ("free", float("-inf"), "must be a finite number"),
+        ("mode", "quick", "must be one of slow, fast"),
+    ],
+)
+def test_values_outside_the_limits_are_refused_in_one_line(key, value, problem):
+    with pytest.raises(SettingError) as caught:
+        Knob(**{key: value})
+    assert str(caught.value) == f"{key}={value}: {problem}"
+    assert (caught.value.key, caught.value.problem) == (key, problem)
+
+
+def test_a_setting_error_is_a_value_error():
+    assert issubclass(SettingError, ValueError)
+
+
+def test_an_unknown_limit_is_a_programmers_mistake():
+    with pytest.raises(AssertionError, match="lowest"):
+        setting(1, lowest=0)
+
+
+def test_targets_are_the_shortest_public_paths():
+    assert target_of(Add) == "ffattn.tasks.Add"
+    assert target_of(Knob) == f"{__name__}.Knob"
+
+
+@pytest.mark.parametrize("target", ["ffattn.tasks.Add", "ffattn.tasks.add.Add"])
+def test_a_class_is_found_by_any_of_its_paths(target):
+    assert find_class(target, Task) is Add
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["", "Add", "ffattn.tasks.Nothing", "ffattn.nowhere.Add", "ffattn.tasks", "ffattn.models.Mean", "math.pi"],
+)
+def test_a_target_that_names_no_subclass_is_refused(target):
+    with pytest.raises(SettingError) as caught:
+        find_class(target, Task)
+    assert (caught.value.key, caught.value.value) == (TARGET, target)
+
+
+def every_settings_class():
+    return [cls for base in (Task, Length, Model) for cls in concrete_subclasses(base, "ffattn")]
+
+
+@pytest.mark.parametrize("cls", every_settings_class(), ids=lambda cls: cls.__name__)
+def test_every_default_survives_json(cls):
+    plain = json.loads(json.dumps(to_plain(cls())))
+    assert from_plain(plain, Settings) == cls()
+
+
+def test_other_values_and_nested_settings_survive_too():
+    task = Multiply(length=Variable(T=77, min=20, distribution="log_uniform"), tolerance=0.1)
+    plain = to_plain(task)
+    assert plain["length"][TARGET] == "ffattn.tasks.Variable"
+    assert from_plain(plain, Task) == task
+
+
+def test_every_field_is_written():
+    assert to_plain(FFAttention()).keys() == {TARGET, *(field.name for field in fields(FFAttention))}
+
+
+@pytest.mark.parametrize("target", ["os.path", "ffattnot.tasks.Add", "ffattn", "", f"{__name__}.Knob"])
+def test_classes_outside_the_trusted_packages_are_not_imported(target):
+    with pytest.raises(SettingError, match="trust=<package>"):
+        from_plain({TARGET: target}, Settings)
+
+
+def test_a_nested_class_outside_the_trusted_packages_is_not_imported_either():
+    with pytest.raises(SettingError, match="trust=<package>"):
+        from_plain({TARGET: "ffattn.tasks.Add", "length": {TARGET: "os.path"}}, Task)
+
+
+def test_a_trusted_package_may_hold_the_class():
+    assert from_plain({TARGET: f"{__name__}.Knob", "count": 3}, Settings, trust=("ffattn", __name__)) == Knob(count=3)
+
+
+@pytest.mark.parametrize(
+    ("plain", "message"),
+    [
+        ({TARGET: "ffattn.tasks.Fixed", "T": 0}, "T=0: must be at least 1"),
+        ({TARGET: "ffattn.tasks.Fixed", "t": 5}, "t"),
+        ({TARGET: "ffattn.tasks.Length"}, "abstract"),
+        ({TARGET: "ffattn.models.Mean"}, "no subclass"),
+    ],
+)
+def test_plain_values_that_make_no_settings_are_refused(plain, message):
+    with pytest.raises(SettingError, match=message):
+        from_plain(plain, Length)
+
+
+def test_lengths_of_one_kind_are_equal_only_with_equal_values():
+    assert Fixed(T=5) == Fixed(T=5) != Paper(T=5)

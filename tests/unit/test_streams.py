@@ -1,0 +1,151 @@
+import itertools
+import random
+
+import philox_twin as twin
+import pytest
+import torch
+
+from ffattn.streams import Draw, Split, Stream, philox
+
+ONES = 2**32 - 1
+WORDS = "counter", "key", "expected"
+KNOWN_ANSWERS = [  # Random123's kat_vectors for philox4x32-10
+    ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+    ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+    ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
+]
+
+
+def make_draw(seed=3, split=Split.TRAIN, sequences=range(5), start=0, stop=23):
+    numbers = torch.tensor(list(sequences))
+    lengths = torch.full_like(numbers, stop)
+    return Draw(Stream(seed, split), numbers, lengths, lengths, start, stop)
+
+
+def random_addresses(count):
+    """Seeds, splits, sequences, steps and fields; every other one is beyond 32 bits."""
+    rng = random.Random(0)
+    for i in range(count):
+        big = i % 2
+        seed, sequence = (rng.randrange(2**63 if big else 2**32) for _ in range(2))
+        step = rng.randrange(2**34, 2**50) if big else rng.randrange(2**20)
+        yield twin.Address(seed, rng.choice(list(Split)), sequence, step, rng.randrange(256))
+
+
+def chi_square_is_plausible(observed, expected):
+    """Pearson's statistic within five standard deviations of its mean; the seeds are fixed, so this cannot flicker."""
+    freedom = len(expected) - 1
+    statistic = ((observed - expected).square() / expected).sum()
+    return abs(statistic - freedom) < 5 * (2 * freedom) ** 0.5
+
+
+@pytest.mark.parametrize(WORDS, KNOWN_ANSWERS)
+def test_philox_gives_the_published_answers(counter, key, expected):
+    parse = [[int(word, 16) for word in words.split()] for words in (counter, key, expected)]
+    result = philox(tuple(torch.tensor([word]) for word in parse[0]), tuple(parse[1]))
+    assert [int(word) for word in result] == parse[2]
+
+
+@pytest.mark.parametrize(WORDS, KNOWN_ANSWERS)
+def test_the_twin_gives_the_published_answers(counter, key, expected):
+    parse = [[int(word, 16) for word in words.split()] for words in (counter, key, expected)]
+    assert list(twin.philox(parse[0], parse[1])) == parse[2]
+
+
+@pytest.mark.parametrize("address", list(random_addresses(24)), ids=str)
+def test_every_number_is_the_twins(address):
+    seed, split, sequence, step, field = address
+    draw = make_draw(seed, split, [sequence], start=step, stop=step + 7)
+    addresses = [address._replace(step=t) for t in range(step, step + 7)]
+    assert draw.uniform(field)[0].tolist() == [twin.uniform(a) for a in addresses]
+    assert draw.choice(field, 7)[0].tolist() == [twin.choice(a, 7) for a in addresses]
+    assert draw.integers(field, -3, 10**9).item() == twin.integer(address, -3, 10**9)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 23), (0, 1), (3, 4), (4, 8), (5, 17), (7, 19), (22, 23), (6, 6)])
+def test_a_window_is_a_slice_of_the_whole(start, stop):
+    whole, window = make_draw(), make_draw(start=start, stop=stop)
+    assert torch.equal(window.uniform(1), whole.uniform(1)[:, start:stop])
+    assert torch.equal(window.choice(1, 5), whole.choice(1, 5)[:, start:stop])
+
+
+def test_windows_of_a_prime_width_make_up_the_whole():
+    whole = make_draw(stop=101)
+    windows = [make_draw(start=start, stop=min(start + 13, 101)).uniform(0) for start in range(0, 101, 13)]
+    assert torch.equal(torch.cat(windows, dim=1), whole.uniform(0))
+
+
+def test_the_number_at_a_step_is_the_windows_inside_it_and_outside():
+    whole, window = make_draw(), make_draw(start=9, stop=11)
+    steps = torch.tensor([0, 10, 22, 3, 7])
+    rows = torch.arange(5)
+    assert torch.equal(window.uniform_at(2, steps), whole.uniform(2)[rows, steps])
+    assert torch.equal(window.choice_at(2, steps, 6), whole.choice(2, 6)[rows, steps])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"seed": 0}, {"seed": 1}),
+        ({"seed": 5}, {"seed": 5 + 2**32}),
+        ({"sequences": [7]}, {"sequences": [7 + 2**32]}),
+        ({"start": 0, "stop": 8}, {"start": 2**34, "stop": 2**34 + 8}),
+        *(({"split": a}, {"split": b}) for a, b in itertools.combinations(Split, 2)),
+    ],
+)
+def test_different_addresses_share_no_number(one, other):
+    assert not (make_draw(**one).uniform(0) == make_draw(**other).uniform(0)).any()
+
+
+def test_fields_and_sequences_share_no_number():
+    draw = make_draw(sequences=range(4), stop=16)
+    numbers = torch.cat([draw.uniform(field).flatten() for field in range(4)])
+    assert len(numbers.unique()) == 4 * 4 * 16
+
+
+def test_the_order_and_the_company_of_sequences_do_not_matter():
+    together, alone = make_draw(sequences=[11, 2, 7]), make_draw(sequences=[7])
+    assert torch.equal(together.uniform(0)[2:], alone.uniform(0))
+    assert torch.equal(together.integers(0, 1, 99)[2:], alone.integers(0, 1, 99))
+
+
+def test_uniform_numbers_are_float32_and_spread_evenly():
+    numbers = make_draw(sequences=range(100), stop=200).uniform(0)
+    assert numbers.dtype == torch.float32
+    assert chi_square_is_plausible(numbers.flatten().histc(50, 0, 1), torch.full((50,), 400.0))
+
+
+def test_integers_reach_both_bounds_and_are_uniform():
+    numbers = Stream(0, Split.VAL).integers(torch.arange(20_000), -2, 10, field=0)
+    counts = torch.bincount(numbers + 2, minlength=13)
+    assert numbers.aminmax() == (-2, 10)
+    assert chi_square_is_plausible(counts, torch.full((13,), 20_000 / 13))
+
+
+def test_each_sequence_may_have_its_own_bounds():
+    low, high = torch.tensor([0, 5, -4] * 500), torch.tensor([1, 5, 40] * 500)
+    numbers = Stream(0, Split.VAL).integers(torch.arange(1500), low, high, field=0).reshape(500, 3)
+    assert numbers.amin(dim=0).tolist() == [0, 5, -4]
+    assert numbers.amax(dim=0).tolist() == [1, 5, 40]
+
+
+@pytest.mark.parametrize(("word", "fraction", "place"), [(0, 0.0, 0), (ONES, 1 - 2**-24, -1)])
+def test_extreme_words_stay_in_range(monkeypatch, word, fraction, place):
+    """The largest count of integers is 2^31: one more bit would overflow int64."""
+    monkeypatch.setattr("ffattn.streams.philox", lambda counter, key: (torch.full_like(counter[2], word),) * 4)
+    draw = make_draw(sequences=[0], stop=4)
+    assert draw.uniform(0).unique().tolist() == [fraction]
+    assert draw.choice(0, 2**16).unique().tolist() == [(0, 2**16 - 1)[place]]
+    assert draw.integers(0, 7, 7 + 2**31 - 1).tolist() == [(7, 7 + 2**31 - 1)[place]]
+
+
+@pytest.mark.parametrize("field", [-1, 256])
+def test_a_field_that_would_run_into_the_split_is_a_programmers_mistake(field):
+    with pytest.raises(AssertionError):
+        make_draw().uniform(field)
+
+
+def test_steps_and_validity_describe_the_window():
+    draw = Draw(Stream(0, Split.TEST), torch.arange(2), torch.tensor([6, 4]), torch.tensor([6, 4]), 3, 7)
+    assert draw.steps.tolist() == [3, 4, 5, 6]
+    assert draw.valid.tolist() == [[True, True, True, False], [True, False, False, False]]
