@@ -1,17 +1,52 @@
+# The two that matter: `make train` and `make test`. Overrides go into ARGS, as in: make train ARGS="task=multiply T=500"
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
+.PHONY: help install train evaluate test lint types docs-check tensorboard build format clean
 
-.PHONY: help install train test
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q -e ".[dev]" -c constraints.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[dev]" -c constraints.txt
 	@touch $@
 
 install: $(STAMP)  ## Make .venv with everything that the tests use
+
+train: $(STAMP)  ## Train; ARGS="task=multiply T=1000" passes overrides
+	@$(BIN)/python -m ffattn.train $(ARGS)
+
+evaluate: $(STAMP)  ## Evaluate; ARGS="checkpoint=PATH T=10000"
+	@$(BIN)/python -m ffattn.evaluate $(ARGS)
+
+test: $(STAMP)  ## Run every test; ARGS="-k resume" passes options to pytest
+	$(BIN)/python -m pytest -q -n 2 $(ARGS)
+
+lint: $(STAMP)  ## Check style, and that imports go down only
+	$(BIN)/ruff check src tests scripts
+	$(BIN)/ruff format --check src tests scripts
+	$(BIN)/lint-imports
+
+types: $(STAMP)  ## Check types
+	$(BIN)/mypy
+
+docs-check: $(STAMP)  ## Run the README's commands and examples, and check its links
+	$(BIN)/python -m pytest -q tests/docs
+
+tensorboard: $(STAMP)  ## Look at all runs under outputs/ in a browser
+	$(BIN)/tensorboard --logdir outputs
+
+build: $(STAMP)  ## Build the wheel and the source distribution into dist/
+	$(BIN)/python -m build --no-isolation
+
+format: $(STAMP)  ## Put the code into its standard form
+	$(BIN)/ruff check --fix -q src tests scripts
+	$(BIN)/ruff format src tests scripts
+
+clean:  ## Remove everything that is made from the sources; outputs/ stays
+	rm -rf .venv dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
+	find src tests scripts -name __pycache__ -type d -exec rm -rf {} +

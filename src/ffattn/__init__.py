@@ -1,1 +1,27 @@
-"""Feed-forward attention for long-term memory problems."""
+"""Feed-forward attention for long-term memory problems.
+
+    import ffattn
+    run = ffattn.fit(task="add", T=100)                           # train, as the command does
+    trained = ffattn.load("outputs/mine/checkpoints/best.ckpt")   # or take up a checkpoint
+    trained.predict(x, lengths)
+
+The parts: `ffattn.nn` (layers), `ffattn.tasks`, `ffattn.models`, `ffattn.lightning`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ffattn.api import fit, load
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "fit", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that the commands' mistakes and help do not wait for torch."""
+    if name in {"fit", "load"}:
+        return getattr(import_module("ffattn.api"), name)
+    if name in {"nn", "tasks", "models", "lightning"}:
+        return import_module(f"ffattn.{name}")
+    raise AttributeError(f"module 'ffattn' has no attribute {name!r}")

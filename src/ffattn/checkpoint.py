@@ -1,6 +1,5 @@
 """Checkpoints: tensors and plain values, read without running anything that is in them."""
 
-import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,14 +42,14 @@ def read(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: there is no such file")
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged file can make the unpickler raise anything: /etc/passwd an IndexError
         raise CheckpointError(f"{path}: not a checkpoint, or a damaged one") from error
     about = contents.get(KEY) if isinstance(contents, dict) else None
     if not isinstance(about, dict) or "format" not in about:
         raise CheckpointError(f"{path}: not a checkpoint of ffattn")
     if about["format"] != FORMAT:
         raise CheckpointError(f"{path}: has format {about['format']}, and this version of ffattn reads format {FORMAT}")
-    return contents
+    return dict(contents)
 
 
 def load_weights(network: Network, contents: dict[str, Any], path: str | Path) -> None:
@@ -104,7 +103,8 @@ class Trained:
         """
         parameter = next(self.network.parameters())
         lengths = torch.full((len(x),), x.shape[1]) if lengths is None else lengths
-        return self.network(x.to(parameter), lengths.to(parameter.device), return_weights=True)
+        answer: Answer = self.network(x.to(parameter), lengths.to(parameter.device), return_weights=True)
+        return answer
 
     def predict(self, x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None = None) -> Tensor:
         """Answers: (batch, output) numbers, or (batch,) class indices.

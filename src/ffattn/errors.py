@@ -15,8 +15,11 @@ class SettingError(FFAttnError, ValueError):
     """
 
     def __init__(self, key: str, value: object, problem: str) -> None:
-        super().__init__(f"{key}={value}: {problem}")
+        super().__init__(key, value, problem)
         self.key, self.value, self.problem = key, value, problem
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}: {self.problem}"
 
 
 class CheckpointError(FFAttnError, ValueError):

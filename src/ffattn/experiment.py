@@ -16,7 +16,7 @@ from ffattn.lightning import SequenceData, SequenceModule
 from ffattn.lightning.checkpoints import BEST, LAST, Checkpoints
 from ffattn.lightning.logs import Curves, Watch
 from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning
-from ffattn.provenance import commit, device_name, peak_memory_mb, versions
+from ffattn.provenance import device_name, peak_memory_mb, provenance
 from ffattn.report import print_header, print_result, write_result
 from ffattn.runs import FRESH, Start, checkpoints_of
 from ffattn.settings import to_plain
@@ -137,8 +137,8 @@ def _result(settings: Train, folder: Path, module: SequenceModule, test: dict[st
     floor = settings.task.floor()._asdict()
     device = settings.accelerator.torch_device
     return {
-        "task": type(settings.task).__name__,
-        "model": type(settings.model).__name__,
+        "task": settings.task.name,
+        "model": settings.model.name,
         "T": settings.task.length.T,
         "seed": settings.seed,
         "parameters": _num_parameters(module),
@@ -150,9 +150,7 @@ def _result(settings: Train, folder: Path, module: SequenceModule, test: dict[st
         "peak_memory_mb": peak_memory_mb(device),
         "val": about["best"] | {"floor": floor},
         "test": test | {"floor": floor},
-        "device": device_name(device),
-        "versions": versions(),
-        "commit": commit(),
+        **provenance(device),
         "settings": to_plain(settings),
     }
 
@@ -162,11 +160,10 @@ def _num_parameters(module: SequenceModule) -> int:
 
 
 def _print_header(console: Console, settings: Train, module: SequenceModule, folder: Path) -> None:
-    length = settings.task.length
     print_header(
         console,
-        task=f"{type(settings.task).__name__}, T={length.T} ({length.shortest[1]} to {length.longest} steps)",
-        model=f"{type(settings.model).__name__}, {_num_parameters(module):,} parameters",
+        task=settings.task.summary(),
+        model=f"{settings.model.name}, {_num_parameters(module):,} parameters",
         device=f"{device_name(settings.accelerator.torch_device)}, precision {settings.precision}",
         written_to=folder,
     )

@@ -6,10 +6,23 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
 _PACKAGES = ("ffattn", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """What a result should say of where it comes from.
+
+    Args:
+        device: Where it was computed.
+
+    Returns:
+        `device`, `versions`, `commit` and `command`.
+    """
+    return {"device": device_name(device), "versions": versions(), "commit": commit(), "command": sys.argv}
 
 
 def versions() -> dict[str, str]:

@@ -7,7 +7,7 @@ from ffattn.checkpoint import KEY, load_weights, read, sizes_of
 from ffattn.config.errors import ConfigError
 from ffattn.config.schema import Train
 from ffattn.report import RESULT, read_result
-from ffattn.settings import to_plain
+from ffattn.settings import TARGET, to_plain
 
 _LAST = "last.ckpt"
 _FIXED = ("task", "model", "optim", "seed", "batch_size", "precision")  # a resumed run must not change these
@@ -84,6 +84,10 @@ def _refuse_changes(now: dict[str, Any], before: dict[str, Any], checkpoint: Pat
 
 
 def _differences(key: str, new: Any, old: Any) -> list[str]:
-    if isinstance(new, dict) and isinstance(old, dict) and new.keys() == old.keys():
-        return [line for name in new for line in _differences(f"{key}.{name}", new[name], old[name])]
+    if isinstance(new, dict) and isinstance(old, dict):
+        if new[TARGET] != old[TARGET]:
+            new, old = new[TARGET], old[TARGET]
+        else:
+            names = new.keys() | old.keys()
+            return [line for name in names for line in _differences(f"{key}.{name}", new.get(name), old.get(name))]
     return [f"{key}={new}: the checkpoint has {old}"] if new != old else []

@@ -3,8 +3,10 @@
 import dataclasses
 import importlib
 import math
+import re
+import typing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ffattn.errors import SettingError
 
@@ -46,9 +48,19 @@ def _problem(value: Any, limits: Any) -> str | None:
 class Settings:
     """Base of everything that a user configures; construction checks every field against its limits.
 
+    Class variables:
+        name: What it is called on the command line and in results; the class name in snake case unless stated.
+
     Raises:
         SettingError: A value is outside the limits that its field states.
     """
+
+    name: ClassVar[str] = "settings"
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" not in cls.__dict__:
+            cls.name = re.sub(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -88,7 +100,7 @@ def find_class(target: str, base: type) -> type:
     module, _, name = str(target).rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name, None) if module else None
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:  # the last two for relative and empty names
         raise SettingError(TARGET, target, f"cannot be imported ({error})") from error
     if not (isinstance(found, type) and issubclass(found, base)):
         raise SettingError(TARGET, target, f"names no subclass of {base.__module__}.{base.__name__}")
@@ -133,12 +145,21 @@ def from_plain(plain: dict[str, Any], base: type, trust: tuple[str, ...] = ("ffa
     if not _is_trusted(target, trust):
         raise SettingError(TARGET, target, f"is outside {', '.join(trust)}; add trust=<package> if you know its author")
     cls = find_class(target, base)
-    fields = {
-        name: from_plain(value, Settings, trust) if isinstance(value, dict) and TARGET in value else value
-        for name, value in plain.items()
-        if name != TARGET
-    }
+    hints = typing.get_type_hints(cls)
+    fields = {name: _restore(name, value, hints.get(name), trust) for name, value in plain.items() if name != TARGET}
     try:
         return cls(**fields)
     except TypeError as error:
         raise SettingError(TARGET, target, f"does not take these settings ({error})") from error
+
+
+def _restore(name: str, value: Any, hint: Any, trust: tuple[str, ...]) -> Any:
+    """The value of one field: settings of the field's own type, or a plain value of its type."""
+    if isinstance(hint, type) and issubclass(hint, Settings):
+        if not isinstance(value, dict):
+            raise SettingError(name, value, f"must be the settings of a {hint.__name__}")
+        return from_plain(value, hint, trust)
+    allowed = typing.get_args(hint) or (hint,)
+    if {int, float, bool, str} & set(allowed) and type(value) not in (*allowed, int if float in allowed else None):
+        raise SettingError(name, value, f"must be of type {hint}")
+    return value

@@ -34,7 +34,7 @@ def _prepare(config: DictConfig, folder: Path | None) -> _Job | None:
     settings = to_settings(config, Train)
     settings.accelerator.check(settings.precision)
     start = find_start(settings, folder) if folder is not None else Start()
-    if start.result is None:
+    if start.result is None or start.checkpoint is None:
         return _Job(settings, start)
     print("This run has finished already; more updates=... would continue it unless it is solved.")
     print_result(Console(), start.result, start.checkpoint.parents[1])

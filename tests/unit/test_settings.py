@@ -1,13 +1,14 @@
 import json
+import pickle
 from dataclasses import dataclass, fields
 
 import pytest
 from helpers import concrete_subclasses
 
 from ffattn.errors import SettingError
-from ffattn.models import FFAttention, Model
+from ffattn.models import FFAttention, LSTMAttention, Model
 from ffattn.settings import TARGET, Settings, find_class, from_plain, setting, target_of, to_plain
-from ffattn.tasks import Add, Fixed, Length, Multiply, Paper, Task, Variable
+from ffattn.tasks import Add, Fixed, Length, Multiply, Paper, Task, TemporalOrder2, Variable
 
 
 @dataclass
@@ -80,6 +81,24 @@ def every_settings_class():
     return [cls for base in (Task, Length, Model) for cls in concrete_subclasses(base, "ffattn")]
 
 
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [(Knob, "knob"), (Add, "add"), (TemporalOrder2, "temporal_order_2"), (LSTMAttention, "lstm_attention")],
+)
+def test_a_class_is_called_by_its_name_in_snake_case(cls, name):
+    assert cls.name == name
+
+
+def test_a_class_may_state_its_name_and_its_subclasses_have_their_own():
+    class Stated(Knob):
+        name = "my_knob"
+
+    class Derived(Stated):
+        pass
+
+    assert (FFAttention.name, Stated.name, Derived.name) == ("ffattn", "my_knob", "derived")
+
+
 @pytest.mark.parametrize("cls", every_settings_class(), ids=lambda cls: cls.__name__)
 def test_every_default_survives_json(cls):
     plain = json.loads(json.dumps(to_plain(cls())))
@@ -128,3 +147,26 @@ def test_plain_values_that_make_no_settings_are_refused(plain, message):
 
 def test_lengths_of_one_kind_are_equal_only_with_equal_values():
     assert Fixed(T=5) == Fixed(T=5) != Paper(T=5)
+
+
+def test_a_relative_target_is_refused():
+    with pytest.raises(SettingError):
+        find_class(".mine.Add", Task)
+
+
+def test_a_setting_error_crosses_processes():
+    error = pickle.loads(pickle.dumps(SettingError("T", 1, "no")))
+    assert (error.key, error.value, error.problem, str(error)) == ("T", 1, "no", "T=1: no")
+
+
+def test_the_base_of_the_temporal_orders_is_no_task():
+    with pytest.raises(SettingError, match="num_outputs"):
+        from_plain({TARGET: "ffattn.tasks.TemporalOrder"}, Task)
+
+
+@pytest.mark.parametrize(
+    "length", [{TARGET: "ffattn.models.Mean"}, {}, None, {TARGET: "ffattn.tasks.Fixed", "T": 10.5}]
+)
+def test_a_wrong_nested_value_is_a_setting_error(length):
+    with pytest.raises(SettingError):
+        from_plain({TARGET: "ffattn.tasks.Add", "length": length}, Task)

@@ -4,18 +4,22 @@ import dataclasses
 import inspect
 import types
 import typing
-from typing import Any
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ffattn.config.errors import ConfigError, nearest
-from ffattn.settings import TARGET, SettingError, Settings, find_class
+from ffattn.errors import SettingError
+from ffattn.settings import TARGET, Settings, find_class
 
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
-def to_settings(config: DictConfig, base: type[Settings]) -> Any:
+S = TypeVar("S", bound=Settings)
+
+
+def to_settings(config: DictConfig, base: type[S]) -> S:
     """Turn a composed configuration into a checked settings object.
 
     Args:
@@ -30,7 +34,7 @@ def to_settings(config: DictConfig, base: type[Settings]) -> Any:
         ConfigError: One line for each mistake.
     """
     converter = _Converter(config)
-    settings = converter.build(config, base, "")
+    settings: S = converter.build(config, base, "")
     if converter.problems:
         raise ConfigError("\n".join(dict.fromkeys(converter.problems)))
     return settings
@@ -63,11 +67,13 @@ class _Converter:
         if target is None and not inspect.isabstract(base):
             return base
         if target is None:
-            return self._report(path or base.__name__, None, f"has no {TARGET}; choose one of the group's files")
+            self._report(path or base.__name__, None, f"has no {TARGET}; choose one of the group's files")
+            return None
         try:
             return find_class(target, base)
         except SettingError as error:
-            return self._report(_join(path, TARGET), target, error.problem)
+            self._report(_join(path, TARGET), target, error.problem)
+            return None
 
     def _refuse_unknown(self, node: DictConfig, cls: type[Settings], path: str) -> None:
         known = [field.name for field in dataclasses.fields(cls)]

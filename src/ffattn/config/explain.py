@@ -54,15 +54,16 @@ def _unknown_key(name: str, defaults: DictConfig, message: str) -> str:
     siblings = OmegaConf.select(defaults, parent) if parent else defaults
     if hint or not isinstance(siblings, DictConfig):
         return f"{key}: unknown key{hint}"
-    names = [str(sibling) for sibling in siblings if sibling != "_target_"]
-    return f"{key}: unknown key ({parent or 'the root'} has {', '.join(names)})"
+    names = [name for name in map(str, siblings) if name != "_target_"]
+    owner = parent or "the root"
+    return f"{key}: unknown key ({owner} has {', '.join(names)})"
 
 
 def _keys(node: DictConfig, path: str = "") -> list[str]:
     """Every dotted key, the groups included."""
     keys = []
     for name in node:
-        key = f"{path}{name}"
+        key = path + str(name)
         keys.append(key)
         if not OmegaConf.is_missing(node, name) and not OmegaConf.is_interpolation(node, str(name)):
             keys += _keys(node[name], f"{key}.") if isinstance(node[name], DictConfig) else []

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ffattn.errors import SettingError
 from ffattn.models import Model
 from ffattn.optim import Optim
-from ffattn.settings import SettingError, Settings, setting
+from ffattn.settings import Settings, setting
 from ffattn.streams import MAX_SEED
 from ffattn.tasks import Task
 
@@ -144,7 +145,7 @@ class Evaluate(Settings):
         T: Nominal length, in steps; the checkpoint's own unless given.
         sequences: How many sequences.
         batch_size: Sequences in a batch.
-        seed: Of the sequences; null for the checkpoint's own.
+        seed: Of the sequences; the checkpoint's own unless given.
         split: `test` or `val`: which of the seed's sets.
         trust: A package outside ffattn from which the checkpoint's task and model may be imported; or null.
     """
@@ -155,6 +156,6 @@ class Evaluate(Settings):
     T: int = setting(100, low=1)
     sequences: int = setting(1000, low=1)
     batch_size: int = setting(100, low=1)
-    seed: int | None = setting(None, low=0, high=MAX_SEED)
+    seed: int = setting(0, low=0, high=MAX_SEED)
     split: str = setting("test", choices=("val", "test"))
     trust: str | None = None

@@ -97,29 +97,33 @@ class Watch(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look at the loss now and then."""
-        if self.mode == "none" or time.monotonic() < self.next_look:
+        """Look at the loss now and then, and before a validation."""
+        is_last = (batch_idx + 1) % trainer.num_training_batches == 0 or trainer.should_stop
+        if self.mode == "none" or (time.monotonic() < self.next_look and not is_last):
             return
         self.shown |= _measure(pl_module, outputs, batch)
-        self._show(trainer.global_step)
+        self.rate.look(trainer.global_step)
+        if not is_last:
+            self._show(trainer.global_step)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the validation."""
         self.shown["val"] = float(trainer.callback_metrics["val/solved"])
-        if self.mode != "none" and "loss" in self.shown:
+        if self.mode != "none":
             self._show(trainer.global_step)
+        self.rate.look(trainer.global_step)  # validation is no part of the rate of training
 
     def _show(self, update: int) -> None:
-        speed = self.rate.look(update)
-        text = f"loss {self.shown['loss']:.3g}  solved {self.shown['solved']:.1%}"
+        text = f"loss {self.shown['loss']:.2e}  solved {self.shown['solved']:6.1%}"
         if "val" in self.shown:
             text += f"  val solved {self.shown['val']:.1%}"
-        text += f"  {speed:.4g} updates/s"
+        text += f"  {self.rate.value:.4g} updates/s"
         if self.bar is not None:
             self.bar.update(self.bar_task, completed=update, description=text)
         else:
-            left = (self.updates - update) / max(speed, 1e-9)
-            self.console.print(f"update {update} of at most {self.updates}  {text}  at most {_clock(left)} left")
+            left = (self.updates - update) / max(self.rate.value, 1e-9)
+            line = f"update {update:>6} of at most {self.updates}  {text}  at most {_clock(left)} left"
+            self.console.print(line, soft_wrap=True, highlight=False)
         self.next_look = time.monotonic() + (_REFRESH if self.bar is not None else _LINE)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

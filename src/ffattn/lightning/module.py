@@ -30,6 +30,8 @@ class SequenceModule(LightningModule):
         fused: Whether the optimiser may use fused kernels, which mixed float16 with clipping does not allow.
     """
 
+    bad_update: Tensor
+
     def __init__(
         self,
         task: Task,
@@ -51,7 +53,8 @@ class SequenceModule(LightningModule):
 
     def forward(self, batch: Batch) -> Answer:
         """The network's answers, without weights."""
-        return self.network(batch.x, batch.lengths)
+        answer: Answer = self.network(batch.x, batch.lengths)
+        return answer
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make dropout and jitter functions of (seed, batch number), so that a resumed run repeats them."""

@@ -1,6 +1,7 @@
 """The paper's network, with attention and with the unweighted mean."""
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch.nn.functional import leaky_relu
 
 from ffattn.models.base import Answer, Model, Network, Sizes
 from ffattn.nn import FeedForwardAttention, PositionFeatures, init_linear
-from ffattn.nn.initialisers import INITS
+from ffattn.nn.initialisers import BIAS_INITS, INITS
 from ffattn.nn.position import POSITIONS
 from ffattn.ops.reference import MEAN, RELU2, SCORES, SOFTMAX
 from ffattn.settings import setting
@@ -61,6 +62,9 @@ class Mean(Model):
         slope: Slope of the leaky ReLU for negative inputs.
         position: Features appended to the input: `none`, `fraction` (t / length) or `sinusoid`.
         init: Weight initialisation: `paper` (N(0, 1/sqrt(fan_in))) or `he` (the authors' code).
+        bias_init: Biases of the embedding: `uniform` on +-1/sqrt(num_features), or `zero` (the paper's). From zero,
+            every embedding of an unmarked step has its kink at value 0, and learning at lr 0.003 takes several times
+            as long (docs/initialisation.md). All other biases start at zero.
 
     Source:
         Raffel & Ellis, section 2.2, "unweighted".
@@ -70,21 +74,24 @@ class Mean(Model):
     slope: float = setting(0.01, low=0, high=1)
     position: str = setting("none", choices=POSITIONS)
     init: str = setting("paper", choices=INITS)
+    bias_init: str = setting("uniform", choices=BIAS_INITS)
 
     def build(self, sizes: Sizes) -> FeedForwardNetwork:
         """Make the network (see `Model.build`)."""
         return self._network(sizes, normalizer=MEAN)
 
-    def _network(self, sizes: Sizes, **pooling: object) -> FeedForwardNetwork:
+    def _network(self, sizes: Sizes, **pooling: Any) -> FeedForwardNetwork:
         position = PositionFeatures(self.position)
         features = sizes.num_features + position.num_features
-        attention = FeedForwardAttention(features, self.hidden, slope=self.slope, init=self.init, **pooling)
+        attention = FeedForwardAttention(
+            features, self.hidden, slope=self.slope, init=self.init, bias_init=self.bias_init, **pooling
+        )
         return FeedForwardNetwork(position, attention, sizes, self.init)
 
 
 @dataclass
 class FFAttention(Mean):
-    """The paper's model: feed-forward attention. The defaults are the paper's.
+    """The paper's model: feed-forward attention. The defaults are the paper's, but for `bias_init`.
 
     Attributes:
         score: `tanh` (the paper's: scores on (-1, 1)) or `linear`.
@@ -95,6 +102,8 @@ class FFAttention(Mean):
     Source:
         Raffel & Ellis, equations 1-4 and section 2.2.
     """
+
+    name: ClassVar[str] = "ffattn"
 
     score: str = setting("tanh", choices=SCORES)
     normalizer: str = setting(SOFTMAX, choices=(SOFTMAX, RELU2))

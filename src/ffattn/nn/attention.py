@@ -38,7 +38,7 @@ class _Scorer(nn.Module):
 
     def _shift(self, like: Tensor) -> Float[Tensor, ""] | None:
         """Score jitter: one number for the batch, uniform on [0, score_jitter), in training only."""
-        if not self.training or self.score_jitter == 0:
+        if not self.training or self.score_jitter == 0 or self.query is None:
             return None
         return self.score_jitter * torch.rand((), device=like.device, dtype=like.dtype)
 
@@ -113,6 +113,7 @@ class FeedForwardAttention(_Scorer):
         score_jitter: In training, add one number per batch, uniform on [0, score_jitter), to every score.
         slope: Slope of the leaky ReLU for negative inputs.
         init: Weights of the embedding, `paper` or `he` (see `init_linear`).
+        bias_init: Biases of the embedding, `uniform` or `zero` (see `init_linear`).
 
     Source:
         Raffel & Ellis, equations 1-4 and section 2.2.
@@ -129,11 +130,12 @@ class FeedForwardAttention(_Scorer):
         score_jitter: float = 0.0,
         slope: float = 0.01,
         init: str = "paper",
+        bias_init: str = "uniform",
     ) -> None:
         super().__init__(hidden, score, normalizer, length_scale, score_jitter)
         self.slope = slope
         self.embed = nn.Linear(num_features, hidden)
-        init_linear(self.embed, init)
+        init_linear(self.embed, init, bias_init)
 
     def forward(
         self,

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ffattn.batch import Batch
-from ffattn.settings import SettingError, Settings, setting
+from ffattn.errors import SettingError
+from ffattn.settings import TARGET, Settings, setting
 from ffattn.streams import Draw, Stream
 from ffattn.tasks.length import Length, Paper
 
@@ -52,15 +53,23 @@ class Task(Settings, ABC):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for stated in ("kind", "feature_names", "num_outputs", "min_length"):
+            if not hasattr(self, stated):
+                raise SettingError(TARGET, type(self).__name__, f"is a task that does not state {stated}")
         key, shortest = self.length.shortest
         if shortest < self.min_length:
-            name = type(self).__name__
-            raise SettingError(f"length.{key}", shortest, f"must be at least {self.min_length} for {name}")
+            raise SettingError(f"length.{key}", shortest, f"must be at least {self.min_length} for task={self.name}")
 
     @property
     def num_features(self) -> int:
         """Size of the input's feature axis."""
         return len(self.feature_names)
+
+    def summary(self) -> str:
+        """The task and its lengths in a few words."""
+        _, shortest = self.length.shortest
+        steps = f"{shortest} to {self.length.longest}" if shortest < self.length.longest else f"{shortest}"
+        return f"{self.name}, T={self.length.T} ({steps} steps)"
 
     @abstractmethod
     def sample(self, draw: Draw) -> Batch:

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ffattn.settings import SettingError, Settings, setting
+from ffattn.errors import SettingError
+from ffattn.settings import Settings, setting
 from ffattn.streams import LENGTH_FIELD, Stream
 
 MAX_T = 2**31 - 1  # so that the positions of marks are drawn without bias

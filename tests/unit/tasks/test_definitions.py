@@ -48,6 +48,14 @@ def test_marks_have_the_authors_distribution(cls, length):
     assert statistic < freedom + 5 * (2 * freedom) ** 0.5
 
 
+@pytest.mark.parametrize("cls", MARKED)
+def test_the_second_mark_depends_on_the_sequences_own_length(cls):
+    """Unlike in the authors' generator, where it depends on the longest possible one."""
+    batch = sample(cls(length=Paper(T=100)), 10_000)
+    for length in range(100, 110):
+        assert batch.marks[batch.lengths == length, 1].max() == int(length / 2 - 1) - 1
+
+
 @pytest.mark.parametrize(
     ("cls", "mean", "low", "high"), [(Add, 0, -1, 1), (Multiply, 0.5, 0, 1)], ids=["add", "multiply"]
 )
@@ -96,8 +104,9 @@ def test_no_tolerance_solves_more_than_everything(cls):
 )
 @pytest.mark.parametrize("rule", [Fixed, Paper])
 def test_windows_include_both_ends_and_scale_with_the_nominal_length(cls, T, windows, rule):
-    """By hand: p per cent of T, rounded down; under `Paper` of T too, not of the sequence's own length."""
-    marks = sample(cls(length=rule(T=T)), 1000).marks
+    """By hand: p per cent of T, rounded down; under `Paper` too, where the longest sequence is longer than that."""
+    batch = sample(cls(length=rule(T=T)), 4000)
+    marks = batch.marks[batch.lengths == batch.lengths.max()]
     for column, (low, high) in zip(marks.unbind(1), windows, strict=True):
         assert column.unique().tolist() == list(range(low, high + 1))
 

@@ -1,0 +1,99 @@
+"""`python -m ffattn.evaluate`: evaluate a checkpoint on any length, or on a variant of its task.
+
+python -m ffattn.evaluate checkpoint=outputs/mine/checkpoints/best.ckpt T=10000 sequences=1000
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+from ffattn.config.command import run_command
+from ffattn.config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ffattn.checkpoint import Trained
+    from ffattn.config.schema import Evaluate
+
+
+def _prepare(config: DictConfig, folder: Path | None) -> "Evaluate":
+    """Fill in what only the checkpoint knows, and check everything before any work."""
+    from ffattn.checkpoint import load, sizes_of
+    from ffattn.config.convert import to_settings
+    from ffattn.config.schema import Evaluate
+    from ffattn.report import RESULT
+
+    if OmegaConf.is_missing(config, "checkpoint"):
+        raise ConfigError("checkpoint: missing; give checkpoint=PATH")
+    trained = load(str(config.checkpoint), trust=config.get("trust"))
+    _fill_in(config, trained)
+    settings = to_settings(config, Evaluate)
+    settings.accelerator.check("32")
+    if sizes_of(settings.task) != sizes_of(trained.task):
+        raise ConfigError(
+            f"task={settings.task.name}: needs another network than the checkpoint's, made for {trained.task.name}"
+        )
+    if folder is not None and (folder / RESULT).exists():
+        raise ConfigError(f"{folder}: holds a {RESULT} already; choose another hydra.run.dir")
+    return settings
+
+
+def _fill_in(config: DictConfig, trained: "Trained") -> None:
+    """What the command line leaves open is the checkpoint's: T, seed, and the task but for its length."""
+    from ffattn.settings import to_plain
+
+    OmegaConf.set_struct(config, False)
+    config.T = trained.task.length.T if config.T is None else config.T
+    config.seed = trained.seed if config.seed is None else config.seed
+    if "_target_" not in config.task:
+        own = {name: value for name, value in to_plain(trained.task).items() if name != "length"}
+        config.task = OmegaConf.merge(own, config.task)
+
+
+def _execute(settings: "Evaluate", folder: Path) -> None:
+    import torch
+    from rich.console import Console
+
+    from ffattn.checkpoint import load
+    from ffattn.evaluation import evaluate
+    from ffattn.provenance import provenance
+    from ffattn.report import print_header, scores_table, write_result
+    from ffattn.settings import to_plain
+    from ffattn.streams import Split, Stream
+
+    if settings.accelerator.num_threads is not None:
+        torch.set_num_threads(settings.accelerator.num_threads)
+    device, console, task = settings.accelerator.torch_device, Console(), settings.task
+    trained = load(settings.checkpoint, settings.trust, device)
+    print_header(
+        console, task=task.summary(), model=trained.model.name, checkpoint=settings.checkpoint, written_to=folder
+    )
+    stream, started = Stream(settings.seed, Split[settings.split.upper()]), time.monotonic()
+    means = evaluate(trained.network, task, stream, settings.sequences, settings.batch_size)
+    scores = {**means, "floor": task.floor()._asdict()}
+    result = {
+        "checkpoint": settings.checkpoint,
+        "task": task.name,
+        "model": trained.model.name,
+        "T": task.length.T,
+        "seed": settings.seed,
+        "sequences": settings.sequences,
+        "seconds": time.monotonic() - started,
+        settings.split: scores,
+        **provenance(device),
+        "settings": to_plain(settings),
+    }
+    write_result(folder, result)
+    console.print(scores_table({settings.split: scores}))
+
+
+def main() -> None:
+    """The command line."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost up to 80 times when a core is busy
+    run_command("evaluate", _prepare, _execute)
+
+
+if __name__ == "__main__":
+    main()
