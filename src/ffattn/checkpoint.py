@@ -135,12 +135,12 @@ class Trained:
         return evaluate(self.network, task, Stream(self.seed, Split[split.upper()]), sequences)
 
 
-def load(checkpoint: str | Path, trust: str | None = None, device: str | torch.device = "cpu") -> Trained:
+def load(checkpoint: str | Path, trust: tuple[str, ...] = (), device: str | torch.device = "cpu") -> Trained:
     """Load a trained network; neither Hydra nor Lightning is needed, and no code in the file is run.
 
     Args:
         checkpoint: A file that training wrote.
-        trust: A package outside ffattn from which the task or the model may be imported, if you know its author.
+        trust: Packages outside ffattn from which the task and the model may be imported, if you know their authors.
         device: Where the network goes.
 
     Returns:
@@ -148,11 +148,11 @@ def load(checkpoint: str | Path, trust: str | None = None, device: str | torch.d
 
     Raises:
         CheckpointError: The file is no checkpoint, or of another format.
-        SettingError: It names a class outside ffattn and the trusted package.
+        SettingError: It names a class outside ffattn and the trusted packages.
     """
     contents = read(checkpoint)
     about = contents[KEY]
-    trusted = ("ffattn", trust) if trust else ("ffattn",)
+    trusted = ("ffattn", *trust)
     task = from_plain(about["settings"]["task"], Task, trusted)
     model = from_plain(about["settings"]["model"], Model, trusted)
     network = model.build(sizes_of(task))

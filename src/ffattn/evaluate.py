@@ -27,7 +27,10 @@ def _prepare(config: DictConfig, folder: Path | None) -> "Evaluate":
 
     if OmegaConf.is_missing(config, "checkpoint"):
         raise ConfigError("checkpoint: missing; give checkpoint=PATH")
-    trained = load(str(config.checkpoint), trust=config.get("trust"))
+    OmegaConf.set_struct(config, False)
+    if isinstance(config.trust, str):
+        config.trust = [config.trust]
+    trained = load(str(config.checkpoint), trust=tuple(config.trust))
     _fill_in(config, trained)
     settings = to_settings(config, Evaluate)
     settings.accelerator.check("32")
@@ -44,7 +47,6 @@ def _fill_in(config: DictConfig, trained: "Trained") -> None:
     """What the command line leaves open is the checkpoint's: T, seed, and the task but for its length."""
     from ffattn.settings import to_plain
 
-    OmegaConf.set_struct(config, False)
     config.T = trained.task.length.T if config.T is None else config.T
     config.seed = trained.seed if config.seed is None else config.seed
     if "_target_" not in config.task:
@@ -66,7 +68,7 @@ def _execute(settings: "Evaluate", folder: Path) -> None:
     if settings.accelerator.num_threads is not None:
         torch.set_num_threads(settings.accelerator.num_threads)
     device, console, task = settings.accelerator.torch_device, Console(), settings.task
-    trained = load(settings.checkpoint, settings.trust, device)
+    trained = load(settings.checkpoint, tuple(settings.trust), device)
     print_header(
         console, task=task.summary(), model=trained.model.name, checkpoint=settings.checkpoint, written_to=folder
     )

@@ -19,7 +19,7 @@ from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning
 from ffattn.provenance import device_name, peak_memory_mb, provenance
 from ffattn.report import print_header, print_result, write_result
 from ffattn.runs import FRESH, Start, checkpoints_of
-from ffattn.settings import to_plain
+from ffattn.settings import TARGET, to_plain
 
 
 @dataclass
@@ -41,8 +41,8 @@ class Run:
 
     def load(self) -> Trained:
         """The best network, ready to predict."""
-        trust = self.result["settings"]["task"]["_target_"].partition(".")[0]
-        return load(self.checkpoint, trust=trust)
+        targets = [self.result["settings"][part][TARGET] for part in ("task", "model")]
+        return load(self.checkpoint, trust=tuple(target.partition(".")[0] for target in targets))
 
     def predict(self, x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None = None) -> Tensor:
         """Answers of the best network (see `Trained.predict`)."""

@@ -143,7 +143,8 @@ def from_plain(plain: dict[str, Any], base: type, trust: tuple[str, ...] = ("ffa
     """
     target = plain.get(TARGET, "")
     if not _is_trusted(target, trust):
-        raise SettingError(TARGET, target, f"is outside {', '.join(trust)}; add trust=<package> if you know its author")
+        problem = f"is outside {', '.join(trust)}; allow it with trust=<package> if you know its author"
+        raise SettingError(TARGET, target, problem)
     cls = find_class(target, base)
     hints = typing.get_type_hints(cls)
     fields = {name: _restore(name, value, hints.get(name), trust) for name, value in plain.items() if name != TARGET}

@@ -121,7 +121,7 @@ def _parse(overrides: list[str]) -> list[Override]:
 def _refuse_several(overrides: list[str]) -> None:
     """Several values for one key are a sweep; Hydra would merge the files of task=[add,xor] into one."""
     for override in _parse(overrides):
-        is_list = "." not in override.key_or_group and isinstance(override.value(), list)
+        is_list = (conf_dir() / override.key_or_group).is_dir() and isinstance(override.value(), list)
         if is_list or override.is_sweep_override():
             values = str(override.input_line).partition("=")[2].strip("[]")
             raise ConfigError(

@@ -147,7 +147,7 @@ class Evaluate(Settings):
         batch_size: Sequences in a batch.
         seed: Of the sequences; the checkpoint's own unless given.
         split: `test` or `val`: which of the seed's sets.
-        trust: A package outside ffattn from which the checkpoint's task and model may be imported; or null.
+        trust: Packages outside ffattn from which the checkpoint's task and model may be imported.
     """
 
     checkpoint: str
@@ -158,4 +158,4 @@ class Evaluate(Settings):
     batch_size: int = setting(100, low=1)
     seed: int = setting(0, low=0, high=MAX_SEED)
     split: str = setting("test", choices=("val", "test"))
-    trust: str | None = None
+    trust: list[str] = field(default_factory=list)

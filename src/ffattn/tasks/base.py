@@ -6,13 +6,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ffattn.batch import Batch
 from ffattn.errors import SettingError
 from ffattn.settings import TARGET, Settings, setting
-from ffattn.streams import Draw, Stream
+from ffattn.streams import Draw, Split, Stream
 from ffattn.tasks.length import Length, Paper
 
 REGRESSION, CLASSIFICATION = "regression", "classification"
@@ -104,6 +105,15 @@ class Task(Settings, ABC):
             prediction: A model's answers.
             y: The targets, as in the batch.
         """
+
+    def example(self, sequences: int = 4, seed: int = 0) -> Batch:
+        """A few sequences of the test split, to look at.
+
+        Args:
+            sequences: How many.
+            seed: Of the stream.
+        """
+        return self.evaluation_batch(Stream(seed, Split.TEST), sequences, torch.arange(sequences))
 
     def training_batch(self, stream: Stream, batch: int, sequences: Int[Tensor, " batch"]) -> Batch:
         """The training batch with this number; its sequences may be a part of it.

@@ -1,0 +1,170 @@
+"""conf/ holds values only: every file composes and builds, and says the same as the dataclass that it names."""
+
+import dataclasses
+from collections import Counter
+from functools import cache
+
+import pytest
+from omegaconf import OmegaConf
+
+from ffattn.config.command import compose_config
+from ffattn.config.convert import to_settings
+from ffattn.config.paths import conf_dir
+from ffattn.config.schema import Accelerator, Evaluate, Logger, Train, Trainer
+from ffattn.errors import SettingError
+from ffattn.models import FFAttention
+from ffattn.optim import Adam
+from ffattn.settings import TARGET, Settings, find_class
+from ffattn.tasks import Add
+
+FILES = sorted(path.relative_to(conf_dir()).with_suffix("").as_posix() for path in conf_dir().rglob("*.yaml"))
+ROOTS = [file for file in FILES if "/" not in file]
+EXPERIMENTS = [file for file in FILES if file.startswith("experiment/")]
+OPTIONS = [file for file in FILES if "/" in file and file not in EXPERIMENTS]
+WHERE = {"length": "task.length"}  # groups that land elsewhere than under their own name
+WITHOUT_TARGET = {"trainer": Trainer, "accelerator": Accelerator, "logger": Logger}
+STATED_BY_THE_NAME = {"accelerator": {"device"}, "logger": {"kind"}}  # what a choice of the group is about
+
+
+def raw(file):
+    """The values of a YAML file as they are written."""
+    return OmegaConf.to_container(OmegaConf.load(conf_dir() / f"{file}.yaml"), resolve=False)
+
+
+def settings_class(file):
+    """The dataclass that a file of a group gives values to."""
+    return WITHOUT_TARGET.get(file.partition("/")[0]) or find_class(raw(file)[TARGET], Settings)
+
+
+def build(*overrides):
+    return to_settings(compose_config("train", list(overrides)), Train)
+
+
+@cache
+def built_from(file):
+    """The settings object that a choice leads to, everything else being the default."""
+    group, _, name = file.partition("/")
+    node = build(f"{group}={name}")
+    for part in WHERE.get(group, group).split("."):
+        node = getattr(node, part)
+    return node
+
+
+def leaves(node, path=""):
+    """Every value of nested dictionaries with its dotted key."""
+    for name, value in node.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
+
+
+def value_at(settings, key):
+    for part in key.split("."):
+        settings = getattr(settings, part)
+    return settings
+
+
+def test_every_file_is_accounted_for():
+    assert ROOTS == ["evaluate", "train"]
+    assert Counter(file.partition("/")[0] for file in OPTIONS + EXPERIMENTS) == {
+        "task": 5,
+        "length": 3,
+        "model": 4,
+        "optim": 2,
+        "trainer": 1,
+        "accelerator": 3,
+        "logger": 3,
+        "experiment": 3,
+    }
+
+
+@pytest.mark.parametrize("file", OPTIONS)
+def test_every_choice_composes_and_builds_its_class(file):
+    assert type(built_from(file)) is settings_class(file)
+
+
+@pytest.mark.parametrize("file", OPTIONS)
+def test_every_default_in_yaml_is_the_dataclass_default(file):
+    built, free = built_from(file), STATED_BY_THE_NAME.get(file.partition("/")[0], set())
+    kept = {name: getattr(built, name) for name in free}
+    assert built == dataclasses.replace(type(built)(), **kept)
+
+
+@pytest.mark.parametrize("file", OPTIONS)
+def test_every_field_of_the_dataclass_is_in_the_yaml(file):
+    fields = {field.name for field in dataclasses.fields(settings_class(file))}
+    assert set(raw(file)) - {TARGET} == fields - {"length"}  # a task's length is a group of its own
+
+
+@pytest.mark.parametrize("file", [file for file in OPTIONS if file.partition("/")[0] in {"task", "model"}])
+def test_a_task_or_model_is_called_as_its_file_is(file):
+    assert built_from(file).name == file.partition("/")[2]
+
+
+@pytest.mark.parametrize("file", [f for f in OPTIONS if f.partition("/")[0] in STATED_BY_THE_NAME])
+def test_a_choice_of_device_or_logger_is_called_as_it_is_set(file):
+    group, _, name = file.partition("/")
+    assert [getattr(built_from(file), field) for field in STATED_BY_THE_NAME[group]] == [name]
+
+
+def test_the_commands_defaults_are_those_of_the_dataclasses():
+    assert build() == Train(task=Add(), model=FFAttention(), optim=Adam())
+
+
+def test_the_paper_is_the_default():
+    settings = build()
+    assert (settings.task.length.name, settings.optim.lr, settings.updates) == ("paper", 0.003, 100_000)
+
+
+@pytest.mark.parametrize(("root", "cls"), [("train", Train), ("evaluate", Evaluate)])
+def test_every_field_of_a_command_is_a_root_key_or_a_group(root, cls):
+    groups = {name for default in raw(root)["defaults"] if default != "_self_" for name in default}
+    fields = {field.name for field in dataclasses.fields(cls)}
+    assert fields - groups == set(raw(root)) - {"defaults", "hydra"}
+    assert groups - fields == {group for group in groups if group in {"experiment", "length"} or "override" in group}
+
+
+def test_evaluate_composes_and_builds_once_it_knows_the_task():
+    config = compose_config("evaluate", ["checkpoint=x.ckpt", "task=add", "T=50", "seed=3"])
+    settings = to_settings(config, Evaluate)
+    assert settings.task.length.name == "fixed"
+    assert settings == Evaluate(checkpoint="x.ckpt", task=settings.task, T=50, seed=3)
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS)
+def test_every_value_of_an_experiment_wins_over_the_defaults(file):
+    settings = build(f"experiment={file.partition('/')[2]}")
+    values = dict(leaves(raw(file)))
+    assert {key: value_at(settings, key) for key in values} == values
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS)
+def test_the_command_line_wins_over_an_experiment(file):
+    settings = build(f"experiment={file.partition('/')[2]}", "updates=7", "trainer.validate_every=3")
+    assert (settings.updates, settings.trainer.validate_every) == (7, 3)
+
+
+def test_a_gpu_may_be_configured_but_not_used_where_there_is_none(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    accelerator = build("accelerator=gpu").accelerator
+    with pytest.raises(SettingError, match=r"^accelerator=gpu: .*accelerator=cpu$"):
+        accelerator.check("32")
+
+
+@pytest.mark.parametrize(("device", "is_there", "resolved"), [("auto", True, "gpu"), ("auto", False, "cpu")])
+def test_auto_takes_the_gpu_if_there_is_one(monkeypatch, device, is_there, resolved):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: is_there)
+    assert Accelerator(device=device).resolved == resolved
+
+
+def test_float16_is_refused_on_a_cpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    with pytest.raises(SettingError, match=r"^precision=16-mixed: .*bf16-mixed$"):
+        Accelerator(device="cpu").check("16-mixed")
+    Accelerator(device="gpu").check("16-mixed")
+
+
+def test_the_folder_of_yaml_files_is_absolute():
+    assert conf_dir().is_absolute()
+    assert (conf_dir() / "train.yaml").is_file()

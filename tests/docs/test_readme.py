@@ -1,0 +1,106 @@
+"""What the README says works: every command, every example, every link."""
+
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+
+from ffattn import evaluate, train
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+# A command is run as it stands but for its size; the last override of a key wins.
+SMALL = ["updates=2", "trainer.validate_every=1", "trainer.sequences=4", "batch_size=2", "trainer.progress=none"]
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands(module):
+    lines = [line.partition(" #")[0] for block in blocks("bash") for line in block.splitlines()]
+    return [shlex.split(line)[3:] for line in lines if line.startswith(f"python -m ffattn.{module}")]
+
+
+def run(module, monkeypatch, arguments):
+    monkeypatch.setattr(sys, "argv", [f"ffattn-{module.__name__}", *arguments])
+    module.main()
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty folder with the README's own task and model in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for language in ("python", "yaml"):
+        for text in blocks(language):
+            if named := re.match(r"# (mine/\S+)\n", text):
+                path = Path(named.group(1))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+    torch.set_num_threads(1)
+    with mock.patch.dict(os.environ):
+        yield tmp_path
+
+
+@pytest.fixture
+def trained(workplace, monkeypatch):
+    run(train, monkeypatch, ["task=add", "T=20", "hydra.run.dir=outputs/mine", *SMALL])
+
+
+def shortened(arguments):
+    short = [re.sub(r"^T=10000$", "T=100", argument) for argument in arguments]
+    places = [i for i, argument in enumerate(short) if argument.startswith("updates=")]
+    return [argument for i, argument in enumerate(short) if i not in places]
+
+
+@pytest.mark.parametrize("arguments", commands("train"), ids=" ".join)
+def test_training_commands_run(arguments, workplace, monkeypatch, capsys):
+    if "resume=last" in arguments:
+        arguments = [argument for argument in arguments if not argument.startswith("updates=")]
+    run(train, monkeypatch, [*shortened(arguments), *SMALL])
+    assert "floor" in capsys.readouterr().out
+    assert list(workplace.rglob("result.json"))
+
+
+@pytest.mark.parametrize("arguments", commands("evaluate"), ids=" ".join)
+def test_evaluation_commands_run(arguments, trained, workplace, monkeypatch, capsys):
+    run(evaluate, monkeypatch, [*shortened(arguments), "sequences=4"])
+    assert "floor" in capsys.readouterr().out
+    assert len(list(workplace.rglob("result.json"))) == 2
+
+
+def test_python_examples_run(workplace, capsys):
+    examples = [text for text in blocks("python") if not text.startswith("# mine/")]
+    assert len(examples) == 2
+    for text in examples:
+        small = text.replace("updates=2000", 'updates=1, batch_size=2, logger="none"').replace("10_000", "100")
+        exec(compile(small, "README.md", "exec"), {})
+    assert "best.ckpt" in capsys.readouterr().out
+
+
+def test_the_readme_shows_every_choice():
+    for group in ("task", "model", "length", "optim", "accelerator", "logger", "experiment"):
+        for path in (ROOT / "conf" / group).glob("*.yaml"):
+            assert f"`{path.stem}`" in README, f"{group}={path.stem}"
+
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    targets = re.findall(r"\]\(([^)#\s]+)", document.read_text())
+    missing = [target for target in targets if "://" not in target and not (document.parent / target).exists()]
+    assert not missing
+
+
+def test_make_targets_are_there():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = set(re.findall(r"`?make ([a-z-]+)", README + (ROOT / "CONTRIBUTING.md").read_text()))
+    assert named <= targets
