@@ -117,7 +117,6 @@ def test_a_rarer_mistake_is_told_in_one_line_that_names_the_key(command_line, pa
     [
         "T=abc model.hidden=0 optim.lr=-1 trainer.sequences=0",
         "T=1.5 batch_size=abc",
-        "model.hiddn=3 model.slope=x",
         "model.hidden=0 model.slope=5",
         "seed=-1 model.hidden=0",
         "seed=-1 updates=0",

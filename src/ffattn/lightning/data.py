@@ -11,24 +11,31 @@ from ffattn.batch import Batch
 from ffattn.streams import Split, Stream
 from ffattn.tasks import Task
 
+_MADE_AT_ONCE = 2**18  # (sequence, step) pairs; small batches are made several at a time: a call has a fixed cost
+
 
 class Batches:
     """A sized iterable over batch numbers.
 
     Args:
-        make: Makes the batch with a number.
+        make: Makes the batches with some numbers.
         numbers: The numbers to go through, asked for anew by every iteration.
         size: What Lightning takes for the length: of a whole epoch, even where a resumed one has fewer left.
+        group: How many batches are made at a time.
     """
 
-    def __init__(self, make: Callable[[int], Batch], numbers: Callable[[], range], size: int) -> None:
-        self.make, self.numbers, self.size = make, numbers, size
+    def __init__(
+        self, make: Callable[[range], list[Batch]], numbers: Callable[[], range], size: int, group: int = 1
+    ) -> None:
+        self.make, self.numbers, self.size, self.group = make, numbers, size, group
 
     def __len__(self) -> int:
         return self.size
 
     def __iter__(self) -> Iterator[Batch]:
-        return map(self.make, self.numbers())
+        numbers = self.numbers()
+        for first in range(0, len(numbers), self.group):
+            yield from self.make(numbers[first : first + self.group])
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the place in the stream is the optimiser's step, which Lightning keeps."""
@@ -71,31 +78,40 @@ class SequenceData(LightningDataModule):
 
     def train_dataloader(self) -> Batches:
         """Batches from the optimiser's step on, to the end of the epoch."""
-        return Batches(self.training_batch, self._rest_of_epoch, self.epoch * self.accumulate)
+        return Batches(self.training_batches, self._rest_of_epoch, self.epoch * self.accumulate, self._group())
 
     def val_dataloader(self) -> Batches:
         """The validation set; under `distinct_batches` the training batches."""
         if self.distinct_batches is None:
             return self._evaluation(Split.VAL)
         count = self.distinct_batches
-        return Batches(self.training_batch, lambda: range(count), count)
+        return Batches(self.training_batches, lambda: range(count), count)
 
     def test_dataloader(self) -> Batches:
         """The test set."""
         return self._evaluation(Split.TEST)
 
-    def training_batch(self, number: int) -> Batch:
-        """The training batch with a number, or this process's part of it."""
-        number = number % self.distinct_batches if self.distinct_batches else number
-        first = number * self.batch_size
-        sequences = self._share(first, first + self.batch_size)
-        return self.task.training_batch(Stream(self.seed, Split.TRAIN), number, sequences)
+    def training_batches(self, numbers: range) -> list[Batch]:
+        """The training batches with some numbers, or this process's parts of them.
+
+        Args:
+            numbers: Only one where a length depends on the batch.
+        """
+        real = [number % self.distinct_batches if self.distinct_batches else number for number in numbers]
+        parts = [self._share(number * self.batch_size, (number + 1) * self.batch_size) for number in real]
+        together = self.task.training_batch(Stream(self.seed, Split.TRAIN), real[0], torch.cat(parts))
+        columns = (column.split(len(parts[0])) for column in together)
+        return [Batch(*columns) for columns in zip(*columns, strict=True)]
+
+    def _group(self) -> int:
+        pairs = self.batch_size * self.task.length.longest
+        return 1 if self.task.length.depends_on_batch else max(1, _MADE_AT_ONCE // pairs)
 
     def _evaluation(self, split: Split) -> Batches:
-        def make(number: int) -> Batch:
-            first = number * self.batch_size
+        def make(numbers: range) -> list[Batch]:
+            first = numbers[0] * self.batch_size
             sequences = self._share(first, min(first + self.batch_size, self.sequences))
-            return self.task.evaluation_batch(Stream(self.seed, split), self.sequences, sequences)
+            return [self.task.evaluation_batch(Stream(self.seed, split), self.sequences, sequences)]
 
         count = -(-self.sequences // self.batch_size)
         return Batches(make, lambda: range(count), count)

@@ -18,6 +18,13 @@ from ffattn.tasks import Task
 _NEVER = torch.iinfo(torch.int64).max
 
 
+def _seed(seed: int, device: torch.device) -> None:
+    """Seed the generators in use; torch.manual_seed formats a stack trace for every kind of device that is absent."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
 class SequenceModule(LightningModule):
     """Trains a model on a task.
 
@@ -61,7 +68,7 @@ class SequenceModule(LightningModule):
         number = self.global_step * self.trainer.accumulate_grad_batches
         number += batch_idx % self.trainer.accumulate_grad_batches
         digest = hashlib.blake2b(f"{self.seed}/{number}".encode(), digest_size=8).digest()
-        torch.manual_seed(int.from_bytes(digest) >> 1)
+        _seed(int.from_bytes(digest) >> 1, self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The loss, and the predictions for whoever wants to log them."""

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int
@@ -21,7 +22,12 @@ class Length(Settings, ABC):
 
     Attributes:
         T: Nominal length, in steps.
+
+    Class variables:
+        depends_on_batch: Whether a training sequence's length is a matter of the batch that it is in.
     """
+
+    depends_on_batch: ClassVar[bool] = True
 
     T: int = setting(100, low=1, high=MAX_T)
 
@@ -78,6 +84,8 @@ class Length(Settings, ABC):
 class Fixed(Length):
     """Every sequence has exactly T steps."""
 
+    depends_on_batch: ClassVar[bool] = False
+
     @property
     def longest(self) -> int:
         """T."""
@@ -99,6 +107,8 @@ class Paper(Length):
     Source:
         Raffel & Ellis, section 2.2, and the authors' code.
     """
+
+    depends_on_batch: ClassVar[bool] = False
 
     attend_to_padding: bool = False
 

@@ -1,0 +1,272 @@
+"""When a run validates, keeps, stops and fails; and what it leaves alone."""
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tiny_runs import about, equal, fit, read, rows
+
+from ffattn.errors import CheckpointError, TrainingError
+from ffattn.lightning import SequenceData, SequenceModule
+from ffattn.lightning.checkpoints import Checkpoints
+from ffattn.tasks import Add
+
+
+@pytest.mark.parametrize(
+    ("updates", "every", "expected"),
+    [(6, 2, [2, 4, 6]), (7, 3, [3, 6, 7]), (1, 5, [1]), (4, 5, [4]), (5, 5, [5]), (3, 1, [1, 2, 3])],
+)
+def test_it_validates_at_the_multiples_and_at_the_last_update(tmp_path, monkeypatch, updates, every, expected):
+    validated = []
+    monkeypatch.setattr(SequenceModule, "on_validation_start", lambda self: validated.append(self.global_step))
+    run = fit(tmp_path / "run", updates=updates, trainer__validate_every=every, logger="csv")
+    assert validated == expected
+    assert len(rows(run.folder)) == len(expected)
+    assert len(rows(run.folder, "test/solved")) == 1
+
+
+def test_curves_name_the_update_that_they_belong_to(tmp_path):
+    options = {"updates": 7, "trainer__validate_every": 3, "trainer__log_every": 2, "logger": "csv"}
+    run = fit(tmp_path / "run", **options)
+    assert [row["step"] for row in rows(run.folder, "train/loss")] == [2, 4, 6]
+    assert [row["step"] for row in rows(run.folder)] == [3, 6, 7]
+
+
+def test_the_best_checkpoint_is_that_of_the_best_validation(finished):
+    validations = rows(finished.folder)
+    best = max(range(len(validations)), key=lambda i: (validations[i]["val/solved"], -validations[i]["val/error"]))
+    assert finished.result["val"]["update"] == about(finished.folder, "best")["update"] == 2 * (best + 1)
+    assert finished.result["val"]["error"] == pytest.approx(validations[best]["val/error"])
+    assert len({row["val/error"] for row in validations}) == 3
+
+
+def saved_as_best(validations):
+    """The updates whose checkpoints were kept as the best, for (solved, error) after one update, two, ..."""
+    saved, trainer = [], SimpleNamespace(global_step=0, should_stop=False)
+    trainer.save_checkpoint = lambda path: saved.append((path.name, trainer.global_step))
+    callback = Checkpoints(Path("run"), {}, 100, stop_when_solved=False)
+    for solved, error in validations:
+        trainer.global_step += 1
+        trainer.callback_metrics = {"val/solved": torch.tensor(solved), "val/error": torch.tensor(error)}
+        callback.on_validation_end.__wrapped__(callback, trainer, None)
+    assert [update for name, update in saved if name == "last.ckpt"] == list(range(1, len(validations) + 1))
+    return [update for name, update in saved if name == "best.ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("validations", "expected"),
+    [
+        ([(0.1, 0.5), (0.2, 0.9), (0.1, 0.1)], [1, 2]),
+        ([(0.1, 0.5), (0.1, 0.4), (0.1, 0.45), (0.1, 0.3)], [1, 2, 4]),
+        ([(0.3, 0.5), (0.3, 0.5)], [1]),
+        ([(0.0, 0.5), (0.0, 0.6), (1.0, 0.7), (1.0, 0.2)], [1, 3, 4]),
+        ([(0.0, math.nan), (0.0, 0.6)], [1, 2]),
+    ],
+)
+def test_more_solved_is_better_and_among_equals_a_smaller_error(validations, expected):
+    assert saved_as_best(validations) == expected
+
+
+def test_it_stops_at_the_first_validation_that_solves_everything(tmp_path):
+    run = fit(tmp_path / "run", updates=50, trainer__validate_every=3, task__tolerance=10)
+    assert (run.result["stopped_because"], run.result["updates"], run.result["epochs"]) == ("solved", 3, 1)
+    assert run.result["val"]["solved"] == run.result["test"]["solved"] == 1
+
+
+def test_it_goes_on_after_solving_everything_if_told_so(tmp_path):
+    run = fit(tmp_path / "run", updates=5, task__tolerance=10, trainer__stop_when_solved=False)
+    assert (run.result["stopped_because"], run.result["updates"]) == ("updates", 5)
+
+
+def test_training_leaves_torchs_random_numbers_alone(tmp_path):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    fit(tmp_path / "run", model="lstm_attention")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_training_does_not_depend_on_torchs_random_numbers(tmp_path):
+    runs = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        runs.append(fit(tmp_path / f"run{seed}", model="lstm_attention"))
+    assert equal(*(read(run.folder)["state_dict"] for run in runs))
+
+
+def test_another_seed_gives_other_weights_and_other_data(tmp_path):
+    runs = [fit(tmp_path / f"run{seed}", seed=seed) for seed in (0, 1)]
+    first, second = (read(run.folder)["state_dict"] for run in runs)
+    assert not any(torch.equal(first[name], second[name]) for name in first if name.endswith("weight"))
+    assert runs[0].result["test"]["error"] != runs[1].result["test"]["error"]
+
+
+def numbers_of_batches(monkeypatch):
+    numbers, make = [], SequenceData.training_batch
+
+    def recorded(self, number):
+        numbers.append(number)
+        return make(self, number)
+
+    monkeypatch.setattr(SequenceData, "training_batch", recorded)
+    return numbers
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"trainer__log_every": 1, "trainer__progress": "lines"},
+        {"trainer__log_every": 3, "trainer__progress": "bar"},
+        {"trainer__validate_every": 5, "trainer__sequences": 20},
+        {"logger": "csv"},
+    ],
+    ids=str,
+)
+def test_what_is_shown_or_validated_does_not_change_what_is_trained_on(tmp_path, monkeypatch, options):
+    numbers = numbers_of_batches(monkeypatch)
+    plain, watched = fit(tmp_path / "plain", updates=6), fit(tmp_path / "watched", updates=6, **options)
+    assert numbers == [0, 1, 2, 3, 4, 5] * 2
+    assert equal(read(plain.folder)["state_dict"], read(watched.folder)["state_dict"])
+
+
+def test_accumulated_updates_take_as_many_batches(tmp_path, monkeypatch):
+    numbers = numbers_of_batches(monkeypatch)
+    run = fit(tmp_path / "run", updates=3, trainer__accumulate=2)
+    assert (numbers, run.result["updates"]) == ([0, 1, 2, 3, 4, 5], 3)
+
+
+def test_accumulated_batches_count_like_one_large_batch(tmp_path):
+    whole = fit(tmp_path / "whole", batch_size=8, optim="sgd", optim__momentum=0)
+    parts = fit(tmp_path / "parts", batch_size=4, optim="sgd", optim__momentum=0, trainer__accumulate=2)
+    for name, weight in read(whole.folder)["state_dict"].items():
+        torch.testing.assert_close(read(parts.folder)["state_dict"][name], weight)
+
+
+def test_one_batch_again_and_again_is_learned(tmp_path, monkeypatch):
+    numbers = numbers_of_batches(monkeypatch)
+    options = {"trainer__distinct_batches": 1, "updates": 12, "optim__lr": 0.005, "trainer__validate_every": 3}
+    run = fit(tmp_path / "run", logger="csv", **options)
+    errors = [row["val/error"] for row in rows(run.folder)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.9 * errors[0]
+    assert set(SequenceData(Add(), distinct_batches=1).training_batch(n).y.sum().item() for n in range(3)) == {
+        SequenceData(Add()).training_batch(0).y.sum().item()
+    }
+    assert len(numbers) == 12 + 4 + 3 + 1  # training, validation of that batch, and the four above
+
+
+def test_weights_are_taken_from_another_run(tmp_path, finished):
+    start = fit(tmp_path / "run", init_from=finished.checkpoint, updates=1, optim__lr=1e-12, seed=0)
+    source, copied = read(finished.folder, "best")["state_dict"], read(start.folder)["state_dict"]
+    for name, weight in source.items():
+        torch.testing.assert_close(copied[name], weight)
+    assert start.result["val"]["error"] == pytest.approx(finished.result["val"]["error"])
+    assert start.result["updates"] == 1
+
+
+def test_weights_of_another_size_are_refused_before_anything_is_written(tmp_path, finished):
+    with pytest.raises(CheckpointError, match="size mismatch") as caught:
+        fit(tmp_path / "run", init_from=finished.checkpoint, model__hidden=5)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"trainer__log_every": 1},
+        {"trainer__progress": "lines"},
+        {"trainer__log_every": 50, "trainer__validate_every": 2},
+        {"trainer__log_every": 50, "trainer__validate_every": 50},
+    ],
+    ids=str,
+)
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(tmp_path, monkeypatch, options):
+    spoil_error_of_update(monkeypatch, 3)
+    with pytest.raises(TrainingError, match=r"the loss of update 3 is not finite.*optim\.lr") as caught:
+        fit(tmp_path / "run", updates=6, **options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def spoil_error_of_update(monkeypatch, update):
+    step = SequenceModule.training_step
+
+    def spoiled(self, batch, batch_idx):
+        if self.global_step == update - 1:
+            batch = batch._replace(y=batch.y * torch.inf)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(SequenceModule, "training_step", spoiled)
+
+
+def test_a_learning_rate_far_too_large_ends_in_the_same_message(tmp_path):
+    with pytest.raises(TrainingError, match=r"optim\.lr=1e\+30"):
+        fit(tmp_path / "run", updates=12, optim__lr=1e30, trainer__log_every=1)
+
+
+def test_the_checkpoint_before_a_bad_loss_is_kept_whole(tmp_path, monkeypatch):
+    spoil_error_of_update(monkeypatch, 3)
+    with pytest.raises(TrainingError):
+        fit(tmp_path / "run", updates=6, trainer__log_every=1)
+    assert about(tmp_path / "run")["update"] == 2
+    assert all(weight.isfinite().all() for weight in read(tmp_path / "run")["state_dict"].values())
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+@pytest.mark.parametrize("loader", ["train_dataloader", "val_dataloader", "test_dataloader"])
+def test_the_parts_of_several_processes_make_up_the_batches_of_one(world, loader):
+    whole = batches(0, 1, loader)
+    parts = [batches(rank, world, loader) for rank in range(world)]
+    for number, batch in enumerate(whole):
+        for name, values in batch._asdict().items():
+            together = torch.cat([getattr(part[number], name) for part in parts])
+            assert torch.equal(together, values), name
+
+
+def batches(rank, world, loader):
+    """The batches that a process gets; ten sequences in batches of four."""
+    data = SequenceData(Add(), batch_size=7, sequences=17, epoch=3)
+    data.trainer = SimpleNamespace(
+        global_rank=rank, world_size=world, global_step=0, strategy=SimpleNamespace(root_device=torch.device("cpu"))
+    )
+    return list(getattr(data, loader)())
+
+
+@pytest.mark.parametrize("step", [0, 1, 4, 5, 7])
+def test_training_batches_go_on_from_the_optimisers_step_to_the_end_of_the_epoch(step):
+    data = SequenceData(Add(), batch_size=2, epoch=5, accumulate=2)
+    data.trainer = SimpleNamespace(
+        global_rank=0, world_size=1, global_step=step, strategy=SimpleNamespace(root_device="cpu")
+    )
+    epoch = step // 5
+    loaded = list(data.train_dataloader())
+    assert len(loaded) == 2 * (5 * (epoch + 1) - step)
+    assert equal(loaded[0], data.training_batch(2 * step))
+    assert equal(loaded[-1], data.training_batch(10 * (epoch + 1) - 1))
+
+
+@pytest.mark.parametrize("experiment", ["debug", "overfit", "profile"])
+def test_every_experiment_runs(tmp_path, experiment):
+    run = fit(tmp_path / "run", experiment=experiment)
+    assert run.result["updates"] == 2
+
+
+def test_a_profile_is_written_to_the_run_directory(tmp_path):
+    run = fit(tmp_path / "run", experiment="profile")
+    reports = [path for path in run.folder.iterdir() if path.name.startswith("profile") and path.suffix == ".txt"]
+    assert any("optimizer_step" in path.read_text() for path in reports)
+
+
+def test_debugging_lets_autograd_check_every_operation(tmp_path, monkeypatch):
+    checked, step = [], SequenceModule.training_step
+
+    def recorded(self, batch, batch_idx):
+        checked.append(torch.is_anomaly_enabled())
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(SequenceModule, "training_step", recorded)
+    fit(tmp_path / "run", experiment="debug")
+    assert checked == [True, True]
+    assert not torch.is_anomaly_enabled()
