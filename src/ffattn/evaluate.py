@@ -6,7 +6,7 @@ python -m ffattn.evaluate checkpoint=outputs/mine/checkpoints/best.ckpt T=10000 
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -59,23 +59,28 @@ def _execute(settings: "Evaluate", folder: Path) -> None:
     from rich.console import Console
 
     from ffattn.checkpoint import load
-    from ffattn.evaluation import evaluate
-    from ffattn.provenance import provenance
     from ffattn.report import print_header, scores_table, write_result
-    from ffattn.settings import to_plain
-    from ffattn.streams import Split, Stream
 
     if settings.accelerator.num_threads is not None:
         torch.set_num_threads(settings.accelerator.num_threads)
-    device, console, task = settings.accelerator.torch_device, Console(), settings.task
-    trained = load(settings.checkpoint, tuple(settings.trust), device)
-    print_header(
-        console, task=task.summary(), model=trained.model.name, checkpoint=settings.checkpoint, written_to=folder
-    )
-    stream, started = Stream(settings.seed, Split[settings.split.upper()]), time.monotonic()
+    trained = load(settings.checkpoint, tuple(settings.trust), settings.accelerator.torch_device)
+    console, task, model = Console(), settings.task, trained.model.name
+    print_header(console, task=task.summary(), model=model, checkpoint=settings.checkpoint, written_to=folder)
+    result = _evaluate(settings, trained)
+    write_result(folder, result)
+    console.print(scores_table({settings.split: result[settings.split]}))
+
+
+def _evaluate(settings: "Evaluate", trained: "Trained") -> dict[str, Any]:
+    from ffattn.evaluation import evaluate
+    from ffattn.provenance import provenance
+    from ffattn.settings import to_plain
+    from ffattn.streams import Split, Stream
+
+    task, started = settings.task, time.monotonic()
+    stream = Stream(settings.seed, Split[settings.split.upper()])
     means = evaluate(trained.network, task, stream, settings.sequences, settings.batch_size)
-    scores = {**means, "floor": task.floor()._asdict()}
-    result = {
+    return {
         "checkpoint": settings.checkpoint,
         "task": task.name,
         "model": trained.model.name,
@@ -83,12 +88,10 @@ def _execute(settings: "Evaluate", folder: Path) -> None:
         "seed": settings.seed,
         "sequences": settings.sequences,
         "seconds": time.monotonic() - started,
-        settings.split: scores,
-        **provenance(device),
+        settings.split: {**means, "floor": task.floor()._asdict()},
+        **provenance(settings.accelerator.torch_device),
         "settings": to_plain(settings),
     }
-    write_result(folder, result)
-    console.print(scores_table({settings.split: scores}))
 
 
 def main() -> None:

@@ -65,9 +65,10 @@ def print_result(console: Console, result: dict[str, Any], folder: Path) -> None
     console.print(table)
     best = result["val"]["update"]
     reason = {"solved": "every validation sequence solved", "updates": "the most updates were made"}
+    epochs = f"{result['epochs']:g} epoch{'' if result['epochs'] == 1 else 's'}"
     print_header(
         console,
-        stopped=f"{reason[result['stopped_because']]}, after {result['epochs']:g} epochs = {result['updates']} updates",
+        stopped=f"{reason[result['stopped_because']]}, after {epochs} = {result['updates']} updates",
         scores_of=f"the weights after {best} updates",
         time=f"{result['seconds']:.1f} s, {result['updates_per_second']:.4g} updates/s",
         peak_memory=f"{result['peak_memory_mb']:.0f} MB",

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from tiny_runs import about, fit, read
+from tiny_runs import about, fit, in_words, read
 
 from ffattn.config.paths import conf_dir
 
@@ -91,7 +91,7 @@ def test_one_update_is_validated_saved_and_tested_too(tmp_path):
         {"model__normalizer": "relu2"},
         {"model__position": "sinusoid"},
     ],
-    ids=str,
+    ids=in_words,
 )
 def test_every_option_trains(tmp_path, options):
     run = fit(tmp_path / "run", **options)

@@ -25,20 +25,24 @@ TINY = {
 
 
 def overrides_of(options):
-    """The command line of a tiny run with some options; those of TINY that an option names are replaced."""
-    return [f"{name}={'null' if value is None else value}" for name, value in (TINY | options).items()]
+    """The command line of a tiny run with some options."""
+    named = TINY | {name.replace("__", "."): value for name, value in options.items()}
+    return [f"{name}={'null' if value is None else value}" for name, value in named.items()]
 
 
 def fit(folder, **options):
     """A tiny run; a double underscore in an option's name stands for a dot."""
-    named = {name.replace("__", "."): value for name, value in options.items()}
-    return ffattn.fit(*overrides_of(named), folder=folder, quiet=True)
+    return ffattn.fit(*overrides_of(options), folder=folder, quiet=True)
 
 
 def settings_of(**options):
     """The settings of a tiny run."""
-    named = {name.replace("__", "."): value for name, value in options.items()}
-    return to_settings(compose_config("train", overrides_of(named)), Train)
+    return to_settings(compose_config("train", overrides_of(options)), Train)
+
+
+def in_words(options):
+    """Options as the name of a test: a=1, b.c=2."""
+    return ", ".join(f"{name}={value}" for name, value in options.items()).replace("__", ".")
 
 
 def read(folder, name="last"):
@@ -90,3 +94,17 @@ def kill_before(monkeypatch, update):
         return step(self, batch, batch_idx)
 
     monkeypatch.setattr(SequenceModule, "training_step", dying)
+
+
+def numbers_of_batches(monkeypatch):
+    """The numbers of the training batches that are made from now on."""
+    from ffattn.lightning import SequenceData
+
+    numbers, make = [], SequenceData.training_batch
+
+    def recorded(self, number):
+        numbers.append(number)
+        return make(self, number)
+
+    monkeypatch.setattr(SequenceData, "training_batch", recorded)
+    return numbers

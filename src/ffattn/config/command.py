@@ -20,6 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -154,8 +155,14 @@ def _run_hydra(name: str, prepare: Prepare, execute: Execute) -> None:
     def job(config: DictConfig) -> None:
         run_dir = Path(HydraConfig.get().runtime.output_dir)
         settings = prepare(config, run_dir)
-        if settings is not None:
+        if settings is None:
+            return
+        try:
             execute(settings, run_dir)
+        except FFAttnError as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:  # at the end, Hydra shows the first failure only
+                print(f"{run_dir}: {error}", file=sys.stderr)
+            raise
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us instead of Hydra's printer
     hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(job)()
