@@ -20,7 +20,9 @@ EXACT = {
     "model=lstm_attention model.dropot=0.1": "model.dropot: unknown key; did you mean model.dropout?",
     "length=variable task.length.mim=20": "task.length.mim: unknown key; did you mean task.length.min?",
     "model=lstm model.slope=0.1": "model.slope: unknown key (model has cell, hidden)",
-    "optim=sgd optim.beta1=0.5": "optim.beta1: unknown key (optim has lr, schedule, warmup, momentum, nesterov, weight_decay)",
+    "optim=sgd optim.beta1=0.5": (
+        "optim.beta1: unknown key (optim has lr, schedule, warmup, momentum, nesterov, weight_decay)"
+    ),
     # wrong type
     "T=abc": "T=abc: must be a whole number",
     "T=1e4": "T=10000.0: must be a whole number; write 10000",

@@ -2,18 +2,16 @@
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from tiny_runs import about, equal, fit, in_words, numbers_of_batches, read, rows
+from tiny_runs import about, before_each_step, equal, fit, in_words, read, rows, targets_of, targets_seen
 
 from ffattn.errors import CheckpointError, TrainingError
-from ffattn.lightning import SequenceData, SequenceModule
+from ffattn.lightning import SequenceModule
 from ffattn.lightning.checkpoints import Checkpoints
-from ffattn.tasks import Add
 
 
 @pytest.mark.parametrize(
@@ -115,16 +113,17 @@ def test_another_seed_gives_other_weights_and_other_data(tmp_path):
     ids=in_words,
 )
 def test_what_is_shown_or_validated_does_not_change_what_is_trained_on(tmp_path, monkeypatch, options):
-    numbers = numbers_of_batches(monkeypatch)
+    seen = targets_seen(monkeypatch)
     plain, watched = fit(tmp_path / "plain", updates=6), fit(tmp_path / "watched", updates=6, **options)
-    assert numbers == [0, 1, 2, 3, 4, 5] * 2
+    assert seen == targets_of(range(6)) * 2
     assert equal(read(plain.folder)["state_dict"], read(watched.folder)["state_dict"])
 
 
 def test_accumulated_updates_take_as_many_batches(tmp_path, monkeypatch):
-    numbers = numbers_of_batches(monkeypatch)
+    seen = targets_seen(monkeypatch)
     run = fit(tmp_path / "run", updates=3, trainer__accumulate=2)
-    assert (numbers, run.result["updates"]) == ([0, 1, 2, 3, 4, 5], 3)
+    assert run.result["updates"] == 3
+    assert seen == targets_of(range(6))
 
 
 def test_accumulated_batches_count_like_one_large_batch(tmp_path):
@@ -135,16 +134,19 @@ def test_accumulated_batches_count_like_one_large_batch(tmp_path):
 
 
 def test_one_batch_again_and_again_is_learned(tmp_path, monkeypatch):
-    numbers = numbers_of_batches(monkeypatch)
+    seen = targets_seen(monkeypatch)
     options = {"trainer__distinct_batches": 1, "updates": 12, "optim__lr": 0.005, "trainer__validate_every": 3}
     run = fit(tmp_path / "run", logger="csv", **options)
     errors = [row["val/error"] for row in rows(run.folder)]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.9 * errors[0]
-    assert set(SequenceData(Add(), distinct_batches=1).training_batch(n).y.sum().item() for n in range(3)) == {
-        SequenceData(Add()).training_batch(0).y.sum().item()
-    }
-    assert len(numbers) == 12 + 4 + 3 + 1  # training, validation of that batch, and the four above
+    assert seen == targets_of([0] * 12)
+
+
+def test_a_few_batches_are_repeated_in_turn(tmp_path, monkeypatch):
+    seen = targets_seen(monkeypatch)
+    fit(tmp_path / "run", trainer__distinct_batches=3, updates=7)
+    assert seen == targets_of([0, 1, 2, 0, 1, 2, 0])
 
 
 def test_weights_are_taken_from_another_run(tmp_path, finished):
@@ -182,14 +184,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(tmp_path, monkeypa
 
 
 def spoil_error_of_update(monkeypatch, update):
-    step = SequenceModule.training_step
+    def spoil(module, batch):
+        return batch._replace(y=batch.y * torch.inf) if module.global_step == update - 1 else batch
 
-    def spoiled(self, batch, batch_idx):
-        if self.global_step == update - 1:
-            batch = batch._replace(y=batch.y * torch.inf)
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(SequenceModule, "training_step", spoiled)
+    before_each_step(monkeypatch, spoil)
 
 
 def test_a_learning_rate_far_too_large_ends_in_the_same_message(tmp_path):
@@ -205,39 +203,6 @@ def test_the_checkpoint_before_a_bad_loss_is_kept_whole(tmp_path, monkeypatch):
     assert all(weight.isfinite().all() for weight in read(tmp_path / "run")["state_dict"].values())
 
 
-@pytest.mark.parametrize("world", [1, 2, 3, 7])
-@pytest.mark.parametrize("loader", ["train_dataloader", "val_dataloader", "test_dataloader"])
-def test_the_parts_of_several_processes_make_up_the_batches_of_one(world, loader):
-    whole = batches(0, 1, loader)
-    parts = [batches(rank, world, loader) for rank in range(world)]
-    for number, batch in enumerate(whole):
-        for name, values in batch._asdict().items():
-            together = torch.cat([getattr(part[number], name) for part in parts])
-            assert torch.equal(together, values), name
-
-
-def batches(rank, world, loader):
-    """The batches that a process gets; ten sequences in batches of four."""
-    data = SequenceData(Add(), batch_size=7, sequences=17, epoch=3)
-    data.trainer = SimpleNamespace(
-        global_rank=rank, world_size=world, global_step=0, strategy=SimpleNamespace(root_device=torch.device("cpu"))
-    )
-    return list(getattr(data, loader)())
-
-
-@pytest.mark.parametrize("step", [0, 1, 4, 5, 7])
-def test_training_batches_go_on_from_the_optimisers_step_to_the_end_of_the_epoch(step):
-    data = SequenceData(Add(), batch_size=2, epoch=5, accumulate=2)
-    data.trainer = SimpleNamespace(
-        global_rank=0, world_size=1, global_step=step, strategy=SimpleNamespace(root_device="cpu")
-    )
-    epoch = step // 5
-    loaded = list(data.train_dataloader())
-    assert len(loaded) == 2 * (5 * (epoch + 1) - step)
-    assert equal(loaded[0], data.training_batch(2 * step))
-    assert equal(loaded[-1], data.training_batch(10 * (epoch + 1) - 1))
-
-
 @pytest.mark.parametrize("experiment", ["debug", "overfit", "profile"])
 def test_every_experiment_runs(tmp_path, experiment):
     run = fit(tmp_path / "run", experiment=experiment)
@@ -251,13 +216,8 @@ def test_a_profile_is_written_to_the_run_directory(tmp_path):
 
 
 def test_debugging_lets_autograd_check_every_operation(tmp_path, monkeypatch):
-    checked, step = [], SequenceModule.training_step
-
-    def recorded(self, batch, batch_idx):
-        checked.append(torch.is_anomaly_enabled())
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(SequenceModule, "training_step", recorded)
+    checked = []
+    before_each_step(monkeypatch, lambda _, batch: checked.append(torch.is_anomaly_enabled()) or batch)
     fit(tmp_path / "run", experiment="debug")
     assert checked == [True, True]
     assert not torch.is_anomaly_enabled()

@@ -1,7 +1,18 @@
 """A resumed run is the run that was never interrupted, to the last bit; and nothing is lost or mixed up by resuming."""
 
 import pytest
-from tiny_runs import Killed, about, equal, fit, in_words, kill_before, numbers_of_batches, read, rows, snapshot
+from tiny_runs import (
+    about,
+    equal,
+    fit,
+    fit_until_killed,
+    in_words,
+    read,
+    rows,
+    snapshot,
+    targets_of,
+    targets_seen,
+)
 
 from ffattn.config.errors import ConfigError
 from ffattn.errors import CheckpointError
@@ -39,9 +50,7 @@ def assert_same_run(first, second):
 def test_a_run_killed_in_an_epoch_ends_as_if_it_had_not_been(tmp_path, options):
     options = options | {"updates": 7, "trainer__validate_every": 3}
     straight = fit(tmp_path / "straight", **options)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        kill_before(patch, 6)
-        fit(tmp_path / "killed", **options)
+    fit_until_killed(tmp_path / "killed", 6, **options)
     assert about(tmp_path / "killed")["update"] == 3
     assert not (tmp_path / "killed" / "result.json").exists()
     assert_same_run(fit(tmp_path / "killed", resume="last", **options), straight)
@@ -87,18 +96,16 @@ def test_curves_of_the_time_before_are_kept(tmp_path):
 
 
 def test_every_batch_is_trained_on_once_whatever_interrupts(tmp_path, monkeypatch):
-    numbers = numbers_of_batches(monkeypatch)
+    seen = targets_seen(monkeypatch)
     for updates in (1, 4, 6, 9):
         fit(tmp_path / "run", updates=updates, trainer__validate_every=3, resume="last")
-    assert numbers == list(range(9))
+    assert seen == targets_of(range(9))
 
 
 def test_a_run_that_was_killed_again_and_again_ends_alike(tmp_path):
     options = {"updates": 9, "trainer__validate_every": 2, "resume": "last", "model": "lstm_attention"}
     for update in (3, 6, 8):
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-            kill_before(patch, update)
-            fit(tmp_path / "killed", **options)
+        fit_until_killed(tmp_path / "killed", update, **options)
     assert_same_run(fit(tmp_path / "killed", **options), fit(tmp_path / "straight", **options))
 
 
@@ -178,7 +185,7 @@ def test_a_fresh_run_in_a_used_directory_is_refused(tmp_path, lost):
         ({"task": "multiply"}, ["task=ffattn.tasks.Multiply: the checkpoint has ffattn.tasks.Add"]),
         ({"task__tolerance": 0.5}, ["task.tolerance=0.5: the checkpoint has 0.04"]),
         ({"length": "fixed"}, ["task.length=ffattn.tasks.Fixed: the checkpoint has ffattn.tasks.Paper"]),
-        ({"T": 13}, ["T=13: the checkpoint has 12"]),
+        ({"T": 13}, ["task.length.T=13: the checkpoint has 12"]),
         ({"seed": 1}, ["seed=1: the checkpoint has 0"]),
         ({"batch_size": 5}, ["batch_size=5: the checkpoint has 4"]),
         ({"precision": 64}, ["precision=64: the checkpoint has 32"]),

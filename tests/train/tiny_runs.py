@@ -3,6 +3,7 @@
 import csv
 import math
 
+import pytest
 import torch
 
 import ffattn
@@ -10,6 +11,9 @@ from ffattn.checkpoint import KEY
 from ffattn.config.command import compose_config
 from ffattn.config.convert import to_settings
 from ffattn.config.schema import Train
+from ffattn.lightning import SequenceModule
+from ffattn.streams import Split, Stream
+from ffattn.tasks import Add, Paper
 
 TINY = {
     "T": 12,
@@ -78,33 +82,46 @@ def snapshot(folder):
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """What ends a run in the middle."""
 
 
-def kill_before(monkeypatch, update):
-    """Let training die in the middle of the update with this number, counted from 1."""
-    from ffattn.lightning import SequenceModule
+def fit_until_killed(folder, update, **options):
+    """A run that dies in the middle of the update with this number, counted from 1."""
 
+    def die(module, batch):
+        if module.global_step == update - 1:
+            raise KilledError
+        return batch
+
+    with pytest.MonkeyPatch.context() as patch:
+        before_each_step(patch, die)
+        with pytest.raises(KilledError):
+            fit(folder, **options)
+
+
+def before_each_step(patch, function):
+    """Let every training step work on `function(module, batch)` instead of the batch."""
     step = SequenceModule.training_step
-
-    def dying(self, batch, batch_idx):
-        if self.global_step == update - 1:
-            raise Killed
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(SequenceModule, "training_step", dying)
+    patch.setattr(SequenceModule, "training_step", lambda self, batch, index: step(self, function(self, batch), index))
 
 
-def numbers_of_batches(monkeypatch):
-    """The numbers of the training batches that are made from now on."""
-    from ffattn.lightning import SequenceData
+def targets_seen(patch):
+    """A list to which the targets of every batch that is trained on are appended from now on."""
+    seen = []
 
-    numbers, make = [], SequenceData.training_batch
+    def record(module, batch):
+        seen.append(batch.y.flatten().tolist())
+        return batch
 
-    def recorded(self, number):
-        numbers.append(number)
-        return make(self, number)
+    before_each_step(patch, record)
+    return seen
 
-    monkeypatch.setattr(SequenceData, "training_batch", recorded)
-    return numbers
+
+def targets_of(numbers, size=4):
+    """The targets of the addition task's training batches with some numbers, as TINY has it."""
+    task, stream = Add(length=Paper(T=12)), Stream(0, Split.TRAIN)
+    batches = [
+        task.training_batch(stream, number, torch.arange(number * size, (number + 1) * size)) for number in numbers
+    ]
+    return [batch.y.flatten().tolist() for batch in batches]

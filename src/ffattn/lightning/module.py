@@ -1,6 +1,7 @@
 """Any model on any task."""
 
 import hashlib
+from typing import NoReturn
 
 import torch
 from lightning.pytorch import LightningModule
@@ -89,11 +90,11 @@ class SequenceModule(LightningModule):
             TrainingError: Says at which update it happened first.
         """
         if (update := int(self.bad_update)) != _NEVER:
-            lr = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
-            raise TrainingError(
-                f"the loss of update {update} is not finite (optim.lr={lr:g}); "
-                "lower optim.lr, set trainer.gradient_clip=1, or use precision=32"
-            )
+            self._stop(f"the loss of update {update}")
+
+    def _stop(self, what: str) -> NoReturn:
+        advice = "lower it, set trainer.gradient_clip=1, or use precision=32"
+        raise TrainingError(f"{what} is not finite (optim.lr={self.optim.lr:g}): {advice}")
 
     def _evaluation_step(self, batch: Batch) -> None:
         answer = self.network(batch.x, batch.lengths, return_weights=True)
@@ -103,10 +104,16 @@ class SequenceModule(LightningModule):
     def _log_scores(self, split: str) -> None:
         scores = self.scores.compute()
         self.scores.reset()
+        if not scores["error"].isfinite():
+            self._stop(f"the {split} error after {self.global_step} updates")
         names = {"solved": f"{split}/solved", "error": f"{split}/error"}
         if self.has_weights and split == "val":
             names["dead"] = "attention/dead"
         self.log_dict({name: scores[key].float() for key, name in names.items()})
+
+    def on_validation_start(self) -> None:
+        """Nothing is validated, or kept, after a bad update."""
+        self.require_finite()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count a batch of the validation set."""
