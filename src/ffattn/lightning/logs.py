@@ -98,7 +98,7 @@ class Watch(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Look at the loss now and then, and before a validation."""
-        is_last = (batch_idx + 1) % trainer.num_training_batches == 0 or trainer.should_stop
+        is_last = (batch_idx + 1) % trainer.num_training_batches == 0 or trainer.global_step >= self.updates
         if self.mode == "none" or (time.monotonic() < self.next_look and not is_last):
             return
         self.shown |= _measure(pl_module, outputs, batch)

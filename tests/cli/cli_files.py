@@ -1,0 +1,7 @@
+"""What several command tests share."""
+
+
+def snapshot(folder):
+    """The bytes and the time of last change of every file below a folder."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns) for path in found}

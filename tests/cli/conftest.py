@@ -1,0 +1,58 @@
+"""Fixtures of the command tests: commands are run in this process where that is enough."""
+
+import importlib
+import os
+import sys
+from typing import NamedTuple
+
+import pytest
+import torch
+
+TINY = (
+    "T=12 batch_size=4 updates=2 accelerator=cpu logger=none model.hidden=4 "
+    "trainer.validate_every=2 trainer.sequences=10 trainer.progress=none"
+).split()
+
+
+class Done(NamedTuple):
+    """What a command left: its exit status and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty working directory; what a command does to the process is undone."""
+    before, threads = dict(os.environ), torch.get_num_threads()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    torch.set_num_threads(1)
+    yield tmp_path
+    torch.set_num_threads(threads)
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def command(workplace, monkeypatch, capsys):
+    """Run `ffattn-<name> arguments` in this process, in the empty directory."""
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [f"ffattn-{name}", *map(str, arguments)])
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        status = 0
+        try:
+            importlib.import_module(f"ffattn.{name}").main()
+        except SystemExit as stop:
+            status = stop.code or 0
+        return Done(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def train(command):
+    """Run a tiny `ffattn-train` in the directory `run`."""
+    return lambda *arguments: command("train", *TINY, "hydra.run.dir=run", *arguments)
