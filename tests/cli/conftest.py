@@ -8,10 +8,19 @@ from typing import NamedTuple
 import pytest
 import torch
 
-TINY = (
-    "T=12 batch_size=4 updates=2 accelerator=cpu logger=none model.hidden=4 "
-    "trainer.validate_every=2 trainer.sequences=10 trainer.progress=none"
-).split()
+import ffattn
+
+TINY = [
+    "T=12",
+    "batch_size=4",
+    "updates=2",
+    "accelerator=cpu",
+    "logger=none",
+    "model.hidden=4",
+    "trainer.validate_every=2",
+    "trainer.sequences=10",
+    "trainer.progress=none",
+]
 
 
 class Done(NamedTuple):
@@ -40,7 +49,8 @@ def command(workplace, monkeypatch, capsys):
     """Run `ffattn-<name> arguments` in this process, in the empty directory."""
 
     def run(name, *arguments):
-        monkeypatch.setattr(sys, "argv", [f"ffattn-{name}", *map(str, arguments)])
+        options_first = sorted(arguments, key=lambda argument: not argument.startswith("-"))
+        monkeypatch.setattr(sys, "argv", [f"ffattn-{name}", *options_first])
         os.environ.pop("HYDRA_FULL_ERROR", None)
         status = 0
         try:
@@ -56,3 +66,10 @@ def command(workplace, monkeypatch, capsys):
 def train(command):
     """Run a tiny `ffattn-train` in the directory `run`."""
     return lambda *arguments: command("train", *TINY, "hydra.run.dir=run", *arguments)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """A finished tiny run, which no test may change."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    return ffattn.fit(*TINY, "seed=4", "task.tolerance=0.3", folder=folder, quiet=True)

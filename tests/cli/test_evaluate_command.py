@@ -1,6 +1,7 @@
 """`ffattn-evaluate`, in this process."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -13,9 +14,9 @@ BEST = "checkpoint=run/checkpoints/best.ckpt"
 
 
 @pytest.fixture
-def evaluate(train, command, workplace):
-    """Train, then run a small `ffattn-evaluate` of the best checkpoint, written to the directory `evaluation`."""
-    assert train("seed=4", "task.tolerance=0.3").status == 0
+def evaluate(finished_run, command, workplace):
+    """Run a small `ffattn-evaluate` of a finished run in the directory `run`, written to the directory `evaluation`."""
+    shutil.copytree(finished_run.folder, workplace / "run")
     return lambda *arguments: command(
         "evaluate", BEST, "accelerator=cpu", "hydra.run.dir=evaluation", "sequences=10", *arguments
     )

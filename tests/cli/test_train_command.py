@@ -90,16 +90,10 @@ def test_a_run_leaves_a_complete_directory(train, workplace):
     assert {path.name for path in workplace.iterdir()} == {"run"}
 
 
-def test_a_run_prints_a_header_and_a_table(train):
+def test_a_run_prints_a_header_and_a_table(train, workplace):
     printed = train().out
-    for part in (
-        "add, T=12",
-        "ffattn, 42 parameters",
-        "written to  run",
-        "validation",
-        "test",
-        "floor (best constant)",
-    ):
+    assert f"written to  {workplace / 'run'}" in printed
+    for part in ("add, T=12", "ffattn, 42 parameters", "validation", "test", "floor (best constant)"):
         assert part in printed
 
 
@@ -154,11 +148,11 @@ def test_resuming_with_other_settings_names_them(train, workplace):
     assert snapshot(workplace) == before
 
 
-def test_a_loss_that_is_not_finite_ends_in_one_line(train, workplace):
+def test_a_loss_that_is_not_finite_ends_in_one_line_of_advice(train, workplace):
     done = train("optim.lr=1e30", "updates=12", "trainer.log_every=1")
     assert done.status == 1
-    assert done.err.count("\n") == 1
-    assert "is not finite (optim.lr=1e+30)" in done.err
+    assert "is not finite (optim.lr=1e+30)" in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
     assert not (workplace / "run" / "result.json").exists()
 
 
@@ -177,9 +171,9 @@ def test_a_job_that_fails_does_not_stop_the_others(train, workplace):
     assert [path.parent.name for path in workplace.rglob("result.json")] == ["1"]
 
 
-@pytest.mark.parametrize("options", [["--cfg", "job"], ["--info", "config"]])
-def test_hydras_own_questions_are_answered_without_a_run(train, workplace, options):
-    done = train(*options)
+@pytest.mark.parametrize("option", ["--cfg=job", "--info=config"])
+def test_hydras_own_questions_are_answered_without_a_run(train, workplace, option):
+    done = train(option)
     assert done.status == 0
     assert "tolerance" in done.out
     assert not (workplace / "run").exists()

@@ -1,6 +1,6 @@
 """A checkpoint says the same, whoever evaluates it; and it needs neither its run nor its command line."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -113,6 +113,28 @@ def test_settings_objects_may_be_given_instead_of_names(tmp_path):
     assert (run.load().task, run.load().model, run.result["T"]) == (task, model, 15)
 
 
+@dataclass
+class MyAdd(Add):
+    """A task from outside the package."""
+
+
+@dataclass
+class MyModel(FFAttention):
+    """A model from outside the package."""
+
+
+@pytest.mark.parametrize(
+    "parts", [{"task": MyAdd(length=Fixed(T=15))}, {"model": MyModel(hidden=3)}], ids=["task", "model"]
+)
+def test_a_run_trusts_the_classes_that_it_was_given(tmp_path, parts):
+    options = [f"{name}={value}" for name, value in TINY.items() if name not in {"T", "model.hidden"}]
+    run = ffattn.fit(*options, folder=tmp_path / "run", quiet=True, **parts)
+    assert {name: getattr(run.load(), name) for name in parts} == parts
+    assert run.predict(torch.zeros(3, 15, 2)).shape == (3, 1)
+    with pytest.raises(SettingError, match="trust=<package>"):
+        ffattn.load(run.checkpoint)
+
+
 def test_fit_makes_a_directory_under_outputs_of_its_own_accord(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = fit(None)
@@ -141,3 +163,11 @@ def test_fit_prints_what_a_person_wants_to_know(tmp_path, capsys):
     ):
         assert part in printed
     assert "tensorboard --logdir" in printed
+
+
+def test_averaged_weights_are_the_ones_that_are_kept(tmp_path):
+    run = fit(tmp_path / "run", trainer__ema_decay=0.9, updates=4, optim__lr=0.05)
+    plain = fit(tmp_path / "plain", updates=4, optim__lr=0.05)
+    for split in ("val", "test"):
+        assert run.load().evaluate(sequences=10, split=split)["error"] == pytest.approx(run.result[split]["error"])
+    assert not equal(read(run.folder)["state_dict"], read(plain.folder)["state_dict"])

@@ -1,0 +1,98 @@
+"""The wheel: it carries what it needs, and works from another environment and another directory."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.packaging
+
+ROOT = Path(__file__).parents[2]
+CONF = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "conf").rglob("*.yaml"))
+WHERE = "import ffattn, ffattn.config.paths as paths; print(ffattn.__file__, paths.conf_dir(), sep='\\n')"
+
+
+def run(*command, cwd):
+    """Run a command that must succeed, without the tests' own Python settings."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HYDRA", "PYTHON"))}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The built wheel."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, cwd=ROOT)
+    return next(folder.glob("ffattn-*.whl"))
+
+
+@pytest.fixture(scope="module")
+def environment(wheel, tmp_path_factory):
+    """The folder of commands of a fresh environment that has the wheel, and finds its dependencies in this one."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False, symlinks=True)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    target = ["--python", folder / "bin" / "python"]
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        *target,
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--force-reinstall",
+        wheel,
+        cwd=folder,
+    )
+    return folder / "bin"
+
+
+@pytest.mark.parametrize("name", ["ffattn/py.typed", "ffattn/train.py", *(f"ffattn/{path}" for path in CONF)])
+def test_the_wheel_carries(wheel, name):
+    assert name in zipfile.ZipFile(wheel).namelist()
+
+
+def test_the_wheel_carries_nothing_else(wheel):
+    tops = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"ffattn"}
+
+
+def test_the_wheel_names_its_commands_and_its_licence(wheel):
+    archive = zipfile.ZipFile(wheel)
+    texts = {
+        name.partition("/")[2]: archive.read(name).decode() for name in archive.namelist() if ".dist-info/" in name
+    }
+    assert "ffattn-train = ffattn.train:main" in texts["entry_points.txt"]
+    assert "ffattn-evaluate = ffattn.evaluate:main" in texts["entry_points.txt"]
+    assert "License-Expression: Apache-2.0" in texts["METADATA"]
+    assert "licenses/LICENSE" in texts
+
+
+def test_the_installed_package_uses_its_own_files(environment, tmp_path):
+    package, conf = run(environment / "python", "-c", WHERE, cwd=tmp_path).stdout.split()
+    assert Path(package).is_relative_to(environment.parent)
+    assert conf == str(Path(package).parent / "conf")
+
+
+def test_the_installed_command_helps(environment, tmp_path):
+    asked = run(environment / "ffattn-train", "--help", cwd=tmp_path)
+    assert "temporal_order_3" in asked.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_installed_package_trains(environment, tmp_path):
+    small = ["T=12", "batch_size=4", "updates=1", "trainer.sequences=10", "logger=none", "accelerator=cpu"]
+    run(environment / "python", "-m", "ffattn.train", *small, "hydra.run.dir=mine", cwd=tmp_path)
+    result = json.loads((tmp_path / "mine" / "result.json").read_text())
+    assert (result["updates"], result["commit"]) == (1, None)
