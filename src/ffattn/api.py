@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ffattn.checkpoint import Trained, load
 from ffattn.settings import Settings
+from ffattn.tasks import Task
 
 if TYPE_CHECKING:
     from ffattn.config.schema import Train
@@ -53,8 +54,9 @@ def _settings(overrides: tuple[str, ...], settings: dict[str, object]) -> "Train
 
     objects: dict[str, Any] = {name: value for name, value in settings.items() if isinstance(value, Settings)}
     pairs = [f"{name}={'null' if value is None else value}" for name, value in settings.items() if name not in objects]
+    if isinstance(task := objects.get("task"), Task):
+        objects["T"] = task.length.T
     checked = replace(to_settings(compose_config("train", [*overrides, *pairs]), Train), **objects)
-    checked = replace(checked, T=checked.task.length.T)
     checked.accelerator.check(checked.precision)
     return checked
 

@@ -17,12 +17,26 @@ from ffattn.tasks import Classification, Fixed, Length, Task
 
 FORMAT = 1
 KEY = "ffattn"  # where a checkpoint holds what `describe` returns
+SPLITS = ("val", "test")
 _PREFIX = "network."
 
 
 def sizes_of(task: Task) -> Sizes:
     """What a model needs to know of a task."""
     return Sizes(task.num_features, task.num_outputs, isinstance(task, Classification))
+
+
+def build_network(model: Model, task: Task, seed: int = 0) -> Network:
+    """Make a model's network for a task, and leave torch's random numbers as they were.
+
+    Args:
+        model: The network's settings.
+        task: Gives the sizes.
+        seed: Of the weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return model.build(sizes_of(task))
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -45,7 +59,7 @@ def read(path: str | Path) -> dict[str, Any]:
     except Exception as error:  # a damaged file can make the unpickler raise anything: /etc/passwd an IndexError
         raise CheckpointError(f"{path}: not a checkpoint, or a damaged one") from error
     about = contents.get(KEY) if isinstance(contents, dict) else None
-    if not isinstance(about, dict) or "format" not in about:
+    if not isinstance(about, dict) or "format" not in about or "state_dict" not in contents:
         raise CheckpointError(f"{path}: not a checkpoint of ffattn")
     if about["format"] != FORMAT:
         raise CheckpointError(f"{path}: has format {about['format']}, and this version of ffattn reads format {FORMAT}")
@@ -130,6 +144,8 @@ class Trained:
         Returns:
             `solved` (0..1), `error` and `dead`.
         """
+        if split not in SPLITS:
+            raise ValueError(f"split={split}: must be one of {', '.join(SPLITS)}")
         length = Fixed(T=T) if T is not None else length or self.task.length
         task = replace(self.task, length=length)
         return evaluate(self.network, task, Stream(self.seed, Split[split.upper()]), sequences)
@@ -155,7 +171,7 @@ def load(checkpoint: str | Path, trust: tuple[str, ...] = (), device: str | torc
     trusted = ("ffattn", *trust)
     task = from_plain(about["settings"]["task"], Task, trusted)
     model = from_plain(about["settings"]["model"], Model, trusted)
-    network = model.build(sizes_of(task))
+    network = build_network(model, task)
     network.to(next(iter(contents["state_dict"].values())).dtype)
     load_weights(network, contents, checkpoint)
     network.to(device).eval()

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ffattn.config.command import run_command
 from ffattn.config.errors import ConfigError
@@ -30,6 +30,8 @@ def _prepare(config: DictConfig, folder: Path | None) -> "Evaluate":
     OmegaConf.set_struct(config, False)
     if isinstance(config.trust, str):
         config.trust = [config.trust]
+    if not isinstance(config.trust, ListConfig):
+        raise ConfigError(f"trust={config.trust}: must be a package, or a list of packages")
     trained = load(str(config.checkpoint), trust=tuple(config.trust))
     _fill_in(config, trained)
     settings = to_settings(config, Evaluate)

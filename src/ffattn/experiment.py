@@ -68,7 +68,9 @@ def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = Fal
     console = Console(quiet=quiet)
     if settings.accelerator.num_threads is not None:
         torch.set_num_threads(settings.accelerator.num_threads)
-    with torch.random.fork_rng():  # training seeds torch's generator, which may be a notebook's
+    with torch.random.fork_rng(
+        range(torch.cuda.device_count())
+    ):  # training seeds torch's generator, which may be a notebook's
         module = _module(settings)
         _print_header(console, settings, module, folder)
         trainer, data = _trainer(settings, folder), _data(settings)
@@ -85,6 +87,8 @@ def _module(settings: Train) -> SequenceModule:
     module = SequenceModule(
         settings.task, settings.model, optim=settings.optim, seed=settings.seed, updates=settings.updates, fused=fused
     )
+    if settings.precision == "64":
+        module.double()  # Lightning does so after it has loaded a checkpoint, which would be rounded
     if settings.init_from is not None:
         load_weights(module.network, read(settings.init_from), settings.init_from)
     return module

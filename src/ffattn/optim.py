@@ -1,11 +1,13 @@
 """Optimisers and learning-rate schedules, all of them torch's."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn, optim
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+from torch.optim.lr_scheduler import LambdaLR
 
 from ffattn.settings import Settings, setting
 
@@ -35,26 +37,25 @@ class Optim(Settings, ABC):
             fused: Whether to use torch's fused kernel: the same result in fewer launches.
         """
 
-    def scheduler(self, optimizer: optim.Optimizer, updates: int) -> LRScheduler | None:
+    def scheduler(self, optimizer: optim.Optimizer, updates: int) -> LambdaLR | None:
         """Make the schedule, to be stepped after every update; None where the rate is constant throughout.
 
         Args:
             optimizer: Whose rate it sets.
-            updates: How many updates the run has at most.
+            updates: How many updates the run has at most. It is no part of the schedule's state, so that a run that is
+                continued with more updates follows the longer schedule.
         """
-        main = self._main(optimizer, max(updates - self.warmup, 1))
-        if self.warmup == 0:
-            return main
-        rise = LinearLR(optimizer, 1 / self.warmup, total_iters=self.warmup - 1)
-        rest = main or ConstantLR(optimizer, factor=1.0)
-        return SequentialLR(optimizer, [rise, rest], milestones=[self.warmup])
+        if self.schedule == "constant" and self.warmup == 0:
+            return None
+        return LambdaLR(optimizer, partial(self._factor, updates))
 
-    def _main(self, optimizer: optim.Optimizer, updates: int) -> LRScheduler | None:
-        if self.schedule == "cosine":
-            return CosineAnnealingLR(optimizer, updates)
-        if self.schedule == "linear":
-            return LinearLR(optimizer, 1.0, 0.0, total_iters=updates)
-        return None
+    def _factor(self, updates: int, update: int) -> float:
+        """The share of lr that an update (0-based) gets."""
+        if update < self.warmup:
+            return (update + 1) / self.warmup
+        progress = min((update - self.warmup) / max(updates - self.warmup, 1), 1.0)
+        falling = {"linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}
+        return falling.get(self.schedule, 1.0)
 
 
 @dataclass

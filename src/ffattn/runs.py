@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ffattn.checkpoint import KEY, load_weights, read, sizes_of
+from ffattn.checkpoint import KEY, build_network, load_weights, read
 from ffattn.config.errors import ConfigError
 from ffattn.config.schema import Train
 from ffattn.report import RESULT, read_result
@@ -53,7 +53,7 @@ def find_start(settings: Train, folder: Path) -> Start:
     """
     last = checkpoints_of(folder) / _LAST
     if settings.init_from is not None:
-        load_weights(settings.model.build(sizes_of(settings.task)), read(settings.init_from), settings.init_from)
+        load_weights(build_network(settings.model, settings.task), read(settings.init_from), settings.init_from)
     if settings.resume is None:
         if last.exists() or (folder / RESULT).exists():
             raise ConfigError(

@@ -27,8 +27,13 @@ def setting(default: Any, **limits: Any) -> Any:
     return dataclasses.field(default=default, metadata=limits)
 
 
-def _problem(value: Any, limits: Any) -> str | None:
-    """What is wrong with a value under its limits, or None."""
+def problem_of(value: Any, limits: Any) -> str | None:
+    """What is wrong with a value under the limits of its field, or None.
+
+    Args:
+        value: Of the field's type.
+        limits: The field's metadata.
+    """
     if (choices := limits.get("choices")) is not None:
         return None if value in choices else f"must be one of {', '.join(map(str, choices))}"
     if isinstance(value, float) and not math.isfinite(value):
@@ -65,7 +70,7 @@ class Settings:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if value is not None and (problem := _problem(value, field.metadata)):
+            if value is not None and (problem := problem_of(value, field.metadata)):
                 raise SettingError(field.name, value, problem)
 
 

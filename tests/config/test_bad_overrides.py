@@ -65,9 +65,9 @@ EXACT = {
     ),
     "logger=wandb": "logger=wandb: no such choice (logger has csv, none, tensorboard)",
     # a list of choices without -m
-    "task=[add,xor]": "task=[add,xor]: choose one; to try each, put -m first and task=add,xor",
-    "T=50,100": "T=50,100: choose one; to try each, put -m first and T=50,100",
-    "optim.lr=0.1,0.2": "optim.lr=0.1,0.2: choose one; to try each, put -m first and optim.lr=0.1,0.2",
+    "task=[add,xor]": "task=[add,xor]: choose one; to try each, put -m first and write task=add,xor",
+    "T=50,100": "T=50,100: choose one; to try each, put -m first and write T=50,100",
+    "optim.lr=0.1,0.2": "optim.lr=0.1,0.2: choose one; to try each, put -m first and write optim.lr=0.1,0.2",
     # whole parts
     "~model": "model: missing",
     "task.length=3": "task.length=3: must be a choice of the group, or a mapping of settings",

@@ -31,6 +31,9 @@ from ffattn.errors import FFAttnError
 
 _PRINTING = ("help", "hydra_help", "cfg", "info", "shell_completion", "experimental_rerun")
 
+_MULTIRUN = ("-m", "--multirun")
+_OPTIONAL_GROUPS = ("experiment", "task")  # may be null: no experiment, or the checkpoint's own task
+
 Prepare = Callable[[DictConfig, Path | None], Any]
 Execute = Callable[[Any, Path], None]
 
@@ -44,6 +47,7 @@ def run_command(name: str, prepare: Prepare, execute: Execute) -> None:
             yet), and returns the settings, or None if nothing is left to do. Raises a ValueError for a mistake.
         execute: Does the work of one job.
     """
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in _MULTIRUN)  # Hydra wants -m before overrides
     arguments = get_args_parser().parse_args()
     _extend_import_path(arguments.config_dir)
     with _short_errors():
@@ -100,34 +104,55 @@ def compose_config(
     """
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ConfigError(f"--config-dir={config_dir}: there is no such folder")
-    _refuse_several(overrides)
-    search = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir is not None else []
+    folders = [conf_dir(), *([Path(config_dir).resolve()] if config_dir is not None else [])]
+    choices = _choices(overrides, folders)
+    search = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders[1:])}]"]
     GlobalHydra.instance().clear()
-    with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3", job_name="ffattn"):
+    with initialize_config_dir(config_dir=str(folders[0]), version_base="1.3", job_name="ffattn"):
         try:
             config = compose(name, overrides=[*overrides, *search], return_hydra_config=True)
-        except Exception as error:  # whatever Hydra raises here, an override caused it; model=3 is a bare ValueError
-            defaults = compose(name, overrides=search)
-            raise ConfigError(explain(error, overrides, defaults)) from error
+        except Exception as error:  # whatever Hydra raises here, an override caused it
+            raise ConfigError(explain(error, _compose_choices(name, [*choices, *search]))) from error
     return config if with_hydra else without_hydra(config)
 
 
-def _parse(overrides: list[str]) -> list[Override]:
+def _compose_choices(name: str, choices: list[str]) -> DictConfig | None:
+    """What there is to override under the chosen groups; None if a choice itself is wrong."""
+    try:
+        return compose(name, overrides=choices)
+    except Exception:
+        return None
+
+
+def parse_overrides(overrides: list[str]) -> list[Override]:
+    """Read overrides as Hydra does.
+
+    Args:
+        overrides: As on the command line.
+
+    Raises:
+        ConfigError: One of them has another form than key=value.
+    """
     try:
         return OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
-        raise ConfigError(explain(error, overrides, None)) from error
+        raise ConfigError(explain(error, None)) from error
 
 
-def _refuse_several(overrides: list[str]) -> None:
-    """Several values for one key are a sweep; Hydra would merge the files of task=[add,xor] into one."""
-    for override in _parse(overrides):
-        is_list = (conf_dir() / override.key_or_group).is_dir() and isinstance(override.value(), list)
-        if is_list or override.is_sweep_override():
-            values = str(override.input_line).partition("=")[2].strip("[]")
-            raise ConfigError(
-                f"{override.input_line}: choose one; to try each, put -m first and {override.key_or_group}={values}"
-            )
+def _choices(overrides: list[str], folders: list[Path]) -> list[str]:
+    """The overrides that choose a file of a group; refuse several values, which would be merged, and other types."""
+    choices = []
+    for override in parse_overrides(overrides):
+        key, line = str(override.key_or_group), str(override.input_line)
+        value, is_group = override.value(), any((folder / key).is_dir() for folder in folders)
+        if override.is_sweep_override() or (is_group and isinstance(value, list)):
+            values = line.partition("=")[2].strip("[]")
+            raise ConfigError(f"{line}: choose one; to try each, put -m first and write {key}={values}")
+        if is_group and not override.is_delete() and not isinstance(value, str) and key not in _OPTIONAL_GROUPS:
+            files = sorted(path.stem for folder in folders for path in (folder / key).glob("*.yaml"))
+            raise ConfigError(f"{line}: no such choice ({key} has {', '.join(files)})")
+        choices += [line] if is_group else []
+    return choices
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
@@ -147,7 +172,7 @@ def _select(config: DictConfig, key: str) -> str:
 
 def _sweep(overrides: list[str]) -> Iterator[list[str]]:
     """The overrides of each job of Hydra's basic sweeper."""
-    for batch in BasicSweeper.split_arguments(_parse(overrides), max_batch_size=None):
+    for batch in BasicSweeper.split_arguments(parse_overrides(overrides), max_batch_size=None):
         yield from (list(job) for job in batch)
 
 

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ffattn.config.errors import ConfigError, nearest
 from ffattn.errors import SettingError
-from ffattn.settings import TARGET, Settings, find_class
+from ffattn.settings import TARGET, Settings, find_class, problem_of
 
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -93,7 +93,10 @@ class _Converter:
             return self._report(key, None, f"missing; give {key}=...")
         if isinstance(kind, type) and issubclass(kind, Settings):
             return self._child(node, field.name, kind, key)
-        return self._plain(node, cls, field.name, kind, key)
+        value = self._plain(node, cls, field.name, kind, key)
+        if value is not None and (problem := problem_of(value, field.metadata)):
+            self._report(key, value, problem)
+        return value
 
     def _child(self, node: DictConfig, name: str, kind: type[Settings], key: str) -> Any:
         child = node[name]
@@ -110,7 +113,7 @@ class _Converter:
         try:
             schema[name] = value
         except OmegaConfBaseException:
-            return self._report(key, value, f"must be {_describe(kind, value)}")
+            return self._report(key, "null" if value is None else value, f"must be {_describe(kind, value)}")
         checked = schema[name]
         return OmegaConf.to_container(checked) if OmegaConf.is_config(checked) else checked
 

@@ -24,5 +24,5 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
     leaves: dict[str, str] = {}
     for key in sorted(candidates, key=lambda key: key.rpartition(".")[0] != parent):  # siblings first
         leaves.setdefault(key.rpartition(".")[2].lower(), key)
-    close = difflib.get_close_matches(leaf.lower(), leaves, n=1, cutoff=0.7)
+    close = difflib.get_close_matches(leaf.lower(), leaves, n=1, cutoff=0.65)
     return f"; did you mean {leaves[close[0]]}?" if close else ""

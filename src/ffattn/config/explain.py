@@ -9,13 +9,12 @@ from omegaconf import DictConfig, OmegaConf
 from ffattn.config.errors import nearest
 
 
-def explain(error: Exception, overrides: list[str], defaults: DictConfig | None) -> str:
+def explain(error: Exception, defaults: DictConfig | None) -> str:
     """Say what is wrong with a command line.
 
     Args:
         error: What Hydra or OmegaConf raised.
-        overrides: The command line.
-        defaults: The configuration without any override, to find the nearest key in.
+        defaults: The configuration with the chosen groups and nothing else, to find the nearest key in.
 
     Returns:
         One line.
@@ -45,8 +44,8 @@ def _missing_choice(error: MissingConfigException) -> str:
 
 def _unknown_key(name: str, defaults: DictConfig, message: str) -> str:
     key = name.partition("@")[0]
-    if OmegaConf.select(defaults, key) is not None:
-        return message
+    if message.startswith("Could not append"):
+        return f"{key}: exists already; write it without the +"
     keys = _keys(defaults)
     parent, _, leaf = key.rpartition(".")
     moved = [name for name in keys if parent and name.endswith(f".{parent}")]  # length.min is task.length.min

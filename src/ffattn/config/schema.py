@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ffattn.checkpoint import SPLITS
 from ffattn.errors import SettingError
 from ffattn.models import Model
 from ffattn.optim import Optim
@@ -132,6 +133,8 @@ class Train(Settings):
         super().__post_init__()
         if self.resume is not None and self.init_from is not None:
             raise SettingError("init_from", self.init_from, "cannot be combined with resume, which has weights already")
+        if (T := self.task.length.T) != self.T:
+            raise SettingError("task.length.T", T, f"is given by the root key; write T={T}")
 
 
 @dataclass
@@ -157,5 +160,5 @@ class Evaluate(Settings):
     sequences: int = setting(1000, low=1)
     batch_size: int = setting(100, low=1)
     seed: int = setting(0, low=0, high=MAX_SEED)
-    split: str = setting("test", choices=("val", "test"))
+    split: str = setting("test", choices=SPLITS)
     trust: list[str] = field(default_factory=list)

@@ -54,6 +54,10 @@ class Curves(Callback):
         self.rate = _Rate(trainer.global_step)
         self.logged = trainer.global_step
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Read the learning rate before the schedule goes on."""
+        self.lr = trainer.optimizers[0].param_groups[0]["lr"]
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -63,7 +67,7 @@ class Curves(Callback):
             return
         self.logged = update
         metrics = {f"train/{name}": value for name, value in _measure(pl_module, outputs, batch).items()}
-        metrics["train/lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        metrics["train/lr"] = self.lr
         metrics["train/updates_per_second"] = self.rate.look(update)
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=update)

@@ -7,9 +7,10 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from ffattn.batch import Batch
-from ffattn.checkpoint import sizes_of
+from ffattn.checkpoint import build_network
 from ffattn.errors import TrainingError
 from ffattn.metrics import Scores, full_precision
 from ffattn.models import Answer, Model
@@ -53,9 +54,7 @@ class SequenceModule(LightningModule):
         super().__init__()
         self.task, self.model, self.optim = task, model, optim or Adam()
         self.seed, self.updates, self.fused = seed, updates, fused
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            self.network = model.build(sizes_of(task))
+        self.network = build_network(model, task, seed)
         self.scores = Scores(task)
         self.register_buffer("bad_update", torch.tensor(_NEVER), persistent=False)
 
@@ -63,6 +62,15 @@ class SequenceModule(LightningModule):
         """The network's answers, without weights."""
         answer: Answer = self.network(batch.x, batch.lengths)
         return answer
+
+    def on_train_start(self) -> None:
+        """A resumed optimiser has the old schedule's rate, and the horizon may have moved."""
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, LambdaLR):
+            for group, base, factor in zip(
+                scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
+            ):
+                group["lr"] = base * factor(scheduler.last_epoch)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make dropout and jitter functions of (seed, batch number), so that a resumed run repeats them."""
@@ -109,7 +117,8 @@ class SequenceModule(LightningModule):
         names = {"solved": f"{split}/solved", "error": f"{split}/error"}
         if self.has_weights and split == "val":
             names["dead"] = "attention/dead"
-        self.log_dict({name: scores[key].float() for key, name in names.items()})
+        values = {name: scores[key].float() for key, name in names.items()}
+        self.log_dict(values | {"step": torch.tensor(float(self.global_step))})  # Lightning's own is one less
 
     def on_validation_start(self) -> None:
         """Nothing is validated, or kept, after a bad update."""

@@ -46,7 +46,18 @@ def make_logger(kind: str, folder: Path, settings: dict[str, Any]) -> Logger | b
         logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
         _declare_hyperparameters(logger, _flatten(settings))
         return logger
-    return CSVLogger(folder, name="", version="") if kind == "csv" else False
+    return _continued_csv(folder) if kind == "csv" else False
+
+
+def _continued_csv(folder: Path) -> CSVLogger:
+    """A CSV logger that goes on with a resumed run's file; Lightning's own starts by deleting it."""
+    path = folder / "metrics.csv"
+    before = path.read_text() if path.exists() else ""
+    logger = CSVLogger(folder, name="", version="")
+    if before and logger.experiment.metrics_file_path:
+        path.write_text(before)
+        logger.experiment.metrics_keys = before.splitlines()[0].split(",")
+    return logger
 
 
 def _flatten(settings: dict[str, Any], path: str = "") -> dict[str, Any]:

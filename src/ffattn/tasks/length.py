@@ -181,7 +181,7 @@ class Variable(Length):
             grid = [self.min + (self.T - self.min) * place // last for place in places]
         else:
             grid = [self._geometric(place / last) for place in places]
-        return torch.tensor(grid, device=sequences.device)
+        return torch.tensor(grid, dtype=torch.int64, device=sequences.device)
 
     def nominal(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """Each sequence's own length."""
