@@ -1,13 +1,15 @@
 """The same as the commands, from Python."""
 
-import time
+import re
+import typing
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ffattn.checkpoint import Trained, load
+from ffattn.errors import SettingError
 from ffattn.settings import Settings
-from ffattn.tasks import Task
 
 if TYPE_CHECKING:
     from ffattn.config.schema import Train
@@ -34,17 +36,19 @@ def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, 
 
     Raises:
         ConfigError: Something given cannot work; the message has a line for each mistake.
+        SettingError: Likewise, for settings objects and for what this machine cannot do.
         TrainingError: A loss was not finite.
     """
     from ffattn.runs import find_start
 
     checked = _settings(overrides, settings)
-    place = Path("outputs") / f"{checked.task.name}_{checked.model.name}" / f"T{checked.T}"
-    folder = Path(folder or place / time.strftime("%Y-%m-%d_%H-%M-%S"))
-    start = find_start(checked, folder)
+    if folder is None:
+        name = f"seed{checked.seed}_{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+        folder = Path("outputs") / f"{checked.task.name}_{checked.model.name}" / f"T{checked.T}" / name
+    start = find_start(checked, Path(folder))
     from ffattn.experiment import Run, train  # imports Lightning, which takes seconds: mistakes come first
 
-    return train(checked, folder, start, quiet) if start.result is None else Run(folder, start.result)
+    return train(checked, Path(folder), start, quiet) if start.result is None else Run(start.source, start.result)
 
 
 def _settings(overrides: tuple[str, ...], settings: dict[str, object]) -> "Train":
@@ -53,12 +57,33 @@ def _settings(overrides: tuple[str, ...], settings: dict[str, object]) -> "Train
     from ffattn.config.schema import Train
 
     objects: dict[str, Any] = {name: value for name, value in settings.items() if isinstance(value, Settings)}
-    pairs = [f"{name}={'null' if value is None else value}" for name, value in settings.items() if name not in objects]
-    if isinstance(task := objects.get("task"), Task):
-        objects["T"] = task.length.T
+    _check_objects(objects, settings, typing.get_type_hints(Train))
+    pairs = [f"{name}={_quoted(value)}" for name, value in settings.items() if name not in objects]
+    if "task" in objects:
+        objects["T"] = objects["task"].length.T
     checked = replace(to_settings(compose_config("train", [*overrides, *pairs]), Train), **objects)
     checked.accelerator.check(checked.precision)
     return checked
+
+
+def _check_objects(objects: dict[str, Any], settings: dict[str, object], hints: dict[str, Any]) -> None:
+    for name, value in objects.items():
+        kind = hints.get(name)
+        if not (isinstance(kind, type) and isinstance(value, kind)):
+            raise SettingError(name, value, "is not an object that this setting takes")
+    if "task" in objects and (clash := {"T", "length"} & settings.keys()):
+        raise SettingError(min(clash), settings[min(clash)], "is part of the task object; set it there")
+
+
+def _quoted(value: object) -> str:
+    """A value as an override; text with special characters, such as a path, in quotes."""
+    if value is None:
+        return "null"
+    text = str(value)
+    if not isinstance(value, str) or re.fullmatch(r"[\w./:+-]*", text):
+        return text
+    escaped = text.replace("'", r"\'")
+    return f"'{escaped}'"
 
 
 __all__ = ["Trained", "fit", "load"]

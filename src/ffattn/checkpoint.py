@@ -16,7 +16,8 @@ from ffattn.streams import Split, Stream
 from ffattn.tasks import Classification, Fixed, Length, Task
 
 FORMAT = 1
-KEY = "ffattn"  # where a checkpoint holds what `describe` returns
+KEY = "ffattn"  # where a checkpoint holds the settings, and the place of the run
+BEST, LAST = "best.ckpt", "last.ckpt"
 SPLITS = ("val", "test")
 _PREFIX = "network."
 
@@ -39,6 +40,11 @@ def build_network(model: Model, task: Task, seed: int = 0) -> Network:
         return model.build(sizes_of(task))
 
 
+def checkpoints_of(folder: Path) -> Path:
+    """The folder of a run's checkpoints."""
+    return folder / "checkpoints"
+
+
 def read(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint file; only tensors and plain values are accepted.
 
@@ -52,6 +58,8 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: The file is missing, damaged, no checkpoint, or of another format.
     """
+    if Path(path).is_dir():
+        raise CheckpointError(f"{path}: is a folder, not a checkpoint file")
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: there is no such file")
     try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def _prepare(config: DictConfig, folder: Path | None) -> "Evaluate":
     """Fill in what only the checkpoint knows, and check everything before any work."""
-    from ffattn.checkpoint import load, sizes_of
+    from ffattn.checkpoint import checkpoints_of, load, sizes_of
     from ffattn.config.convert import to_settings
     from ffattn.config.schema import Evaluate
     from ffattn.report import RESULT
@@ -40,8 +40,8 @@ def _prepare(config: DictConfig, folder: Path | None) -> "Evaluate":
         raise ConfigError(
             f"task={settings.task.name}: needs another network than the checkpoint's, made for {trained.task.name}"
         )
-    if folder is not None and (folder / RESULT).exists():
-        raise ConfigError(f"{folder}: holds a {RESULT} already; choose another hydra.run.dir")
+    if folder is not None and ((folder / RESULT).exists() or checkpoints_of(folder).exists()):
+        raise ConfigError(f"{folder}: holds a run already; choose another hydra.run.dir")
     return settings
 
 
@@ -51,9 +51,9 @@ def _fill_in(config: DictConfig, trained: "Trained") -> None:
 
     config.T = trained.task.length.T if config.T is None else config.T
     config.seed = trained.seed if config.seed is None else config.seed
-    if "_target_" not in config.task:
+    if "_target_" not in (config.get("task") or {}):
         own = {name: value for name, value in to_plain(trained.task).items() if name != "length"}
-        config.task = OmegaConf.merge(own, config.task)
+        config.task = OmegaConf.merge(own, config.get("task") or {})
 
 
 def _execute(settings: "Evaluate", folder: Path) -> None:

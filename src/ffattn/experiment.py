@@ -1,5 +1,9 @@
 """A training run from settings to result."""
 
+import shutil
+import signal
+import sys
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,18 +11,19 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from torch import Tensor
 
-from ffattn.checkpoint import KEY, Trained, load, load_weights, read
+from ffattn.checkpoint import BEST, KEY, LAST, Trained, checkpoints_of, load, load_weights, read
 from ffattn.config.schema import Train
 from ffattn.lightning import SequenceData, SequenceModule
-from ffattn.lightning.checkpoints import BEST, LAST, Checkpoints
+from ffattn.lightning.checkpoints import Checkpoints
 from ffattn.lightning.logs import Curves, Watch
 from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning
 from ffattn.provenance import device_name, peak_memory_mb, provenance
 from ffattn.report import print_header, print_result, write_result
-from ffattn.runs import FRESH, Start, checkpoints_of
+from ffattn.runs import FRESH, Start
 from ffattn.settings import TARGET, to_plain
 
 
@@ -37,7 +42,7 @@ class Run:
     @property
     def checkpoint(self) -> Path:
         """The best checkpoint."""
-        return self.folder / "checkpoints" / BEST
+        return checkpoints_of(self.folder) / BEST
 
     def load(self) -> Trained:
         """The best network, ready to predict."""
@@ -65,25 +70,44 @@ def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = Fal
         TrainingError: A loss was not finite.
     """
     quiet_lightning()
-    console = Console(quiet=quiet)
-    if settings.accelerator.num_threads is not None:
-        torch.set_num_threads(settings.accelerator.num_threads)
-    with torch.random.fork_rng(
-        range(torch.cuda.device_count())
-    ):  # training seeds torch's generator, which may be a notebook's
+    console, num_threads = Console(quiet=quiet), torch.get_num_threads()
+    torch.set_num_threads(settings.accelerator.num_threads or num_threads)
+    origin = provenance(settings.accelerator.torch_device)  # now: the checkout may change while it runs
+    with _preserved_generators(settings.accelerator.torch_device):
         module = _module(settings)
         _print_header(console, settings, module, folder)
         trainer, data = _trainer(settings, folder), _data(settings)
         if not start.is_trained:
-            trainer.fit(module, data, ckpt_path=start.checkpoint, weights_only=True)
-        result = _result(settings, folder, module, _test(trainer, module, data, folder))
+            _fit(trainer, module, data, start, folder)
+        result = _result(settings, folder, module, _test(trainer, module, data, folder)) | origin
+    torch.set_num_threads(num_threads)
+    result["settings"] = to_plain(settings)
     write_result(folder, result)
     print_result(console, result, folder)
     return Run(folder, result)
 
 
+def _preserved_generators(device: torch.device) -> AbstractContextManager[None]:
+    """Training seeds torch's generators, which may be a notebook's."""
+    return torch.random.fork_rng([torch.cuda.current_device()] if device.type == "cuda" else [])
+
+
+def _fit(trainer: Trainer, module: SequenceModule, data: SequenceData, start: Start, folder: Path) -> None:
+    if start.best is not None:
+        checkpoints_of(folder).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(start.best, checkpoints_of(folder) / BEST)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        trainer.fit(module, data, ckpt_path=start.checkpoint, weights_only=True)
+    except SIGTERMException:  # its own status would be 0, which a scheduler takes for success
+        print(f"terminated; continue with hydra.run.dir={folder} resume=last", file=sys.stderr)
+        sys.exit(128 + signal.SIGTERM)
+
+
 def _module(settings: Train) -> SequenceModule:
-    fused = settings.precision != "16-mixed"  # torch's fused optimisers unscale by themselves, after clipping
+    is_mixed = settings.precision.endswith("mixed")
+    fused = not (is_mixed and settings.trainer.gradient_clip is not None)  # Lightning refuses the three together
     module = SequenceModule(
         settings.task, settings.model, optim=settings.optim, seed=settings.seed, updates=settings.updates, fused=fused
     )
@@ -132,8 +156,8 @@ def _test(trainer: Trainer, module: SequenceModule, data: SequenceData, folder: 
     """Read the test set once, with the best weights."""
     best = checkpoints_of(folder) / BEST
     load_weights(module.network, read(best), best)
-    scores = trainer.test(module, data, verbose=False)[0]
-    return {name: scores[f"test/{name}"] for name in ("solved", "error")}
+    trainer.test(module, data, verbose=False)
+    return {name: module.latest[name] for name in ("solved", "error")}
 
 
 def _result(settings: Train, folder: Path, module: SequenceModule, test: dict[str, float]) -> dict[str, Any]:
@@ -154,8 +178,6 @@ def _result(settings: Train, folder: Path, module: SequenceModule, test: dict[st
         "peak_memory_mb": peak_memory_mb(device),
         "val": about["best"] | {"floor": floor},
         "test": test | {"floor": floor},
-        **provenance(device),
-        "settings": to_plain(settings),
     }
 
 

@@ -5,12 +5,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from ffattn.models.base import Answer
+from ffattn.ops.reference import full_precision
 from ffattn.tasks.base import Task
-
-
-def full_precision(prediction: Tensor) -> Tensor:
-    """Predictions in at least float32: errors and tolerances are below the resolution of bfloat16."""
-    return prediction if prediction.element_size() >= 4 else prediction.float()
 
 
 class Scores(Metric):

@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ffattn.checkpoint import BEST, checkpoints_of
+
 RESULT = "result.json"
 
 
@@ -36,7 +38,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 def print_header(console: Console, **lines: object) -> None:
     """Print a few facts, one a line, before the work starts."""
     for name, value in lines.items():
-        console.print(f"{name.replace('_', ' '):>12}  {value}", highlight=False, soft_wrap=True)
+        console.print(f"{name.replace('_', ' '):>12}  {value}", highlight=False, markup=False, soft_wrap=True)
 
 
 def scores_table(scores: dict[str, dict[str, Any]]) -> Table:
@@ -65,6 +67,8 @@ def print_result(console: Console, result: dict[str, Any], folder: Path) -> None
     console.print(table)
     best = result["val"]["update"]
     reason = {"solved": "every validation sequence solved", "updates": "the most updates were made"}
+    board = f"tensorboard --logdir {shlex.quote(str(folder))}"
+    curves = {"tensorboard": board, "csv": folder / "metrics.csv", "none": "-"}
     epochs = f"{result['epochs']:g} epoch{'' if result['epochs'] == 1 else 's'}"
     print_header(
         console,
@@ -72,6 +76,6 @@ def print_result(console: Console, result: dict[str, Any], folder: Path) -> None
         scores_of=f"the weights after {best} updates",
         time=f"{result['seconds']:.1f} s, {result['updates_per_second']:.4g} updates/s",
         peak_memory=f"{result['peak_memory_mb']:.0f} MB",
-        look=f"tensorboard --logdir {shlex.quote(str(folder))}",
-        checkpoint=folder / "checkpoints" / "best.ckpt",
+        curves=curves[result["settings"]["logger"]["kind"]],
+        checkpoint=checkpoints_of(folder) / BEST,
     )

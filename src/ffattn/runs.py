@@ -1,15 +1,16 @@
 """What a run directory holds, and where a run that is to be written there starts."""
 
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ffattn.checkpoint import KEY, build_network, load_weights, read
+from ffattn.checkpoint import BEST, KEY, LAST, build_network, checkpoints_of, load_weights, read
 from ffattn.config.errors import ConfigError
 from ffattn.config.schema import Train
+from ffattn.errors import CheckpointError
 from ffattn.report import RESULT, read_result
 from ffattn.settings import TARGET, to_plain
 
-_LAST = "last.ckpt"
 _FIXED = ("task", "model", "optim", "seed", "batch_size", "precision")  # a resumed run must not change these
 _FIXED_TRAINER = ("validate_every", "sequences", "accumulate", "gradient_clip", "ema_decay", "distinct_batches")
 
@@ -19,60 +20,116 @@ class Start(NamedTuple):
 
     Attributes:
         checkpoint: The checkpoint to continue, or None for a fresh start.
-        is_trained: Whether training has ended; test and result may be missing still.
+        best: The best checkpoint so far, to be brought along from another directory; or None.
+        is_trained: Whether training has ended, so that only the test is missing.
         result: The result, if the run has finished altogether.
     """
 
     checkpoint: Path | None = None
+    best: Path | None = None
     is_trained: bool = False
     result: dict[str, Any] | None = None
+
+    @property
+    def source(self) -> Path:
+        """The directory of the run that is continued."""
+        assert self.checkpoint is not None
+        return self.checkpoint.parent.parent
 
 
 FRESH = Start()
 
 
-def checkpoints_of(folder: Path) -> Path:
-    """The folder of a run's checkpoints."""
-    return folder / "checkpoints"
-
-
-def find_start(settings: Train, folder: Path) -> Start:
+def find_start(settings: Train, folder: Path | None) -> Start:
     """Find where a run starts, and refuse what would lose or mix up another one.
 
     Args:
         settings: The run.
-        folder: Where it is to be written.
+        folder: Where it is to be written; None while that is not known, which leaves out what depends on it.
 
     Returns:
         The start.
 
     Raises:
-        ConfigError: The directory holds a run and `resume` is not set, or the checkpoint to resume was trained with
-            other settings.
-        CheckpointError: A file named is no checkpoint.
+        ConfigError: The directory cannot be made or holds a run that is not to be continued, or a file named is no
+            checkpoint, or one that was trained with other settings.
     """
-    last = checkpoints_of(folder) / _LAST
+    _check_weights(settings)
+    if folder is not None:
+        _require_folder(folder)
+    if settings.resume not in (None, "last"):
+        return _continue(settings, folder, Path(settings.resume))
+    if folder is None:
+        return FRESH
+    if settings.resume == "last":
+        last = checkpoints_of(folder) / LAST
+        return _continue(settings, folder, last) if last.exists() else FRESH
+    if _holds_run(folder):
+        raise ConfigError(f"{folder}: holds a run already; continue it with resume=last, or choose another directory")
+    return FRESH
+
+
+def _holds_run(folder: Path) -> bool:
+    return (checkpoints_of(folder) / LAST).exists() or (folder / RESULT).exists()
+
+
+def _require_folder(folder: Path) -> None:
+    """Whether the directory can be made, without making it."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise ConfigError(f"{folder}: cannot be a run directory, since {existing} is a file")
+    if not os.access(existing, os.W_OK):
+        raise ConfigError(f"{folder}: cannot be a run directory, since {existing} cannot be written to")
+
+
+def _check_weights(settings: Train) -> None:
     if settings.init_from is not None:
-        load_weights(build_network(settings.model, settings.task), read(settings.init_from), settings.init_from)
-    if settings.resume is None:
-        if last.exists() or (folder / RESULT).exists():
-            raise ConfigError(
-                f"{folder}: holds a run already; continue it with resume=last, or choose another hydra.run.dir"
-            )
-        return FRESH
-    checkpoint = last if settings.resume == "last" else Path(settings.resume)
-    if settings.resume == "last" and not last.exists():
-        return FRESH
-    return _continue(settings, checkpoint)
+        try:
+            load_weights(build_network(settings.model, settings.task), read(settings.init_from), settings.init_from)
+        except CheckpointError as error:
+            raise ConfigError(f"init_from={error}") from error
 
 
-def _continue(settings: Train, checkpoint: Path) -> Start:
-    about = read(checkpoint)[KEY]
+def _about(checkpoint: Path) -> dict[str, Any]:
+    try:
+        return dict(read(checkpoint)[KEY])
+    except CheckpointError as error:
+        raise ConfigError(f"resume={error}") from error
+
+
+def _continue(settings: Train, folder: Path | None, checkpoint: Path) -> Start:
+    about, checkpoint = _about(checkpoint), checkpoint.absolute()
     _refuse_changes(to_plain(settings), about["settings"], checkpoint)
+    is_own = folder is not None and checkpoint.parent.resolve() == checkpoints_of(folder).resolve()
+    if folder is not None and not is_own and _holds_run(folder):
+        raise ConfigError(f"{folder}: holds another run than resume={checkpoint}; choose another directory")
     is_solved = about["stopped_because"] == "solved" and settings.trainer.stop_when_solved
-    if not is_solved and about["update"] < settings.updates:
-        return Start(checkpoint)
-    return Start(checkpoint, is_trained=True, result=read_result(checkpoint.parents[1]))
+    if is_solved or about["update"] >= settings.updates:
+        return _finished(checkpoint, about, is_own)
+    return Start(checkpoint, best=None if is_own else _best_beside(checkpoint, about))
+
+
+def _finished(checkpoint: Path, about: dict[str, Any], is_own: bool) -> Start:
+    start = Start(checkpoint, is_trained=True)
+    result = read_result(start.source)
+    if result is not None and result.get("updates") == about["update"]:  # else it is of a shorter run, before a resume
+        return start._replace(result=result)
+    if not is_own:
+        raise ConfigError(
+            f"resume={checkpoint}: has made its {about['update']} updates; give more, or finish it in its own directory"
+        )
+    return start
+
+
+def _best_beside(checkpoint: Path, about: dict[str, Any]) -> Path:
+    """The best checkpoint of a run that is continued elsewhere: without it, the run could end with none."""
+    best = checkpoint.with_name(BEST)
+    if about["best"]["update"] == about["update"]:
+        return checkpoint
+    if not best.exists() or _about(best)["update"] != about["best"]["update"]:
+        update = about["best"]["update"]
+        raise ConfigError(f"resume={checkpoint}: {BEST} of update {update}, its best so far, must lie beside it")
+    return best
 
 
 def _refuse_changes(now: dict[str, Any], before: dict[str, Any], checkpoint: Path) -> None:
@@ -85,9 +142,8 @@ def _refuse_changes(now: dict[str, Any], before: dict[str, Any], checkpoint: Pat
 
 def _differences(key: str, new: Any, old: Any) -> list[str]:
     if isinstance(new, dict) and isinstance(old, dict):
-        if new[TARGET] != old[TARGET]:
-            new, old = new[TARGET], old[TARGET]
-        else:
-            names = new.keys() | old.keys()
+        if new.get(TARGET) == old.get(TARGET):
+            names = sorted(new.keys() | old.keys())
             return [line for name in names for line in _differences(f"{key}.{name}", new.get(name), old.get(name))]
+        new, old = new.get(TARGET), old.get(TARGET)
     return [f"{key}={new}: the checkpoint has {old}"] if new != old else []

@@ -2,8 +2,10 @@
 
 import dataclasses
 import importlib
+import inspect
 import math
 import re
+import types
 import typing
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -109,6 +111,11 @@ def find_class(target: str, base: type) -> type:
         raise SettingError(TARGET, target, f"cannot be imported ({error})") from error
     if not (isinstance(found, type) and issubclass(found, base)):
         raise SettingError(TARGET, target, f"names no subclass of {base.__module__}.{base.__name__}")
+    if inspect.isabstract(found):
+        raise SettingError(TARGET, target, "is a base class; choose one of its subclasses")
+    own = [name for name, hint in vars(found).get("__annotations__", {}).items() if "ClassVar" not in str(hint)]
+    if own and "__dataclass_fields__" not in vars(found):
+        raise SettingError(TARGET, target, f"has the setting {own[0]}, and so needs the decorator @dataclass")
     return found
 
 
@@ -165,7 +172,7 @@ def _restore(name: str, value: Any, hint: Any, trust: tuple[str, ...]) -> Any:
         if not isinstance(value, dict):
             raise SettingError(name, value, f"must be the settings of a {hint.__name__}")
         return from_plain(value, hint, trust)
-    allowed = typing.get_args(hint) or (hint,)
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if {int, float, bool, str} & set(allowed) and type(value) not in (*allowed, int if float in allowed else None):
         raise SettingError(name, value, f"must be of type {hint}")
     return value

@@ -29,7 +29,6 @@ class Split(IntEnum):
     TRAIN = 0
     VAL = 1
     TEST = 2
-    NOISE = 3  # randomness of training itself: dropout, score jitter
 
 
 Words = tuple[Tensor, Tensor, Tensor, Tensor]

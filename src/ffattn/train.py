@@ -29,15 +29,15 @@ def _prepare(config: DictConfig, folder: Path | None) -> _Job | None:
     from ffattn.config.convert import to_settings
     from ffattn.config.schema import Train
     from ffattn.report import print_result
-    from ffattn.runs import Start, find_start
+    from ffattn.runs import find_start
 
     settings = to_settings(config, Train)
     settings.accelerator.check(settings.precision)
-    start = find_start(settings, folder) if folder is not None else Start()
-    if start.result is None or start.checkpoint is None:
+    start = find_start(settings, folder)
+    if start.result is None:
         return _Job(settings, start)
-    print("This run has finished already; more updates=... would continue it unless it is solved.")
-    print_result(Console(), start.result, start.checkpoint.parents[1])
+    print("This run has finished already; a larger updates=... continues one that is not solved.")
+    print_result(Console(), start.result, start.source)
     return None
 
 

@@ -16,6 +16,7 @@ FINISHED = {
     "seconds": 12.34,
     "updates_per_second": 202.6,
     "peak_memory_mb": 321.4,
+    "settings": {"logger": {"kind": "tensorboard"}},
 }
 
 
@@ -86,3 +87,9 @@ def test_a_header_has_a_fact_a_line(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(maxsplit=1)[0] for line in lines] == ["task", "written"]
     assert lines[1].endswith("a/very/long/path/that/is/not/broken")
+
+
+def test_a_path_is_printed_as_it_is():
+    console = Console(width=200, record=True)
+    print_header(console, written_to="/tmp/x[bold]y[/z]")
+    assert "/tmp/x[bold]y[/z]" in console.export_text()

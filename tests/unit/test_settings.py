@@ -136,7 +136,7 @@ def test_a_trusted_package_may_hold_the_class():
     [
         ({TARGET: "ffattn.tasks.Fixed", "T": 0}, "T=0: must be at least 1"),
         ({TARGET: "ffattn.tasks.Fixed", "t": 5}, "t"),
-        ({TARGET: "ffattn.tasks.Length"}, "abstract"),
+        ({TARGET: "ffattn.tasks.Length"}, "base class"),
         ({TARGET: "ffattn.models.Mean"}, "no subclass"),
     ],
 )

@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from ffattn.errors import FFAttnError
 _PRINTING = ("help", "hydra_help", "cfg", "info", "shell_completion", "experimental_rerun")
 
 _MULTIRUN = ("-m", "--multirun")
-_OPTIONAL_GROUPS = ("experiment", "task")  # may be null: no experiment, or the checkpoint's own task
+_OPTIONAL_GROUP = {"train": "experiment", "evaluate": "task"}  # may be null: none, or the checkpoint's own
 
 Prepare = Callable[[DictConfig, Path | None], Any]
 Execute = Callable[[Any, Path], None]
@@ -51,9 +52,18 @@ def run_command(name: str, prepare: Prepare, execute: Execute) -> None:
     arguments = get_args_parser().parse_args()
     _extend_import_path(arguments.config_dir)
     with _short_errors():
+        _refuse_other_roots(arguments)
         if not any(getattr(arguments, option) for option in _PRINTING) and not _is_needed(arguments, name, prepare):
             return
         _run_hydra(name, prepare, execute)
+
+
+def _refuse_other_roots(arguments: argparse.Namespace) -> None:
+    """The root file decides which command this is."""
+    for option in ("config_name", "config_path"):
+        if getattr(arguments, option) is not None:
+            flag = f"--{option.replace('_', '-')}"
+            raise ConfigError(f"{flag}: is not supported; use --config-dir=FOLDER or experiment=NAME")
 
 
 class _short_errors:  # noqa: N801
@@ -63,9 +73,10 @@ class _short_errors:  # noqa: N801
         self.wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, FFAttnError) and not self.wants_traceback:
-            print(error, file=sys.stderr)
-            sys.exit(1)
+        if self.wants_traceback or not isinstance(error, FFAttnError | HydraException | OmegaConfBaseException):
+            return
+        print(error if isinstance(error, FFAttnError) else explain(error, None), file=sys.stderr)
+        sys.exit(1)
 
 
 def _extend_import_path(config_dir: str | None) -> None:
@@ -81,7 +92,9 @@ def _is_needed(arguments: argparse.Namespace, name: str, prepare: Prepare) -> bo
         run_dir = Path(_select(config, "hydra.run.dir"))
         return prepare(without_hydra(config), run_dir) is not None
     for overrides in _sweep(arguments.overrides):
-        prepare(compose_config(name, overrides, arguments.config_dir), None)
+        config = compose_config(name, overrides, arguments.config_dir, with_hydra=True)
+        _select(config, "hydra.sweep.dir")
+        prepare(without_hydra(config), None)
     return True
 
 
@@ -105,15 +118,26 @@ def compose_config(
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ConfigError(f"--config-dir={config_dir}: there is no such folder")
     folders = [conf_dir(), *([Path(config_dir).resolve()] if config_dir is not None else [])]
-    choices = _choices(overrides, folders)
+    choices = _choices(name, overrides, folders)
     search = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders[1:])}]"]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(config_dir=str(folders[0]), version_base="1.3", job_name="ffattn"):
+    with _other_hydra(), initialize_config_dir(config_dir=str(folders[0]), version_base="1.3", job_name="ffattn"):
         try:
             config = compose(name, overrides=[*overrides, *search], return_hydra_config=True)
         except Exception as error:  # whatever Hydra raises here, an override caused it
             raise ConfigError(explain(error, _compose_choices(name, [*choices, *search]))) from error
     return config if with_hydra else without_hydra(config)
+
+
+@contextmanager
+def _other_hydra() -> Iterator[None]:
+    """Leave a Hydra that the caller has initialised as it is."""
+    instance = GlobalHydra.instance()
+    before = instance.hydra
+    instance.clear()
+    try:
+        yield
+    finally:
+        instance.hydra = before
 
 
 def _compose_choices(name: str, choices: list[str]) -> DictConfig | None:
@@ -139,7 +163,7 @@ def parse_overrides(overrides: list[str]) -> list[Override]:
         raise ConfigError(explain(error, None)) from error
 
 
-def _choices(overrides: list[str], folders: list[Path]) -> list[str]:
+def _choices(name: str, overrides: list[str], folders: list[Path]) -> list[str]:
     """The overrides that choose a file of a group; refuse several values, which would be merged, and other types."""
     choices = []
     for override in parse_overrides(overrides):
@@ -148,7 +172,8 @@ def _choices(overrides: list[str], folders: list[Path]) -> list[str]:
         if override.is_sweep_override() or (is_group and isinstance(value, list)):
             values = line.partition("=")[2].strip("[]")
             raise ConfigError(f"{line}: choose one; to try each, put -m first and write {key}={values}")
-        if is_group and not override.is_delete() and not isinstance(value, str) and key not in _OPTIONAL_GROUPS:
+        is_absent = override.is_delete() or (value is None and key == _OPTIONAL_GROUP[name])
+        if is_group and not is_absent and not isinstance(value, str):
             files = sorted(path.stem for folder in folders for path in (folder / key).glob("*.yaml"))
             raise ConfigError(f"{line}: no such choice ({key} has {', '.join(files)})")
         choices += [line] if is_group else []
@@ -157,13 +182,13 @@ def _choices(overrides: list[str], folders: list[Path]) -> list[str]:
 
 def without_hydra(config: DictConfig) -> DictConfig:
     """The configuration without Hydra's own node, interpolations unresolved."""
-    HydraConfig.instance().set_config(config)
     OmegaConf.set_struct(config, False)
     config.pop("hydra", None)
     return config
 
 
 def _select(config: DictConfig, key: str) -> str:
+    HydraConfig.instance().set_config(config)  # for the resolver ${hydra:...}
     try:
         return str(OmegaConf.select(config, key))
     except OmegaConfBaseException as error:
@@ -179,11 +204,10 @@ def _sweep(overrides: list[str]) -> Iterator[list[str]]:
 def _run_hydra(name: str, prepare: Prepare, execute: Execute) -> None:
     def job(config: DictConfig) -> None:
         run_dir = Path(HydraConfig.get().runtime.output_dir)
-        settings = prepare(config, run_dir)
-        if settings is None:
-            return
         try:
-            execute(settings, run_dir)
+            settings = prepare(config, run_dir)
+            if settings is not None:
+                execute(settings, run_dir)
         except FFAttnError as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:  # at the end, Hydra shows the first failure only
                 print(f"{run_dir}: {error}", file=sys.stderr)

@@ -124,7 +124,7 @@ class _Converter:
     def _source(self, key: str) -> str:
         """The key that a value came from: T for task.length.T, which is written as ${T}."""
         parent, _, name = key.rpartition(".")
-        node = OmegaConf.select(self.root, parent) if parent else self.root
+        node = OmegaConf.select(self.root, parent) if parent else None
         if isinstance(node, DictConfig) and name in node and OmegaConf.is_interpolation(node, name):
             raw = OmegaConf.to_container(node, resolve=False)[name]  # type: ignore[index,call-overload]
             return str(raw).strip("${}")

@@ -7,6 +7,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from ffattn.config.errors import nearest
+from ffattn.config.paths import conf_dir
 
 
 def explain(error: Exception, defaults: DictConfig | None) -> str:
@@ -37,8 +38,8 @@ def _missing_choice(error: MissingConfigException) -> str:
     options = list(error.options or [])
     if not group:
         return f"--config-name={choice}: there is no such file"
-    close = difflib.get_close_matches(choice, options, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    close = difflib.get_close_matches(choice, options, n=2, cutoff=0.7)
+    hint = f"; did you mean {' or '.join(sorted(close))}?" if close else ""
     return f"{group}={choice}: no such choice{hint} ({group} has {', '.join(options)})"
 
 
@@ -46,7 +47,8 @@ def _unknown_key(name: str, defaults: DictConfig, message: str) -> str:
     key = name.partition("@")[0]
     if message.startswith("Could not append"):
         return f"{key}: exists already; write it without the +"
-    keys = _keys(defaults)
+    groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
+    keys = [*groups, *_keys(defaults)]
     parent, _, leaf = key.rpartition(".")
     moved = [name for name in keys if parent and name.endswith(f".{parent}")]  # length.min is task.length.min
     hint = f"; did you mean {moved[0]}.{leaf}?" if moved else nearest(key, keys)
@@ -54,6 +56,7 @@ def _unknown_key(name: str, defaults: DictConfig, message: str) -> str:
     if hint or not isinstance(siblings, DictConfig):
         return f"{key}: unknown key{hint}"
     names = [name for name in map(str, siblings) if name != "_target_"]
+    names += [] if parent else [group for group in groups if group not in names]
     owner = parent or "the root"
     return f"{key}: unknown key ({owner} has {', '.join(names)})"
 

@@ -133,8 +133,12 @@ class Train(Settings):
         super().__post_init__()
         if self.resume is not None and self.init_from is not None:
             raise SettingError("init_from", self.init_from, "cannot be combined with resume, which has weights already")
-        if (T := self.task.length.T) != self.T:
-            raise SettingError("task.length.T", T, f"is given by the root key; write T={T}")
+        _require_same_length(self.T, self.task)
+
+
+def _require_same_length(T: int, task: Task) -> None:
+    if task.length.T != T:
+        raise SettingError("T", T, f"differs from task.length.T={task.length.T}; write T alone, which sets both")
 
 
 @dataclass
@@ -162,3 +166,7 @@ class Evaluate(Settings):
     seed: int = setting(0, low=0, high=MAX_SEED)
     split: str = setting("test", choices=SPLITS)
     trust: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_same_length(self.T, self.task)

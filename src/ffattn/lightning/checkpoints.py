@@ -10,9 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from ffattn.checkpoint import FORMAT, KEY
-
-BEST, LAST = "best.ckpt", "last.ckpt"
+from ffattn.checkpoint import BEST, FORMAT, KEY, LAST
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -53,13 +51,9 @@ class Checkpoints(Checkpoint):
         self.seconds = 0.0  # of training, over all the times that the run was resumed
         self.stopped_because: str | None = None
 
-    def state_dict(self) -> dict[str, Any]:
-        """The best validation so far, and the time that training has taken."""
-        return {"best": self.best, "seconds": self._elapsed()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take up the run that is resumed."""
-        self.best, self.seconds = state_dict["best"], state_dict["seconds"]
+        self.best, self.seconds = checkpoint[KEY]["best"], checkpoint[KEY]["seconds"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -74,9 +68,9 @@ class Checkpoints(Checkpoint):
             self.stopped_because = "updates"
             trainer.should_stop = True
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Decide whether to stop, then write."""
-        now = {name: float(trainer.callback_metrics[f"val/{name}"]) for name in ("solved", "error")}
+        now = {name: pl_module.latest[name] for name in ("solved", "error")}
         now["update"] = trainer.global_step
         if self.stop_when_solved and now["solved"] == 1:
             self.stopped_because = "solved"

@@ -72,6 +72,10 @@ class Curves(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=update)
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Validation is no part of the speed of training."""
+        self.rate.look(trainer.global_step)
+
 
 class Watch(Callback):
     """Show loss, share solved, updates per second and time left: a bar in a terminal, lines elsewhere.
@@ -110,9 +114,9 @@ class Watch(Callback):
         if not is_last:
             self._show(trainer.global_step)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Show the validation."""
-        self.shown["val"] = float(trainer.callback_metrics["val/solved"])
+        self.shown["val"] = pl_module.latest["solved"]
         if self.mode != "none":
             self._show(trainer.global_step)
         self.rate.look(trainer.global_step)  # validation is no part of the rate of training

@@ -12,8 +12,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from ffattn.batch import Batch
 from ffattn.checkpoint import build_network
 from ffattn.errors import TrainingError
-from ffattn.metrics import Scores, full_precision
+from ffattn.metrics import Scores
 from ffattn.models import Answer, Model
+from ffattn.ops.reference import full_precision
 from ffattn.optim import Adam, Optim
 from ffattn.tasks import Task
 
@@ -39,8 +40,6 @@ class SequenceModule(LightningModule):
         fused: Whether the optimiser may use fused kernels, which mixed float16 with clipping does not allow.
     """
 
-    bad_update: Tensor
-
     def __init__(
         self,
         task: Task,
@@ -56,7 +55,7 @@ class SequenceModule(LightningModule):
         self.seed, self.updates, self.fused = seed, updates, fused
         self.network = build_network(model, task, seed)
         self.scores = Scores(task)
-        self.register_buffer("bad_update", torch.tensor(_NEVER), persistent=False)
+        self.latest: dict[str, float] = {}  # scores of the last evaluation
 
     def forward(self, batch: Batch) -> Answer:
         """The network's answers, without weights."""
@@ -64,7 +63,8 @@ class SequenceModule(LightningModule):
         return answer
 
     def on_train_start(self) -> None:
-        """A resumed optimiser has the old schedule's rate, and the horizon may have moved."""
+        """Start to watch the loss; and set the rate, since the horizon of a resumed schedule may have moved."""
+        self.bad_update = torch.tensor(_NEVER, device=self.device)  # no buffer: weight averaging averages those
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, LambdaLR):
             for group, base, factor in zip(
@@ -112,6 +112,7 @@ class SequenceModule(LightningModule):
     def _log_scores(self, split: str) -> None:
         scores = self.scores.compute()
         self.scores.reset()
+        self.latest = {name: value.item() for name, value in scores.items()}
         if not scores["error"].isfinite():
             self._stop(f"the {split} error after {self.global_step} updates")
         names = {"solved": f"{split}/solved", "error": f"{split}/error"}

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -112,7 +113,7 @@ def make_trainer(
         default_root_dir=folder,
         logger=logger,
         callbacks=[*averaging, *callbacks],
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), LightningEnvironment()],  # one process, also inside a Slurm allocation
         accelerator=device,
         devices=1,
         precision=precision,  # type: ignore[arg-type]

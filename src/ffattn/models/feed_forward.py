@@ -54,8 +54,8 @@ class FeedForwardNetwork(Network):
 
 
 @dataclass
-class Mean(Model):
-    """The paper's baseline: the same network with the unweighted mean over time.
+class _FeedForward(Model):
+    """What both models share.
 
     Attributes:
         hidden: Number of hidden units, D.
@@ -63,11 +63,8 @@ class Mean(Model):
         position: Features appended to the input: `none`, `fraction` (t / length) or `sinusoid`.
         init: Weight initialisation: `paper` (N(0, 1/sqrt(fan_in))) or `he` (the authors' code).
         bias_init: Biases of the embedding: `uniform` on +-1/sqrt(num_features), or `zero` (the paper's). From zero,
-            every embedding of an unmarked step has its kink at value 0, and learning at lr 0.003 takes several times
-            as long (docs/initialisation.md). All other biases start at zero.
-
-    Source:
-        Raffel & Ellis, section 2.2, "unweighted".
+            every embedding of an unmarked step has its kink at value 0, and learning takes two to three times as long
+            (docs/initialisation.md). All other biases start at zero.
     """
 
     hidden: int = setting(100, low=1)
@@ -75,10 +72,6 @@ class Mean(Model):
     position: str = setting("none", choices=POSITIONS)
     init: str = setting("paper", choices=INITS)
     bias_init: str = setting("uniform", choices=BIAS_INITS)
-
-    def build(self, sizes: Sizes) -> FeedForwardNetwork:
-        """Make the network (see `Model.build`)."""
-        return self._network(sizes, normalizer=MEAN)
 
     def _network(self, sizes: Sizes, **pooling: Any) -> FeedForwardNetwork:
         position = PositionFeatures(self.position)
@@ -90,10 +83,24 @@ class Mean(Model):
 
 
 @dataclass
-class FFAttention(Mean):
+class Mean(_FeedForward):
+    """The paper's baseline: the same network with the unweighted mean over time (settings as in `FFAttention`).
+
+    Source:
+        Raffel & Ellis, section 2.2, "unweighted".
+    """
+
+    def build(self, sizes: Sizes) -> FeedForwardNetwork:
+        """Make the network (see `Model.build`)."""
+        return self._network(sizes, normalizer=MEAN)
+
+
+@dataclass
+class FFAttention(_FeedForward):
     """The paper's model: feed-forward attention. The defaults are the paper's, but for `bias_init`.
 
     Attributes:
+        hidden, slope, position, init, bias_init: As in the unweighted model.
         score: `tanh` (the paper's: scores on (-1, 1)) or `linear`.
         normalizer: `softmax` (the paper's) or `relu2`, squared ReLU divided by its sum, whose weights can be zero.
         length_scale: Multiply scores by the logarithm of the sequence's own length (softmax only).

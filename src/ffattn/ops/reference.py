@@ -1,8 +1,8 @@
-"""Attention over time in plain PyTorch: any device, any floating-point type, memory that does not grow with time.
+"""Attention over time in plain PyTorch, on any device, without a tensor of size batch x time x hidden.
 
 A sequence is reduced in pieces. Each piece leaves (maximum score, sum of weights, weighted sum of states), and pieces
-are merged as in an online softmax, so a tensor of size batch x time x hidden never exists. In the backward pass each
-piece is computed again.
+are merged as in an online softmax. In the backward pass each piece is computed again. Scores and sums are kept in at
+least float32, also under autocast: a sum of ten thousand weights is beyond the resolution of bfloat16.
 
 Source:
     Milakov & Gimelshein, "Online normalizer calculation for softmax", arXiv 1805.02867.
@@ -36,6 +36,11 @@ class Sums(NamedTuple):
     maximum: Float[Tensor, " batch"]
     weight: Float[Tensor, " batch"]
     state: Float[Tensor, "batch hidden"]
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """The tensor in at least float32."""
+    return x if x.element_size() >= 4 else x.float()
 
 
 def valid_steps(lengths: Int[Tensor, " batch"], time: int) -> Bool[Tensor, "batch time"]:
@@ -135,8 +140,8 @@ def pool(
     Returns:
         Context and weights.
     """
-    weights = attention_weights(scores, valid, normalizer)
-    return torch.einsum("bt,bth->bh", weights, sequence), weights
+    weights = attention_weights(full_precision(scores), valid, normalizer)
+    return torch.einsum("bt,bth->bh", weights.to(sequence.dtype), sequence), weights
 
 
 class Parameters(NamedTuple):
@@ -230,6 +235,8 @@ def _reduce_piece(
     x: Tensor, valid: Tensor, *, parameters: Parameters, form: Form, shift: Tensor | None, lengths: Tensor
 ) -> tuple[Sums, Tensor]:
     states, scores = states_and_scores(x, parameters, form)
-    scores = scale_scores(scores, lengths, form.normalizer, form.length_scale, shift)
-    maximum, weights = unnormalised_weights(scores, valid, form.normalizer)
-    return Sums(maximum, weights.sum(dim=1), torch.einsum("bt,bth->bh", weights, states)), scores
+    with torch.autocast(x.device.type, enabled=False):
+        states, scores = full_precision(states), full_precision(scores)
+        scores = scale_scores(scores, lengths, form.normalizer, form.length_scale, shift)
+        maximum, weights = unnormalised_weights(scores, valid, form.normalizer)
+        return Sums(maximum, weights.sum(dim=1), torch.einsum("bt,bth->bh", weights, states)), scores

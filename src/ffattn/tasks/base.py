@@ -16,8 +16,6 @@ from ffattn.settings import TARGET, Settings, setting
 from ffattn.streams import Draw, Split, Stream
 from ffattn.tasks.length import Length, Paper
 
-REGRESSION, CLASSIFICATION = "regression", "classification"
-
 
 class Floor(NamedTuple):
     """What the best constant answer reaches; a model that does no better has learned nothing.
@@ -33,13 +31,12 @@ class Floor(NamedTuple):
 
 @dataclass
 class Task(Settings, ABC):
-    """Base of all tasks. A new task states the class variables and implements `sample` and `floor`.
+    """Base of all tasks. A new one derives from `Regression` or `Classification`, and states the class variables below.
 
     Attributes:
         length: How long sequences are.
 
     Class variables:
-        kind: `regression` (y is (batch, output)) or `classification` (y is (batch,) class indices).
         feature_names: One name for each input feature.
         num_outputs: How many numbers a model answers with: regression outputs, or one logit for each class.
         min_length: The fewest steps with which the task makes sense.
@@ -47,14 +44,13 @@ class Task(Settings, ABC):
 
     length: Length = dataclasses.field(default_factory=Paper)
 
-    kind: ClassVar[str]
     feature_names: ClassVar[tuple[str, ...]]
     num_outputs: ClassVar[int]
     min_length: ClassVar[int]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for stated in ("kind", "feature_names", "num_outputs", "min_length"):
+        for stated in ("feature_names", "num_outputs", "min_length"):
             if not hasattr(self, stated):
                 raise SettingError(TARGET, type(self).__name__, f"is a task that does not state {stated}")
         key, shortest = self.length.shortest
@@ -157,8 +153,6 @@ class Regression(Task):
 
     tolerance: float = setting(0.04, above=0)
 
-    kind: ClassVar[str] = REGRESSION
-
     def solved(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
         """|prediction - y| < tolerance for every output (Raffel & Ellis, section 2.2)."""
         return ((prediction - y).abs() < self.tolerance).all(dim=1)
@@ -171,8 +165,6 @@ class Regression(Task):
 @dataclass
 class Classification(Task):
     """A task whose answers are classes, all equally frequent unless the subclass says otherwise."""
-
-    kind: ClassVar[str] = CLASSIFICATION
 
     def solved(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
         """The largest logit is the right class."""
