@@ -54,7 +54,8 @@ def device_name(device: torch.device) -> str:
     """The GPU's name, or the processor with its number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
+    threads = torch.get_num_threads()
+    return f"cpu ({platform.machine()}, {threads} thread{'s' if threads > 1 else ''})"
 
 
 def peak_memory_mb(device: torch.device) -> float:

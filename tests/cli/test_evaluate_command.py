@@ -102,7 +102,7 @@ def test_the_batch_size_does_not_matter(evaluate, workplace, command):
 MISTAKES = {
     "checkpoint=no.ckpt": "no.ckpt: there is no such file",
     "checkpoint=text.ckpt": "text.ckpt: not a checkpoint",
-    "checkpoint=run": "run: there is no such file",
+    "checkpoint=run": "run: is a folder, not a checkpoint file",
     "T=abc": "T=abc: must be a whole number",
     "T=1e2": "T=100.0: must be a whole number; write 100",
     "T=5": "T=5: must be at least 11 for task=add",
@@ -114,7 +114,7 @@ MISTAKES = {
     "model.hidden=3": "model.hidden",
     "sequence=3": "sequence: unknown key; did you mean sequences?",
     "accelerator=gpu": "accelerator=gpu: torch finds no CUDA device here",
-    "hydra.run.dir=run": "run: holds a result.json already; choose another hydra.run.dir",
+    "hydra.run.dir=run": "run: holds a run already; choose another hydra.run.dir",
     "trust=3": "trust",
 }
 

@@ -23,8 +23,8 @@ MISTAKES = {
     "precision=16": "precision=16: must be one of",
     "precision=16-mixed": "precision=16-mixed: needs a GPU",
     "accelerator=gpu": "accelerator=gpu: torch finds no CUDA device here",
-    "resume=no.ckpt": "no.ckpt: there is no such file",
-    "init_from=no.ckpt": "no.ckpt: there is no such file",
+    "resume=no.ckpt": "resume=no.ckpt: there is no such file",
+    "init_from=no.ckpt": "init_from=no.ckpt: there is no such file",
     "hydra.run.dir=${nowhere}": "hydra.run.dir",
     "--config-dir=nowhere": "--config-dir=nowhere: there is no such folder",
 }
@@ -119,7 +119,7 @@ def test_a_fresh_run_in_a_used_directory_is_refused(train, workplace):
     train()
     before = snapshot(workplace)
     done = train()
-    assert_one_line(done, "run: holds a run already; continue it with resume=last, or choose another hydra.run.dir")
+    assert_one_line(done, "run: holds a run already; continue it with resume=last, or choose another directory")
     assert snapshot(workplace) == before
 
 
@@ -186,5 +186,7 @@ def test_the_result_says_which_command_made_it(train, workplace):
 
 
 def test_threads_are_set_as_asked(train):
-    train("accelerator.num_threads=2")
-    assert torch.get_num_threads() == 2
+    before = torch.get_num_threads()
+    assert "1 thread)" in train("accelerator.num_threads=1", "hydra.run.dir=one").out
+    assert "3 threads)" in train("accelerator.num_threads=3", "hydra.run.dir=three").out
+    assert torch.get_num_threads() == before

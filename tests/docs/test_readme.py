@@ -50,11 +50,13 @@ def workplace(tmp_path, monkeypatch):
 
 @pytest.fixture
 def trained(workplace, monkeypatch):
+    own = ["--config-dir", "mine/conf", "task=majority", "model=deepsets", "hydra.run.dir=outputs/ours", *SMALL]
+    run(train, monkeypatch, own)
     run(train, monkeypatch, ["task=add", "T=20", "hydra.run.dir=outputs/mine", *SMALL])
 
 
 def shortened(arguments):
-    short = [re.sub(r"^T=10000$", "T=100", argument) for argument in arguments]
+    short = [re.sub(r"^T=10+$", "T=100", argument) for argument in arguments]
     places = [i for i, argument in enumerate(short) if argument.startswith("updates=")]
     return [argument for i, argument in enumerate(short) if i not in places]
 
@@ -72,7 +74,7 @@ def test_training_commands_run(arguments, workplace, monkeypatch, capsys):
 def test_evaluation_commands_run(arguments, trained, workplace, monkeypatch, capsys):
     run(evaluate, monkeypatch, [*shortened(arguments), "sequences=4"])
     assert "floor" in capsys.readouterr().out
-    assert len(list(workplace.rglob("result.json"))) == 2
+    assert len(list(workplace.rglob("result.json"))) == 3
 
 
 def test_python_examples_run(workplace, capsys):
@@ -104,3 +106,13 @@ def test_make_targets_are_there():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     named = set(re.findall(r"`?make ([a-z-]+)", README + (ROOT / "CONTRIBUTING.md").read_text()))
     assert named <= targets
+
+
+def test_the_run_that_is_resumed_goes_on(workplace, monkeypatch, capsys):
+    first, second = (arguments for arguments in commands("train") if "hydra.run.dir=outputs/mine" in arguments)
+    assert "resume=last" in second
+    small = [argument for argument in SMALL if not argument.startswith("updates=")]
+    for arguments in (first, second):
+        shorter = [re.sub(r"^updates=(\d)000$", r"updates=\1", argument) for argument in arguments]
+        run(train, monkeypatch, [re.sub(r"^T=1000$", "T=20", argument) for argument in shorter] + small)
+    assert "4 updates" in capsys.readouterr().out

@@ -5,10 +5,11 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from tiny_runs import about, before_each_step, equal, fit, in_words, read, rows, targets_of, targets_seen
 
-from ffattn.errors import CheckpointError, TrainingError
+from ffattn.config.errors import ConfigError
+from ffattn.errors import TrainingError
 from ffattn.lightning import SequenceModule
 from ffattn.lightning.checkpoints import Checkpoints
 
@@ -48,8 +49,7 @@ def saved_as_best(validations):
     callback = Checkpoints(Path("run"), {}, 100, stop_when_solved=False)
     for solved, error in validations:
         trainer.global_step += 1
-        trainer.callback_metrics = {"val/solved": torch.tensor(solved), "val/error": torch.tensor(error)}
-        callback.on_validation_end(trainer, Mock(spec=LightningModule))
+        callback.on_validation_end(trainer, Mock(latest={"solved": solved, "error": error}))
     assert [update for name, update in saved if name == "last.ckpt"] == list(range(1, len(validations) + 1))
     return [update for name, update in saved if name == "best.ckpt"]
 
@@ -157,7 +157,7 @@ def test_weights_are_taken_from_another_run(tmp_path, finished):
 
 
 def test_weights_of_another_size_are_refused_before_anything_is_written(tmp_path, finished):
-    with pytest.raises(CheckpointError, match="size mismatch") as caught:
+    with pytest.raises(ConfigError, match=r"init_from=.*size mismatch") as caught:
         fit(tmp_path / "run", init_from=finished.checkpoint, model__hidden=5)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()

@@ -162,7 +162,7 @@ def test_fit_prints_what_a_person_wants_to_know(tmp_path, capsys):
         "updates/s",
     ):
         assert part in printed
-    assert "tensorboard --logdir" in printed
+    assert "best.ckpt" in printed
 
 
 def test_averaged_weights_are_the_ones_that_are_kept(tmp_path):

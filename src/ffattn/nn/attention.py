@@ -102,7 +102,7 @@ class AttentionPooling(_Scorer):
 class FeedForwardAttention(_Scorer):
     """Embed each step, score it, and return the weighted mean: h_t = LReLU(W x_t + b), then `AttentionPooling`.
 
-    Time is processed in pieces, so memory beyond the input does not grow as batch x time x hidden.
+    Time is processed in pieces, so that memory beyond the input grows as batch x time, not as batch x time x hidden.
 
     Args:
         num_features: Size of the input's feature axis.
