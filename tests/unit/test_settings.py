@@ -1,6 +1,6 @@
 import json
 import pickle
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import pytest
 from helpers import concrete_subclasses
@@ -170,3 +170,25 @@ def test_the_base_of_the_temporal_orders_is_no_task():
 def test_a_wrong_nested_value_is_a_setting_error(length):
     with pytest.raises(SettingError):
         from_plain({TARGET: "ffattn.tasks.Add", "length": length}, Task)
+
+
+@dataclass
+class Various(Settings):
+    layers: list[int] = field(default_factory=lambda: [64, 64])
+    rates: dict[str, float] = field(default_factory=lambda: {"a": 0.5})
+    most: int | None = None
+
+
+def test_lists_mappings_and_options_survive_a_checkpoint():
+    plain = to_plain(Various(most=3))
+    assert from_plain(plain, Settings, trust=(plain[TARGET].partition(".")[0],)) == Various(most=3)
+
+
+def test_a_forgotten_decorator_is_named():
+    class Forgetful(Add):
+        extra: int = 3
+
+    Forgetful.__module__ = __name__
+    globals()["Forgetful"] = Forgetful
+    with pytest.raises(SettingError, match="@dataclass"):
+        find_class(f"{__name__}.Forgetful", Task)

@@ -214,3 +214,19 @@ def test_pieces_merge_in_any_order(order):
 def test_valid_steps_are_those_before_the_length():
     expected = [[False, False, False], [True, False, False], [True, True, True]]
     assert valid_steps(torch.tensor([0, 1, 3]), 3).tolist() == expected
+
+
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+@pytest.mark.parametrize("piece", [64, 10_000])
+def test_sums_are_kept_in_float32_under_autocast(normalizer, piece):
+    """In bfloat16 a sum of weights stops at 256, and the context is wrong by as much as that falls short."""
+    torch.manual_seed(0)
+    x, valid = torch.rand(4, 2_000, 2), torch.ones(4, 2_000, dtype=torch.bool)
+    query = None if normalizer == "mean" else torch.rand(5)
+    parameters = Parameters(torch.rand(5, 2), torch.rand(5), query, None if query is None else torch.ones(1))
+    form = Form(0.01, "tanh", normalizer, length_scale=False)
+    expected, _ = feed_forward_attention(x, valid, parameters, form)
+    with torch.autocast("cpu", torch.bfloat16):
+        context, scores = feed_forward_attention(x, valid, parameters, form, piece=piece)
+    assert context.dtype == scores.dtype == torch.float32
+    torch.testing.assert_close(context, expected, rtol=0.02, atol=0)
