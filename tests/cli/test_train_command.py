@@ -27,6 +27,15 @@ MISTAKES = {
     "init_from=no.ckpt": "init_from=no.ckpt: there is no such file",
     "hydra.run.dir=${nowhere}": "hydra.run.dir",
     "--config-dir=nowhere": "--config-dir=nowhere: there is no such folder",
+    "--config-name=evaluate": "--config-name: is not supported",
+    "task=null": "task=null: no such choice",
+    "task=temporal_order": "task=temporal_order: no such choice; did you mean temporal_order_2 or temporal_order_3?",
+    "lenght=fixed": "lenght: unknown key; did you mean length?",
+    "task.length.T=50": "T=12: differs from task.length.T=50",
+    "model._target_=ffattn.models.Model": "model._target_=ffattn.models.Model: is a base class",
+    "+task.tolerance=3": "task.tolerance: exists already",
+    "resume=": "resume=",
+    "hydra.run.dir=/etc/passwd": "/etc/passwd: cannot be a run directory",
 }
 SWEEP_MISTAKES = {
     "task=add,multipy": "task=multipy: no such choice; did you mean multiply?",
@@ -34,6 +43,9 @@ SWEEP_MISTAKES = {
     "T=12,5": "T=5: must be at least 11 for task=add",
     "accelerator=cpu,gpu": "accelerator=gpu: torch finds no CUDA device here",
     "optim.Lr=1,2": "optim.Lr: unknown key; did you mean optim.lr?",
+    "init_from=no.ckpt,none.ckpt": "init_from=no.ckpt: there is no such file",
+    "resume=no.ckpt,none.ckpt": "resume=no.ckpt: there is no such file",
+    "hydra.sweep.dir=${nowhere}": "hydra.sweep.dir",
 }
 
 
@@ -61,6 +73,15 @@ def test_a_mistake_is_one_line_and_leaves_no_trace(train, workplace, argument, s
 def test_a_mistake_in_any_job_of_a_sweep_stops_it_before_the_first(train, workplace, argument, start):
     assert_one_line(train("-m", argument), start)
     assert list(workplace.iterdir()) == []
+
+
+def test_hydras_own_errors_are_one_line_too(train, workplace):
+    done = train("--cfg=job", "task=multipy")
+    assert_one_line(done, "task=multipy: no such choice; did you mean multiply?")
+
+
+def test_the_flag_of_a_sweep_may_come_last(train, workplace):
+    assert_one_line(train("T=12,5", "-m"), "T=5: must be at least 11 for task=add")
 
 
 def test_several_mistakes_are_a_line_each(train, workplace):

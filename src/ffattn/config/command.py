@@ -32,7 +32,6 @@ from ffattn.errors import FFAttnError
 
 _PRINTING = ("help", "hydra_help", "cfg", "info", "shell_completion", "experimental_rerun")
 
-_MULTIRUN = ("-m", "--multirun")
 _OPTIONAL_GROUP = {"train": "experiment", "evaluate": "task"}  # may be null: none, or the checkpoint's own
 
 Prepare = Callable[[DictConfig, Path | None], Any]
@@ -48,7 +47,7 @@ def run_command(name: str, prepare: Prepare, execute: Execute) -> None:
             yet), and returns the settings, or None if nothing is left to do. Raises a ValueError for a mistake.
         execute: Does the work of one job.
     """
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in _MULTIRUN)  # Hydra wants -m before overrides
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: not _is_option(word))  # Hydra wants options before overrides
     arguments = get_args_parser().parse_args()
     _extend_import_path(arguments.config_dir)
     with _short_errors():
@@ -56,6 +55,11 @@ def run_command(name: str, prepare: Prepare, execute: Execute) -> None:
         if not any(getattr(arguments, option) for option in _PRINTING) and not _is_needed(arguments, name, prepare):
             return
         _run_hydra(name, prepare, execute)
+
+
+def _is_option(word: str) -> bool:
+    """Whether a word of the command line is an option that stands for itself: -m, or --config-dir=FOLDER."""
+    return word in {"-m", "--multirun"} or (word.startswith("--") and "=" in word)
 
 
 def _refuse_other_roots(arguments: argparse.Namespace) -> None:
