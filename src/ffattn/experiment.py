@@ -3,7 +3,8 @@
 import shutil
 import signal
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,21 +71,30 @@ def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = Fal
         TrainingError: A loss was not finite.
     """
     quiet_lightning()
-    console, num_threads = Console(quiet=quiet), torch.get_num_threads()
-    torch.set_num_threads(settings.accelerator.num_threads or num_threads)
-    origin = provenance(settings.accelerator.torch_device)  # now: the checkout may change while it runs
-    with _preserved_generators(settings.accelerator.torch_device):
+    console, device = Console(quiet=quiet), settings.accelerator.torch_device
+    with _threads(settings.accelerator.num_threads), _preserved_generators(device):
+        origin = provenance(device)  # now: the checkout may change while it runs
         module = _module(settings)
         _print_header(console, settings, module, folder)
         trainer, data = _trainer(settings, folder), _data(settings)
         if not start.is_trained:
             _fit(trainer, module, data, start, folder)
-        result = _result(settings, folder, module, _test(trainer, module, data, folder)) | origin
-    torch.set_num_threads(num_threads)
-    result["settings"] = to_plain(settings)
+        test = _test(trainer, module, data, folder)
+    result = _result(settings, folder, module, test) | origin | {"settings": to_plain(settings)}
     write_result(folder, result)
     print_result(console, result, folder)
     return Run(folder, result)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Let torch use so many threads for a while: the next job of a sweep may want others."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _preserved_generators(device: torch.device) -> AbstractContextManager[None]:

@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,11 @@ def scores_table(scores: dict[str, dict[str, Any]]) -> Table:
     return table
 
 
+def _tensorboard() -> str:
+    """The command, with its place where the environment that runs this is not the shell's."""
+    return "tensorboard" if shutil.which("tensorboard") else str(Path(sys.executable).with_name("tensorboard"))
+
+
 def print_result(console: Console, result: dict[str, Any], folder: Path) -> None:
     """Print the table at the end of a training run.
 
@@ -67,7 +74,9 @@ def print_result(console: Console, result: dict[str, Any], folder: Path) -> None
     console.print(table)
     best = result["val"]["update"]
     reason = {"solved": "every validation sequence solved", "updates": "the most updates were made"}
-    board = f"tensorboard --logdir {shlex.quote(str(folder))}"
+    folder = folder.resolve()
+    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    board = f"{_tensorboard()} --logdir {shlex.quote(str(folder))}"
     curves = {"tensorboard": board, "csv": folder / "metrics.csv", "none": "-"}
     epochs = f"{result['epochs']:g} epoch{'' if result['epochs'] == 1 else 's'}"
     print_header(
