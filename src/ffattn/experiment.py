@@ -110,9 +110,10 @@ def _fit(trainer: Trainer, module: SequenceModule, data: SequenceData, start: St
         torch.cuda.reset_peak_memory_stats()
     try:
         trainer.fit(module, data, ckpt_path=start.checkpoint, weights_only=True)
-    except SIGTERMException:  # its own status would be 0, which a scheduler takes for success
-        print(f"terminated; continue with hydra.run.dir={folder} resume=last", file=sys.stderr)
-        sys.exit(128 + signal.SIGTERM)
+    except SystemExit as stop:  # Lightning's end of SIGTERM, with status 0, and of Ctrl-C, with status 1 and no word
+        number = signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT
+        print(f"interrupted; continue with hydra.run.dir={folder} resume=last", file=sys.stderr)
+        sys.exit(128 + number)
 
 
 def _module(settings: Train) -> SequenceModule:

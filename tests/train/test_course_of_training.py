@@ -1,11 +1,14 @@
 """When a run validates, keeps, stops and fails; and what it leaves alone."""
 
+import signal
 from pathlib import Path
 from unittest.mock import Mock
 
+import Path
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from tiny_runs import about, before_each_step, equal, fit, in_words, read, rows, targets_of, targets_seen
 
 from ffattn.config.errors import ConfigError
@@ -219,3 +222,20 @@ def test_debugging_lets_autograd_check_every_operation(tmp_path, monkeypatch):
     fit(tmp_path / "run", experiment="debug")
     assert checked == [True, True]
     assert not torch.is_anomaly_enabled()
+
+
+@pytest.mark.parametrize(
+    ("stop", "status"), [(SIGTERMException(), 143), (KeyboardInterrupt(), 130)], ids=["TERM", "INT"]
+)
+def test_a_run_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch, capsys, stop, status):
+    def interrupt(module, batch):
+        raise stop
+
+    before_each_step(monkeypatch, interrupt)
+    with pytest.raises(SystemExit) as caught:
+        fit(tmp_path / "run")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning ignores it from the first one on
+    assert caught.value.code == status
+    assert capsys.readouterr().err.endswith(
+        f"interrupted; continue with hydra.run.dir={tmp_path / 'run'} resume=last\n"
+    )
