@@ -4,7 +4,6 @@ import signal
 from pathlib import Path
 from unittest.mock import Mock
 
-import Path
 import pytest
 import torch
 from lightning.pytorch import Trainer
