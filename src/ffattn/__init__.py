@@ -8,11 +8,15 @@
 The parts: `ffattn.nn` (layers), `ffattn.tasks`, `ffattn.models`, `ffattn.lightning`.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ffattn.api import fit, load
+
+# Threads that spin while they wait cost up to 80 times when another process has a core; read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "fit", "load"]
@@ -25,3 +29,8 @@ def __getattr__(name: str) -> Any:
     if name in {"nn", "tasks", "models", "lightning"}:
         return import_module(f"ffattn.{name}")
     raise AttributeError(f"module 'ffattn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Names for completion, those that are imported on first use included."""
+    return [*__all__, "lightning", "models", "nn", "tasks"]

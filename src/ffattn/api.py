@@ -56,7 +56,7 @@ def _settings(overrides: tuple[str, ...], settings: dict[str, object]) -> "Train
     from ffattn.config.convert import to_settings
     from ffattn.config.schema import Train
 
-    objects: dict[str, Any] = {name: value for name, value in settings.items() if isinstance(value, Settings)}
+    objects: dict[str, Any] = {name: value for name, value in settings.items() if isinstance(value, Settings | type)}
     _check_objects(objects, settings, typing.get_type_hints(Train))
     pairs = [f"{name}={_quoted(value)}" for name, value in settings.items() if name not in objects]
     if "task" in objects:
@@ -70,7 +70,7 @@ def _check_objects(objects: dict[str, Any], settings: dict[str, object], hints: 
     for name, value in objects.items():
         kind = hints.get(name)
         if not (isinstance(kind, type) and isinstance(value, kind)):
-            raise SettingError(name, value, "is not an object that this setting takes")
+            raise SettingError(name, value, "is no object of this setting's type; give an instance, as in task=Add()")
     if "task" in objects and (clash := {"T", "length"} & settings.keys()):
         raise SettingError(min(clash), settings[min(clash)], "is part of the task object; set it there")
 

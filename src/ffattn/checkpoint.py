@@ -154,6 +154,8 @@ class Trained:
         """
         if split not in SPLITS:
             raise ValueError(f"split={split}: must be one of {', '.join(SPLITS)}")
+        if sequences < 1:
+            raise ValueError(f"sequences={sequences}: must be at least 1")
         length = Fixed(T=T) if T is not None else length or self.task.length
         task = replace(self.task, length=length)
         return evaluate(self.network, task, Stream(self.seed, Split[split.upper()]), sequences)

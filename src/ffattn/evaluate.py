@@ -3,7 +3,6 @@
 python -m ffattn.evaluate checkpoint=outputs/mine/checkpoints/best.ckpt T=10000 sequences=1000
 """
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +97,6 @@ def _evaluate(settings: "Evaluate", trained: "Trained") -> dict[str, Any]:
 
 def main() -> None:
     """The command line."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost up to 80 times when a core is busy
     run_command("evaluate", _prepare, _execute)
 
 

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Run:
     """
 
     folder: Path
-    result: dict[str, Any]
+    result: dict[str, Any] = field(repr=False)
 
     @property
     def checkpoint(self) -> Path:

@@ -77,7 +77,7 @@ def print_result(console: Console, result: dict[str, Any], folder: Path) -> None
     folder = folder.resolve()
     folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     board = f"{_tensorboard()} --logdir {shlex.quote(str(folder))}"
-    curves = {"tensorboard": board, "csv": folder / "metrics.csv", "none": "-"}
+    curves = {"tensorboard": board, "csv": folder / "metrics.csv", "none": "not logged"}
     epochs = f"{result['epochs']:g} epoch{'' if result['epochs'] == 1 else 's'}"
     print_header(
         console,

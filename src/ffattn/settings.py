@@ -107,12 +107,13 @@ def find_class(target: str, base: type) -> type:
     module, _, name = str(target).rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name, None) if module else None
-    except (ImportError, TypeError, ValueError) as error:  # the last two for relative and empty names
+    except Exception as error:  # importing a user's module runs it, and that may fail in any way
         raise SettingError(TARGET, target, f"cannot be imported ({error})") from error
     if not (isinstance(found, type) and issubclass(found, base)):
         raise SettingError(TARGET, target, f"names no subclass of {base.__module__}.{base.__name__}")
     if inspect.isabstract(found):
-        raise SettingError(TARGET, target, "is a base class; choose one of its subclasses")
+        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+        raise SettingError(TARGET, target, f"is a base class: it lacks {missing}")
     own = [name for name, hint in vars(found).get("__annotations__", {}).items() if "ClassVar" not in str(hint)]
     if own and "__dataclass_fields__" not in vars(found):
         raise SettingError(TARGET, target, f"has the setting {own[0]}, and so needs the decorator @dataclass")

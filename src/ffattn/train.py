@@ -4,7 +4,6 @@ python -m ffattn.train task=multiply model=ffattn T=10000
 python -m ffattn.train -m task=add,multiply optim.lr=0.001,0.003
 """
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,7 +48,6 @@ def _execute(job: _Job, folder: Path) -> None:
 
 def main() -> None:
     """The command line."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost up to 80 times when a core is busy
     run_command("train", _prepare, _execute)
 
 

@@ -165,3 +165,10 @@ def test_a_config_dir_that_is_not_there_is_a_mistake_too():
 )
 def test_the_nearest_key_is_a_sibling_if_there_is_one(name, candidates, hint):
     assert nearest(name, candidates) == hint
+
+
+def test_a_yaml_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "bad.yaml").write_text("a: b: c\n")
+    with pytest.raises(ConfigError, match=r"bad\.yaml.*line 1"):
+        compose_config("train", ["model=bad"], str(tmp_path))

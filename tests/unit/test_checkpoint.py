@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ffattn.checkpoint import FORMAT, KEY, load, load_weights, read, sizes_of
+from ffattn.checkpoint import FORMAT, KEY, Trained, load, load_weights, read, sizes_of
 from ffattn.errors import CheckpointError, SettingError
-from ffattn.models import FFAttention, Mean
+from ffattn.models import LSTM, FFAttention, Mean
 from ffattn.settings import to_plain
 from ffattn.tasks import Add, TemporalOrder3
 
@@ -170,3 +170,10 @@ def test_weights_of_another_network_are_refused_in_one_line(contents, model, tas
 def test_sizes_are_the_tasks():
     assert sizes_of(Add()) == (2, 1, False)
     assert sizes_of(TemporalOrder3()) == (8, 8, True)
+
+
+def test_an_empty_evaluation_is_refused(tmp_path):
+    trained = Trained(LSTM(hidden=2).build(sizes_of(Add())), Add(), LSTM(hidden=2), seed=0, update=0)
+    for wrong in ({"sequences": 0}, {"split": "train"}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            trained.evaluate(T=11, **wrong)

@@ -5,6 +5,7 @@ import re
 
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from ffattn.config.errors import nearest
 from ffattn.config.paths import conf_dir
@@ -26,6 +27,8 @@ def explain(error: Exception, defaults: DictConfig | None) -> str:
         )
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_choice(error)
+    if isinstance(error, YAMLError):
+        return " ".join(str(error).split())  # it names the file and the line
     first = str(error).splitlines()[0]
     unknown = re.match(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", first)
     if unknown and defaults is not None:
