@@ -106,7 +106,7 @@ def _fit(trainer: Trainer, module: SequenceModule, data: SequenceData, start: St
     if start.best is not None:
         checkpoints_of(folder).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(start.best, checkpoints_of(folder) / BEST)
-    if torch.cuda.is_available():
+    if trainer.strategy.root_device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     try:
         trainer.fit(module, data, ckpt_path=start.checkpoint, weights_only=True)

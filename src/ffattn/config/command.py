@@ -70,15 +70,15 @@ def _refuse_other_roots(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"{flag}: is not supported; use --config-dir=FOLDER or experiment=NAME")
 
 
-class _short_errors:  # noqa: N801
+@contextmanager
+def _short_errors() -> Iterator[None]:
     """Print a user's mistake as a message and exit with status 1; `HYDRA_FULL_ERROR=1` shows where it came from."""
-
-    def __enter__(self) -> None:
-        self.wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if self.wants_traceback or not isinstance(error, FFAttnError | HydraException | OmegaConfBaseException):
-            return
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in {"", "0"}
+    try:
+        yield
+    except (FFAttnError, HydraException, OmegaConfBaseException) as error:
+        if wants_traceback:
+            raise
         print(error if isinstance(error, FFAttnError) else explain(error, None), file=sys.stderr)
         sys.exit(1)
 
