@@ -48,9 +48,74 @@ class FeedForwardNetwork(Network):
         """Answer for each sequence (see `Network.forward`)."""
         pooled = self.attention(self.position(x, lengths), lengths, return_weights)
         context, weights = pooled if return_weights else (pooled, None)
+        return Answer(self.answer(context), weights)
+
+    def answer(self, context: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch output"]:
+        """The prediction that follows from a context."""
         slope = self.attention.slope
         prediction = self.output(leaky_relu(self.hidden(context), slope))
-        return Answer(prediction if self.is_classification else leaky_relu(prediction, slope), weights)
+        return prediction if self.is_classification else leaky_relu(prediction, slope)
+
+    def start(self, lengths: Int[Tensor, " batch"] | None = None) -> "AnswerState":
+        """A state that takes sequences in pieces, in constant memory.
+
+        Args:
+            lengths: How many steps each whole sequence has; needed for `length_scale` and `position=fraction` only.
+
+        Returns:
+            A state that has seen nothing.
+
+        Raises:
+            ValueError: Lengths are needed and not given.
+        """
+        return AnswerState(self, lengths)
+
+
+class AnswerState:
+    """A network's answer to sequences that come in pieces of any size; see `nn.AttentionState`.
+
+    Args:
+        network: The network.
+        lengths: How many steps each whole sequence has, (batch,), where needed.
+    """
+
+    def __init__(self, network: FeedForwardNetwork, lengths: Int[Tensor, " batch"] | None = None) -> None:
+        self.network, self.lengths, self.next = network, lengths, 0
+        self.attention = network.attention.start(lengths)
+
+    def update(
+        self,
+        piece: Float[Tensor, "batch time feature"],
+        lengths: Int[Tensor, " batch"] | None = None,
+        start: int | None = None,
+    ) -> "AnswerState":
+        """Add a piece of each sequence.
+
+        Args:
+            piece: Some steps.
+            lengths: How many steps of the piece are real, 0..time; all if not given.
+            start: Number of the piece's first step, which position features need; the step after the last piece's if
+                not given.
+
+        Returns:
+            This state.
+
+        Raises:
+            ValueError: Shapes do not fit, or `position=fraction` lacks the whole lengths.
+        """
+        start = self.next if start is None else start
+        self.attention.update(self.network.position(piece, self.lengths, start), lengths)
+        self.next = start + piece.shape[1]
+        return self
+
+    def merge(self, other: "AnswerState") -> "AnswerState":
+        """Add what another state of the same network has seen of the same sequences; returns this state."""
+        self.attention.merge(other.attention)
+        return self
+
+    def finish(self) -> Float[Tensor, "batch output"]:
+        """The prediction from all steps seen so far; raises ValueError if a sequence had none."""
+        return self.network.answer(self.attention.finish())
 
 
 @dataclass

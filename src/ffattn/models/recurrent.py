@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from ffattn.models.base import Answer, Model, Network, Sizes
 from ffattn.nn import RecurrentEncoder
 from ffattn.nn.recurrent import CELLS
-from ffattn.ops.reference import pool, valid_steps
+from ffattn.ops import attention_pooling
+from ffattn.ops.reference import SOFTMAX, TANH_STATES, unnormalised_weights, valid_steps
 from ffattn.settings import setting
 
 
@@ -24,10 +25,13 @@ class LSTMAttentionNetwork(Network):
         dropout: Probability with which a component of the context is dropped in training.
     """
 
+    no_bias: Tensor
+
     def __init__(self, sizes: Sizes, hidden: int, dropout: float) -> None:
         super().__init__()
         self.encoder = RecurrentEncoder("lstm", sizes.num_features, hidden)
         self.query = nn.Parameter(torch.rand(hidden, 1))
+        self.register_buffer("no_bias", torch.zeros(1), persistent=False)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden, sizes.num_outputs)
 
@@ -39,9 +43,12 @@ class LSTMAttentionNetwork(Network):
     ) -> Answer:
         """Answer for each sequence (see `Network.forward`)."""
         states = self.encoder(x, lengths)
-        scores = (states.tanh() @ self.query).squeeze(-1)
-        context, weights = pool(states, scores, valid_steps(lengths, x.shape[1]))
-        return Answer(self.output(self.dropout(context)), weights if return_weights else None)
+        sums, scores = attention_pooling(states, lengths, self.query[:, 0], self.no_bias, score=TANH_STATES)
+        prediction = self.output(self.dropout(sums.context().to(states.dtype)))
+        if not return_weights:
+            return Answer(prediction)
+        valid = valid_steps(lengths, x.shape[1])
+        return Answer(prediction, unnormalised_weights(scores, valid, sums.maximum, SOFTMAX) / sums.divisor())
 
 
 @dataclass

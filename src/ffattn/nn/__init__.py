@@ -4,5 +4,13 @@ from ffattn.nn.attention import AttentionPooling, FeedForwardAttention
 from ffattn.nn.initialisers import init_linear
 from ffattn.nn.position import PositionFeatures
 from ffattn.nn.recurrent import RecurrentEncoder
+from ffattn.nn.streaming import AttentionState
 
-__all__ = ["AttentionPooling", "FeedForwardAttention", "PositionFeatures", "RecurrentEncoder", "init_linear"]
+__all__ = [
+    "AttentionPooling",
+    "AttentionState",
+    "FeedForwardAttention",
+    "PositionFeatures",
+    "RecurrentEncoder",
+    "init_linear",
+]

@@ -1,26 +1,30 @@
 """Attention pooling: many steps in, one weighted mean out."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ffattn.nn.initialisers import init_linear
-from ffattn.nn.masking import clear_padding, resolve_mask
+from ffattn.nn.masking import check_mask, clear_padding, resolve_lengths
+from ffattn.nn.streaming import AttentionState
+from ffattn.ops import Sums, attention_pooling, feed_forward_attention
 from ffattn.ops.reference import (
     MEAN,
     NORMALIZERS,
     RELU2,
     SCORES,
-    Form,
-    Parameters,
-    attention_weights,
-    feed_forward_attention,
-    pool,
+    SOFTMAX,
+    full_precision,
+    largest_score,
     scale_scores,
+    unnormalised_weights,
+    valid_steps,
 )
 
 
-class _Scorer(nn.Module):
+class _Attention(nn.Module, ABC):
     """The options that both layers share, and the learned query."""
 
     def __init__(self, hidden: int, score: str, normalizer: str, length_scale: bool, score_jitter: float) -> None:
@@ -29,21 +33,65 @@ class _Scorer(nn.Module):
             raise ValueError(f"score={score}: must be one of {', '.join(SCORES)}")
         if normalizer not in NORMALIZERS:
             raise ValueError(f"normalizer={normalizer}: must be one of {', '.join(NORMALIZERS)}")
-        self.score, self.normalizer, self.length_scale = score, normalizer, length_scale
-        self.score_jitter = score_jitter
+        self.hidden, self.score, self.normalizer = hidden, score, normalizer
+        self.length_scale, self.score_jitter = length_scale, score_jitter
         self.query = None if normalizer == MEAN else nn.Linear(hidden, 1)
         if self.query is not None:
             init_linear(self.query)
             nn.init.constant_(self.query.bias, 1.0 if normalizer == RELU2 else 0.0)  # relu2 must not start dead
 
-    def _shift(self, like: Tensor) -> Float[Tensor, ""] | None:
+    @abstractmethod
+    def sums(
+        self,
+        x: Float[Tensor, "batch time feature"],
+        lengths: Int[Tensor, " batch"],
+        shift: Float[Tensor, ""] | None,
+        scale: Float[Tensor, " batch"] | None,
+    ) -> tuple[Sums, Tensor]:
+        """Sums over the real steps, and raw scores (see `ffattn.ops`)."""
+
+    def start(self, lengths: Int[Tensor, " batch"] | None = None) -> AttentionState:
+        """A state that takes sequences in pieces, in constant memory.
+
+        Args:
+            lengths: How many steps each whole sequence has; needed for `length_scale` only.
+
+        Returns:
+            A state that has seen nothing.
+
+        Raises:
+            ValueError: Lengths are needed and not given.
+        """
+        return AttentionState(self, lengths)
+
+    def query_parameters(self) -> tuple[Tensor | None, Tensor | None]:
+        """The query, (hidden,), and its bias, (1,); None for the unweighted mean."""
+        return (None, None) if self.query is None else (self.query.weight[0], self.query.bias)
+
+    def scale(self, lengths: Int[Tensor, " batch"]) -> Float[Tensor, " batch"] | None:
+        """The logarithm of the lengths, where scores are multiplied by it: a common factor of relu2 would cancel."""
+        return lengths.double().log() if self.length_scale and self.normalizer == SOFTMAX else None
+
+    def shift(self, device: torch.device) -> Float[Tensor, ""] | None:
         """Score jitter: one number for the batch, uniform on [0, score_jitter), in training only."""
         if not self.training or self.score_jitter == 0 or self.query is None:
             return None
-        return self.score_jitter * torch.rand((), device=like.device, dtype=like.dtype)
+        return self.score_jitter * torch.rand((), device=device)
+
+    def _pool(self, x: Tensor, lengths: Tensor, return_weights: bool) -> tuple[Tensor, Tensor | None]:
+        shift, scale = self.shift(x.device), self.scale(lengths)
+        sums, scores = self.sums(x, lengths, shift, scale)
+        context = sums.context().to(x.dtype)
+        if not return_weights:
+            return context, None
+        valid = valid_steps(lengths, x.shape[1])
+        if self.query is None:
+            return context, valid / sums.divisor()
+        scores = scale_scores(scores, shift, scale)
+        return context, unnormalised_weights(scores, valid, sums.maximum, self.normalizer) / sums.divisor()
 
 
-class AttentionPooling(_Scorer):
+class AttentionPooling(_Attention):
     """Pool a sequence that another model has computed: e_t = tanh(w . h_t + b), a = normalise(e), c = sum a_t h_t.
 
     Args:
@@ -69,6 +117,19 @@ class AttentionPooling(_Scorer):
     ) -> None:
         super().__init__(num_features, score, normalizer, length_scale, score_jitter)
 
+    def sums(
+        self,
+        x: Float[Tensor, "batch time feature"],
+        lengths: Int[Tensor, " batch"],
+        shift: Float[Tensor, ""] | None,
+        scale: Float[Tensor, " batch"] | None,
+    ) -> tuple[Sums, Tensor]:
+        """Sums over the real steps, and raw scores (see `ops.attention_pooling`)."""
+        query = self.query_parameters()
+        return attention_pooling(
+            x, lengths, *query, shift=shift, scale=scale, score=self.score, normalizer=self.normalizer
+        )
+
     def forward(
         self,
         sequence: Float[Tensor, "batch time feature"],
@@ -78,9 +139,9 @@ class AttentionPooling(_Scorer):
         """Pool.
 
         Args:
-            sequence: States to pool.
+            sequence: States to pool. Values in padding, NaN included, never reach the result.
             lengths: How many steps of each sequence are real; all if neither this nor a mask is given.
-            mask: True where a step is real, in any pattern.
+            mask: True where a step is real, in any pattern. Lengths are faster, and need no copy of the sequence.
 
         Returns:
             Context and weights. Weights are zero on steps that are not real and sum to one over the others.
@@ -88,21 +149,30 @@ class AttentionPooling(_Scorer):
         Raises:
             ValueError: A sequence has no real step, or shapes do not fit.
         """
-        valid = resolve_mask(sequence, lengths, mask)
-        sequence = clear_padding(sequence, valid)
-        if self.query is None:
-            return pool(sequence, sequence.new_zeros(valid.shape), valid, MEAN)
-        scores = self.query(sequence).squeeze(-1)
+        if mask is None:
+            context, weights = self._pool(sequence, resolve_lengths(sequence, lengths), return_weights=True)
+            assert weights is not None
+            return context, weights
+        if lengths is not None:
+            raise ValueError("give lengths or mask, not both")
+        check_mask(sequence, mask)
+        return self._pool_masked(clear_padding(sequence, mask), mask)
+
+    def _pool_masked(self, sequence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """In plain PyTorch: real steps may lie anywhere."""
+        scores = sequence.new_zeros(mask.shape) if self.query is None else self.query(sequence).squeeze(-1)
         scores = scores.tanh() if self.score == "tanh" else scores
-        counts = valid.sum(dim=1, keepdim=True)
-        scores = scale_scores(scores, counts, self.normalizer, self.length_scale, self._shift(scores))
-        return pool(sequence, scores, valid, self.normalizer)
+        scores = scale_scores(full_precision(scores), self.shift(sequence.device), self.scale(mask.sum(dim=1)))
+        weights = unnormalised_weights(scores, mask, largest_score(scores, mask, self.normalizer), self.normalizer)
+        total = weights.sum(dim=1, keepdim=True)
+        weights = weights / total.where(total != 0, 1.0)
+        return torch.einsum("bt,bth->bh", weights.to(sequence.dtype), sequence), weights
 
 
-class FeedForwardAttention(_Scorer):
+class FeedForwardAttention(_Attention):
     """Embed each step, score it, and return the weighted mean: h_t = LReLU(W x_t + b), then `AttentionPooling`.
 
-    Time is processed in pieces, so that memory beyond the input grows as batch x time, not as batch x time x hidden.
+    One fused operation: nothing of size batch x time x hidden is stored, and padding costs nothing.
 
     Args:
         num_features: Size of the input's feature axis.
@@ -111,7 +181,7 @@ class FeedForwardAttention(_Scorer):
         normalizer: `softmax`, `relu2` or `mean`.
         length_scale: Multiply scores by the logarithm of the sequence's length (softmax only).
         score_jitter: In training, add one number per batch, uniform on [0, score_jitter), to every score.
-        slope: Slope of the leaky ReLU for negative inputs.
+        slope: Slope of the leaky ReLU for negative inputs, 0..1.
         init: Weights of the embedding, `paper` or `he` (see `init_linear`).
         bias_init: Biases of the embedding, `uniform` or `zero` (see `init_linear`).
 
@@ -137,6 +207,26 @@ class FeedForwardAttention(_Scorer):
         self.embed = nn.Linear(num_features, hidden)
         init_linear(self.embed, init, bias_init)
 
+    def sums(
+        self,
+        x: Float[Tensor, "batch time feature"],
+        lengths: Int[Tensor, " batch"],
+        shift: Float[Tensor, ""] | None,
+        scale: Float[Tensor, " batch"] | None,
+    ) -> tuple[Sums, Tensor]:
+        """Sums over the real steps, and raw scores (see `ops.feed_forward_attention`)."""
+        parameters = self.embed.weight, self.embed.bias, *self.query_parameters()
+        return feed_forward_attention(
+            x,
+            lengths,
+            *parameters,
+            shift=shift,
+            scale=scale,
+            slope=self.slope,
+            score=self.score,
+            normalizer=self.normalizer,
+        )
+
     def forward(
         self,
         x: Float[Tensor, "batch time feature"],
@@ -154,17 +244,7 @@ class FeedForwardAttention(_Scorer):
             The context, or (context, weights). Values in padding, NaN included, never reach the result.
 
         Raises:
-            ValueError: A length is not on 1..time.
+            ValueError: A length is not on 1..time, or shapes do not fit.
         """
-        valid = resolve_mask(x, lengths)
-        form = Form(self.slope, self.score, self.normalizer, self.length_scale)
-        x = clear_padding(x, valid)
-        context, scores = feed_forward_attention(x, valid, self._formula_parameters(), form, shift=self._shift(x))
-        if not return_weights:
-            return context
-        return context, attention_weights(scores, valid, self.normalizer)
-
-    def _formula_parameters(self) -> Parameters:
-        if self.query is None:
-            return Parameters(self.embed.weight, self.embed.bias)
-        return Parameters(self.embed.weight, self.embed.bias, self.query.weight[0], self.query.bias)
+        context, weights = self._pool(x, resolve_lengths(x, lengths), return_weights)
+        return context if weights is None else (context, weights)

@@ -4,45 +4,49 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ffattn.ops.reference import valid_steps
 
-
-def resolve_mask(
-    x: Float[Tensor, "batch time feature"],
-    lengths: Int[Tensor, " batch"] | None,
-    mask: Bool[Tensor, "batch time"] | None = None,
-) -> Bool[Tensor, "batch time"]:
-    """The steps that count, from lengths or a mask; all of them if neither is given.
+def resolve_lengths(
+    x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None
+) -> Int[Tensor, " batch"]:
+    """How many steps of each sequence are real: what was given, or all.
 
     Args:
-        x: The sequence that the mask is for.
-        lengths: How many steps of each sequence are real.
-        mask: True where a step is real, in any pattern.
+        x: The sequences.
+        lengths: How many steps of each sequence are real, or None.
 
     Returns:
-        True where a step counts.
+        Lengths in int64.
 
     Raises:
-        ValueError: Both are given, a shape does not fit, or a sequence has no real step or more than there are.
+        ValueError: A length is not on 1..time, or the shape does not fit.
     """
     batch, time = x.shape[:2]
-    if lengths is not None and mask is not None:
-        raise ValueError("give lengths or mask, not both")
-    if mask is not None:
-        if mask.shape != (batch, time):
-            raise ValueError(f"mask has shape {tuple(mask.shape)}; must be {(batch, time)}")
-        _require(mask.any(dim=1), "every sequence needs at least one step under the mask")
-        return mask
     if lengths is None:
-        _require(torch.tensor(time > 0), "a sequence without steps has no context")
-        return torch.ones(batch, time, dtype=torch.bool, device=x.device)
+        if time == 0:
+            raise ValueError("a sequence without steps has no context")
+        return torch.full((batch,), time, device=x.device)
     if lengths.shape != (batch,):
         raise ValueError(f"lengths has shape {tuple(lengths.shape)}; must be {(batch,)}")
-    _require((lengths >= 1) & (lengths <= time), f"lengths must be on 1..{time}, the number of steps")
-    return valid_steps(lengths, time)
+    require((lengths >= 1) & (lengths <= time), f"lengths must be on 1..{time}, the number of steps")
+    return lengths.long()
 
 
-def _require(condition: Tensor, message: str) -> None:
+def check_mask(x: Float[Tensor, "batch time feature"], mask: Bool[Tensor, "batch time"]) -> None:
+    """Refuse a mask that does not fit, or leaves a sequence without a step.
+
+    Args:
+        x: The sequences.
+        mask: True where a step is real, in any pattern.
+
+    Raises:
+        ValueError: The shape does not fit, or a sequence has no real step.
+    """
+    if mask.shape != x.shape[:2]:
+        raise ValueError(f"mask has shape {tuple(mask.shape)}; must be {tuple(x.shape[:2])}")
+    require(mask.any(dim=1), "every sequence needs at least one step under the mask")
+
+
+def require(condition: Bool[Tensor, " batch"], message: str) -> None:
     """Raise if an element is false; on a GPU as a device assertion, which needs no synchronisation."""
     if torch.compiler.is_compiling():
         return  # an exported or compiled graph cannot branch on data

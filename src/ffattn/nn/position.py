@@ -34,21 +34,27 @@ class PositionFeatures(nn.Module):
         return {"none": 0, "fraction": 1, "sinusoid": 2 * NUM_FREQUENCIES}[self.position]
 
     def forward(
-        self, x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"]
+        self, x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None, start: int = 0
     ) -> Float[Tensor, "batch time more"]:
         """Append the features.
 
         Args:
             x: Inputs.
-            lengths: How many steps of each sequence are real.
+            lengths: How many steps each whole sequence has; needed for `fraction` only.
+            start: Number of the first step, for a piece of longer sequences.
 
         Returns:
             Inputs with `num_features` more features.
+
+        Raises:
+            ValueError: Lengths are needed and not given.
         """
         if self.position == "none":
             return x
-        steps = torch.arange(x.shape[1], device=x.device, dtype=torch.float64)
+        steps = torch.arange(start, start + x.shape[1], device=x.device, dtype=torch.float64)
         if self.position == "fraction":
+            if lengths is None:
+                raise ValueError("position=fraction is t / length: declare the whole lengths, start(lengths)")
             features = (steps / lengths[:, None])[..., None]
         else:
             features = _sinusoids(steps).expand(len(x), -1, -1)

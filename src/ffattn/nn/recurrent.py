@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ffattn.nn.masking import clear_padding, resolve_mask
+from ffattn.nn.masking import clear_padding, resolve_lengths
+from ffattn.ops.reference import valid_steps
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 _PIECE = 32_768  # cuDNN refuses more than 65,535 steps in one call
@@ -40,7 +41,7 @@ class RecurrentEncoder(nn.Module):
         Raises:
             ValueError: A length is not on 1..time.
         """
-        x = clear_padding(x, resolve_mask(x, lengths))
+        x = clear_padding(x, valid_steps(resolve_lengths(x, lengths), x.shape[1]))
         state, outputs = None, []
         for piece in x.split(_PIECE, dim=1):
             output, state = self.layer(piece, state)

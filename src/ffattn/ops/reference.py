@@ -1,41 +1,27 @@
-"""Attention over time in plain PyTorch, on any device, without a tensor of size batch x time x hidden.
+"""Attention over time in plain PyTorch, on any device and in any precision: the twin of the fused kernels.
 
-A sequence is reduced in pieces. Each piece leaves (maximum score, sum of weights, weighted sum of states), and pieces
-are merged as in an online softmax. In the backward pass each piece is computed again. Scores and sums are kept in at
-least float32, also under autocast: a sum of ten thousand weights is beyond the resolution of bfloat16.
+A sequence is reduced in pieces of time. Each piece leaves (maximum score, sum of weights, weighted sum of states), and
+pieces are merged as in an online softmax; in the backward pass the states of each piece are computed
+again. So no tensor of size batch x time x hidden exists.
+
+All implementations offer the four functions at the end of this file.
 
 Source:
-    Milakov & Gimelshein, "Online normalizer calculation for softmax", arXiv 1805.02867.
+    Raffel & Ellis, equations 1-4; Milakov & Gimelshein, "Online normalizer calculation for softmax", arXiv 1805.02867.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import leaky_relu, linear
-from torch.utils.checkpoint import checkpoint
 
 SOFTMAX, RELU2, MEAN = "softmax", "relu2", "mean"
 NORMALIZERS = (SOFTMAX, RELU2, MEAN)
-SCORES = ("tanh", "linear")
+TANH, LINEAR, TANH_STATES = "tanh", "linear", "tanh_states"
+SCORES = (TANH, LINEAR)
 PIECE = 16_384  # (sequence, step) pairs in a piece: 6.5 MB of states at 100 hidden units; measured best of 2^11..2^15
-
-
-class Sums(NamedTuple):
-    """What one piece of time contributes to the weighted mean.
-
-    Attributes:
-        maximum: Largest score so far, (batch,); a constant for the gradient. Zero where weights need none.
-        weight: Sum of unnormalised weights, (batch,).
-        state: Sum of states times unnormalised weights, (batch, hidden).
-    """
-
-    maximum: Float[Tensor, " batch"]
-    weight: Float[Tensor, " batch"]
-    state: Float[Tensor, "batch hidden"]
 
 
 def full_precision(x: Tensor) -> Tensor:
@@ -43,200 +29,299 @@ def full_precision(x: Tensor) -> Tensor:
     return x if x.element_size() >= 4 else x.float()
 
 
-def valid_steps(lengths: Int[Tensor, " batch"], time: int) -> Bool[Tensor, "batch time"]:
-    """Which steps are real: those before each sequence's length."""
+def valid_steps(lengths: Tensor, time: int) -> Tensor:
+    """Which steps, (batch, time), are real: those before each sequence's length."""
     return torch.arange(time, device=lengths.device) < lengths[:, None]
 
 
-def unnormalised_weights(
-    scores: Float[Tensor, "batch time"], valid: Bool[Tensor, "batch time"], normalizer: str
-) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch time"]]:
-    """Weights before division by their sum, and the maximum that a softmax was shifted by.
+def scale_scores(scores: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
+    """(score + shift) * scale: scores as the normalizer sees them.
 
     Args:
-        scores: One score for each step.
-        valid: Steps that count; the others get weight zero.
-        normalizer: `softmax`: exp(score - maximum); `relu2`: max(score, 0)^2; `mean`: 1.
-
-    Returns:
-        The maximum over valid steps ((batch,); zero but for softmax; no gradient) and the weights.
-    """
-    if normalizer == SOFTMAX:
-        masked = scores.masked_fill(~valid, -torch.inf)
-        maximum = masked.detach().amax(dim=1)
-        shift = maximum.masked_fill(maximum == -torch.inf, 0.0)  # a piece in which a sequence has no step
-        return maximum, torch.exp(masked - shift[:, None])
-    weights = scores.relu().square() if normalizer == RELU2 else torch.ones_like(scores)
-    return scores.new_zeros(len(scores)), weights.masked_fill(~valid, 0.0)
-
-
-def merge(left: Sums, right: Sums) -> Sums:
-    """Sums over two disjoint pieces of time, in any order."""
-    maximum = torch.maximum(left.maximum, right.maximum)
-    shift = maximum.masked_fill(maximum == -torch.inf, 0.0)
-    a, b = torch.exp(left.maximum - shift), torch.exp(right.maximum - shift)
-    weight = left.weight * a + right.weight * b
-    return Sums(maximum, weight, left.state * a[:, None] + right.state * b[:, None])
-
-
-def _nonzero(weight: Tensor) -> Tensor:
-    """Divisors: a sum of zero, which only relu2 can have, becomes one, so that weights and context are zero."""
-    return weight.where(weight > 0, 1.0)
-
-
-def finish(sums: Sums) -> Float[Tensor, "batch hidden"]:
-    """The context: the weighted mean of the states; zero for a sequence whose weights are all zero."""
-    return sums.state / _nonzero(sums.weight)[:, None]
-
-
-def attention_weights(
-    scores: Float[Tensor, "batch time"], valid: Bool[Tensor, "batch time"], normalizer: str
-) -> Float[Tensor, "batch time"]:
-    """Weights that sum to one over the valid steps, or to zero where relu2 finds no positive score."""
-    _, weights = unnormalised_weights(scores, valid, normalizer)
-    return weights / _nonzero(weights.sum(dim=1))[:, None]
-
-
-def scale_scores(
-    scores: Float[Tensor, "batch time"],
-    lengths: Int[Tensor, "batch 1"],
-    normalizer: str,
-    length_scale: bool,
-    shift: Float[Tensor, ""] | None,
-) -> Float[Tensor, "batch time"]:
-    """(score + shift) * log(length).
-
-    Args:
-        scores: Raw scores.
-        lengths: How many steps each sequence has.
-        normalizer: relu2 is left unscaled: a common factor does not change its weights, except that log(1) = 0.
-        length_scale: Whether scores are multiplied by the logarithm of the sequence's own length.
-        shift: Score jitter: one number, added to every score.
-
-    Returns:
-        Scores for the normalizer.
+        scores: Raw scores, (batch, time).
+        shift: Score jitter: one number, added to every score; or None.
+        scale: One factor for each sequence, (batch,); or None.
     """
     if shift is not None:
         scores = scores + shift
-    if length_scale and normalizer == SOFTMAX:
-        scores = scores * lengths.to(scores.dtype).log()
-    return scores
+    return scores if scale is None else scores * scale.to(scores.dtype)[:, None]
 
 
-def pool(
-    sequence: Float[Tensor, "batch time hidden"],
-    scores: Float[Tensor, "batch time"],
-    valid: Bool[Tensor, "batch time"],
-    normalizer: str = SOFTMAX,
-) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch time"]]:
-    """Weighted mean of a sequence that has been computed already.
+def unnormalised_weights(scores: Tensor, valid: Tensor, maximum: Tensor, normalizer: str) -> Tensor:
+    """Weights before division by their sum.
 
     Args:
-        sequence: States; finite, also where `valid` is false.
-        scores: One score for each step.
-        valid: Steps that count.
-        normalizer: One of `NORMALIZERS`.
-
-    Returns:
-        Context and weights.
+        scores: As the normalizer sees them, (batch, time).
+        valid: Steps that count, (batch, time); the others get weight zero.
+        maximum: What a softmax is shifted by, (batch,).
+        normalizer: `softmax`: exp(score - maximum); `relu2`: max(score, 0)^2; `mean`: 1.
     """
-    weights = attention_weights(full_precision(scores), valid, normalizer)
-    return torch.einsum("bt,bth->bh", weights.to(sequence.dtype), sequence), weights
+    if normalizer == SOFTMAX:
+        weights = torch.exp(scores - maximum[:, None])
+    else:
+        weights = scores.relu().square() if normalizer == RELU2 else torch.ones_like(scores)
+    return weights.where(valid, 0.0)
 
 
-class Parameters(NamedTuple):
-    """Parameters of the state and the score (Raffel & Ellis, equations 1 and 4).
-
-    Attributes:
-        weight: W_xh, (hidden, feature).
-        bias: b_xh, (hidden,).
-        query: w_hc, (hidden,), or None for the unweighted mean.
-        query_bias: b_hc, one number, or None.
-    """
-
-    weight: Float[Tensor, "hidden feature"]
-    bias: Float[Tensor, " hidden"]
-    query: Float[Tensor, " hidden"] | None = None
-    query_bias: Float[Tensor, "1"] | None = None
+def largest_score(scores: Tensor, valid: Tensor, normalizer: str) -> Tensor:
+    """The largest score of each sequence, (batch,), -inf where it has no step; zero where weights need none."""
+    if normalizer != SOFTMAX:
+        return scores.new_zeros(len(scores))
+    return scores.detach().masked_fill(~valid, -torch.inf).amax(dim=1)
 
 
-class Form(NamedTuple):
-    """Which function of the states the context is.
+class _Problem(NamedTuple):
+    """What does not change from piece to piece; see the functions below for the arguments."""
 
-    Attributes:
-        slope: Slope of the leaky ReLU for negative inputs.
-        score: One of `SCORES`.
-        normalizer: One of `NORMALIZERS`.
-        length_scale: Multiply scores by the logarithm of the sequence's length (softmax).
-    """
-
+    weight: Tensor | None
+    bias: Tensor | None
+    query: Tensor | None
+    query_bias: Tensor | None
+    shift: Tensor | None
+    scale: Tensor | None
     slope: float
     score: str
     normalizer: str
-    length_scale: bool
+
+    def states(self, x: Tensor) -> Tensor:
+        """h_t = LReLU(W x_t + b), or the inputs themselves, in full precision."""
+        x = full_precision(x)
+        if self.weight is None or self.bias is None:
+            return x
+        return leaky_relu(linear(x, self.weight.to(x.dtype), self.bias.to(x.dtype)), self.slope)
+
+    def scores(self, states: Tensor) -> Tensor:
+        """Raw scores: tanh(q . h_t + b), q . h_t + b, or q . tanh(h_t) + b."""
+        if self.query is None or self.query_bias is None:
+            return states.new_zeros(states.shape[:2])
+        inner = states.tanh() if self.score == TANH_STATES else states
+        scores = linear(inner, self.query.to(states.dtype)[None], self.query_bias.to(states.dtype)).squeeze(-1)
+        return scores.tanh() if self.score == TANH else scores
+
+    def reduce(self, x: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Maximum, sum of weights, sum of weighted states, and raw scores of a piece."""
+        x = x.masked_fill(~valid[..., None], 0.0)
+        states = self.states(x)
+        raw = self.scores(states)
+        scores = scale_scores(raw, self.shift, self.scale)
+        maximum = largest_score(scores, valid, self.normalizer)
+        shift = maximum.masked_fill(maximum == -torch.inf, 0.0)  # a sequence without a step here
+        weights = unnormalised_weights(scores, valid, shift, self.normalizer)
+        return maximum, weights.sum(dim=1), torch.einsum("bt,bth->bh", weights, states), raw
 
 
-def states_and_scores(
-    x: Float[Tensor, "batch time feature"], parameters: Parameters, form: Form
-) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch time"]]:
-    """h_t = LReLU(W x_t + b), e_t = tanh(w . h_t + c) or w . h_t + c; scores are zero for the unweighted mean."""
-    states = leaky_relu(linear(x, parameters.weight, parameters.bias), form.slope)
-    if parameters.query is None:
-        return states, states.new_zeros(x.shape[:2])
-    scores = linear(states, parameters.query[None], parameters.query_bias).squeeze(-1)
-    return states, scores.tanh() if form.score == "tanh" else scores
+def _pieces(x: Tensor) -> Iterator[slice]:
+    """Stretches of time of about `PIECE` (sequence, step) pairs."""
+    width = max(1, PIECE // max(1, len(x)))
+    return (slice(start, start + width) for start in range(0, x.shape[1], width))
 
 
-def feed_forward_attention(
-    x: Float[Tensor, "batch time feature"],
-    valid: Bool[Tensor, "batch time"],
-    parameters: Parameters,
-    form: Form,
-    *,
-    shift: Float[Tensor, ""] | None = None,
-    piece: int = PIECE,
-) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch time"]]:
-    """State, score and weighted mean, in pieces of time.
+def merge_sums(
+    left: tuple[Tensor, Tensor, Tensor], right: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Maximum, total and state over two disjoint sets of steps, from those of each, in any order."""
+    maximum = torch.maximum(left[0], right[0])
+    shift = maximum.masked_fill(maximum == -torch.inf, 0.0)
+    a, b = torch.exp(left[0] - shift), torch.exp(right[0] - shift)
+    return maximum, left[1] * a + right[1] * b, left[2] * a[:, None] + right[2] * b[:, None]
+
+
+@torch.no_grad()
+def _forward(x: Tensor, lengths: Tensor, problem: _Problem) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    valid = valid_steps(lengths, x.shape[1])
+    sums: tuple[Tensor, Tensor, Tensor] | None = None
+    scores = []
+    with torch.autocast(x.device.type, enabled=False):
+        for piece in _pieces(x):
+            *new, raw = problem.reduce(x[:, piece], valid[:, piece])
+            sums = (new[0], new[1], new[2]) if sums is None else merge_sums(sums, (new[0], new[1], new[2]))
+            scores.append(raw.where(valid[:, piece], 0.0))
+    assert sums is not None, "a sequence has at least one step"
+    kept = torch.cat(scores, dim=1) if problem.normalizer != MEAN else sums[1].new_zeros(len(x), 0)
+    return *sums, kept
+
+
+def _differentiate(
+    x: Tensor,
+    valid: Tensor,
+    raw: Tensor,
+    outer: tuple[Tensor, Tensor, Tensor | None],
+    maximum: Tensor,
+    problem: _Problem,
+) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+    """Gradients of a piece's inputs and of the four parameters, from its raw scores and the outer gradients."""
+    x = full_precision(x.masked_fill(~valid[..., None], 0.0))
+    states = problem.states(x)
+    scores = scale_scores(raw, problem.shift, problem.scale)
+    weights = unnormalised_weights(scores, valid, maximum, problem.normalizer)
+    g_total, g_state, g_scores = outer
+    g_states = weights[..., None] * g_state[:, None]
+    g_query = g_query_bias = None
+    if problem.query is not None:
+        g_weights = torch.einsum("bth,bh->bt", states, g_state) + g_total[:, None]
+        slope = 2 * scores.relu().where(valid, 0.0) if problem.normalizer == RELU2 else weights
+        g_raw = scale_scores(slope * g_weights, None, problem.scale)
+        g_raw = g_raw if g_scores is None else g_raw + g_scores.where(valid, 0.0)
+        g_linear = g_raw * (1 - raw.square()) if problem.score == TANH else g_raw
+        inner = states.tanh() if problem.score == TANH_STATES else states
+        g_query, g_query_bias = torch.einsum("bt,bth->h", g_linear, inner), g_linear.sum()[None]
+        g_inner = g_linear[..., None] * problem.query.to(states.dtype)
+        g_states = g_states + (g_inner * (1 - inner.square()) if problem.score == TANH_STATES else g_inner)
+    if problem.weight is None:
+        return g_states, (None, None, g_query, g_query_bias)
+    g_linear = g_states.where(states > 0, problem.slope * g_states)
+    g_weight, g_bias = torch.einsum("bth,btf->hf", g_linear, x), g_linear.sum(dim=(0, 1))
+    return g_linear @ problem.weight.to(x.dtype), (g_weight, g_bias, g_query, g_query_bias)
+
+
+@torch.no_grad()
+def _backward(
+    outer: tuple[Tensor, Tensor, Tensor | None],
+    x: Tensor,
+    lengths: Tensor,
+    maximum: Tensor,
+    scores: Tensor,
+    problem: _Problem,
+    needs_x: bool,
+) -> tuple[Tensor, list[Tensor]]:
+    """Gradients of the inputs (empty, unless needed) and of the four parameters (empty, where there is none)."""
+    valid = valid_steps(lengths, x.shape[1])
+    maximum = maximum.masked_fill(maximum == -torch.inf, 0.0)
+    pieces, sums = [], [None if p is None else torch.zeros_like(full_precision(p)) for p in problem[:4]]
+    with torch.autocast(x.device.type, enabled=False):
+        for piece in _pieces(x):
+            raw = scores[:, piece] if problem.query is not None else maximum.new_zeros(valid[:, piece].shape)
+            g_scores = None if outer[2] is None else outer[2][:, piece]
+            g_x, new = _differentiate(
+                x[:, piece], valid[:, piece], raw, (outer[0], outer[1], g_scores), maximum, problem
+            )
+            pieces += [g_x.to(x.dtype)] if needs_x else []
+            sums = [None if s is None or n is None else s + n for s, n in zip(sums, new, strict=True)]
+    pairs = zip(sums, problem[:4], strict=True)
+    parameters = [x.new_empty(0) if s is None or p is None else s.to(p.dtype) for s, p in pairs]
+    return torch.cat(pieces, dim=1) if needs_x else x.new_empty(0), parameters
+
+
+Sums = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def feed_forward_attention_forward(
+    x: Tensor,
+    lengths: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    query: Tensor | None,
+    query_bias: Tensor | None,
+    shift: Tensor | None,
+    scale: Tensor | None,
+    slope: float,
+    score: str,
+    normalizer: str,
+) -> Sums:
+    """Embed each step, score it, and add up weights and weighted states.
+
+    h_t = LReLU(W x_t + b); e_t = tanh(q . h_t + c) or q . h_t + c; s_t = (e_t + shift) * scale;
+    w_t = exp(s_t - max s), max(s_t, 0)^2 or 1. The context is state / total.
 
     Args:
-        x: Inputs; finite, also where `valid` is false.
-        valid: Steps that count, at least one for each sequence.
-        parameters: Weights and biases.
-        form: Score, normalizer, slope and scaling.
-        shift: Score jitter: one number, added to every score.
-        piece: How many (sequence, step) pairs are held at a time.
+        x: Inputs, (batch, time, feature). What lies beyond a sequence's length is not read.
+        lengths: How many steps of each sequence are real, (batch,), int64, 0..time.
+        weight: W, (hidden, feature).
+        bias: b, (hidden,).
+        query: q, (hidden,), or None for `mean`.
+        query_bias: c, (1,), or None for `mean`.
+        shift: Score jitter, one number; a constant for the gradient.
+        scale: Factors of the scores, (batch,), not negative; a constant for the gradient.
+        slope: Slope of the leaky ReLU for negative inputs, 0..1.
+        score: `tanh` or `linear`.
+        normalizer: `softmax`, `relu2` or `mean`.
 
     Returns:
-        Context, and the scores as the normalizer saw them.
+        Maximum of s, (batch,) (zero but for softmax); total = sum_t w_t, (batch,); state = sum_t w_t h_t,
+        (batch, hidden); raw scores e, (batch, time), zero beyond the length; (batch, 0) for `mean`. At least float32.
     """
-    width = max(1, piece // max(1, len(x)))
-    lengths = valid.sum(dim=1, keepdim=True)
-    reduce = partial(_reduce_piece, parameters=parameters, form=form, shift=shift, lengths=lengths)
-    if x.shape[1] <= width:
-        sums, scores = reduce(x, valid)
-        return finish(sums), scores
-    return _reduce_in_pieces(x, valid, reduce, width)
+    return _forward(x, lengths, _Problem(weight, bias, query, query_bias, shift, scale, slope, score, normalizer))
 
 
-Reduce = Callable[[Tensor, Tensor], tuple[Sums, Tensor]]
+def feed_forward_attention_backward(
+    grad_total: Tensor,
+    grad_state: Tensor,
+    grad_scores: Tensor | None,
+    x: Tensor,
+    lengths: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    query: Tensor | None,
+    query_bias: Tensor | None,
+    shift: Tensor | None,
+    scale: Tensor | None,
+    maximum: Tensor,
+    scores: Tensor,
+    slope: float,
+    score: str,
+    normalizer: str,
+    needs_x: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients for `feed_forward_attention_forward`.
+
+    Args:
+        grad_total: Gradient of the total, (batch,).
+        grad_state: Gradient of the state, (batch, hidden).
+        grad_scores: Gradient of the raw scores, (batch, time), or None.
+        x, lengths, weight, bias, query, query_bias, shift, scale, slope, score, normalizer: As in the forward pass.
+        maximum: As the forward pass returned it.
+        scores: As the forward pass returned them.
+        needs_x: Whether the gradient of the inputs is wanted.
+
+    Returns:
+        Gradients of x (empty, unless wanted), weight, bias, query and query_bias (empty, where there is none).
+    """
+    problem = _Problem(weight, bias, query, query_bias, shift, scale, slope, score, normalizer)
+    grad_x, parameters = _backward((grad_total, grad_state, grad_scores), x, lengths, maximum, scores, problem, needs_x)
+    return grad_x, parameters[0], parameters[1], parameters[2], parameters[3]
 
 
-def _reduce_in_pieces(x: Tensor, valid: Tensor, reduce: Reduce, width: int) -> tuple[Tensor, Tensor]:
-    sums, scores = None, []
-    for x_piece, valid_piece in zip(x.split(width, dim=1), valid.split(width, dim=1), strict=True):
-        new, piece_scores = checkpoint(reduce, x_piece, valid_piece, use_reentrant=False, preserve_rng_state=False)
-        sums = new if sums is None else merge(sums, new)
-        scores.append(piece_scores)
-    assert sums is not None
-    return finish(sums), torch.cat(scores, dim=1)
+def attention_pooling_forward(
+    sequence: Tensor,
+    lengths: Tensor,
+    query: Tensor | None,
+    query_bias: Tensor | None,
+    shift: Tensor | None,
+    scale: Tensor | None,
+    score: str,
+    normalizer: str,
+) -> Sums:
+    """As `feed_forward_attention_forward`, for states that have been computed already.
+
+    Args:
+        sequence: States, (batch, time, hidden).
+        lengths, query, query_bias, shift, scale, normalizer: As there.
+        score: `tanh`, `linear`, or `tanh_states`: e_t = q . tanh(h_t) + c.
+
+    Returns:
+        Maximum, total, state and raw scores, as there.
+    """
+    return _forward(sequence, lengths, _Problem(None, None, query, query_bias, shift, scale, 0.0, score, normalizer))
 
 
-def _reduce_piece(
-    x: Tensor, valid: Tensor, *, parameters: Parameters, form: Form, shift: Tensor | None, lengths: Tensor
-) -> tuple[Sums, Tensor]:
-    states, scores = states_and_scores(x, parameters, form)
-    with torch.autocast(x.device.type, enabled=False):
-        states, scores = full_precision(states), full_precision(scores)
-        scores = scale_scores(scores, lengths, form.normalizer, form.length_scale, shift)
-        maximum, weights = unnormalised_weights(scores, valid, form.normalizer)
-        return Sums(maximum, weights.sum(dim=1), torch.einsum("bt,bth->bh", weights, states)), scores
+def attention_pooling_backward(
+    grad_total: Tensor,
+    grad_state: Tensor,
+    grad_scores: Tensor | None,
+    sequence: Tensor,
+    lengths: Tensor,
+    query: Tensor | None,
+    query_bias: Tensor | None,
+    shift: Tensor | None,
+    scale: Tensor | None,
+    maximum: Tensor,
+    scores: Tensor,
+    score: str,
+    normalizer: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients for `attention_pooling_forward`: of sequence, query and query_bias (see above)."""
+    problem = _Problem(None, None, query, query_bias, shift, scale, 0.0, score, normalizer)
+    grad_sequence, parameters = _backward(
+        (grad_total, grad_state, grad_scores), sequence, lengths, maximum, scores, problem, True
+    )
+    return grad_sequence, parameters[2], parameters[3]

@@ -1,0 +1,107 @@
+"""Attention over sequences that come in pieces."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ffattn.nn.masking import require
+from ffattn.ops import Sums
+
+if TYPE_CHECKING:
+    from ffattn.nn.attention import _Attention
+
+
+class AttentionState:
+    """What attention over the steps seen so far adds up to; a few numbers for each sequence, however long it is.
+
+    Pieces may be of any size and come in any order. States over different steps of the same sequences can be merged,
+    so that several processes can share a sequence. Sums are kept in float64.
+
+    Example:
+        state = layer.start()
+        for piece in pieces:  # each (batch, any time, feature)
+            state.update(piece)
+        context = state.finish()
+
+    Args:
+        layer: The layer that reduces pieces.
+        lengths: How many steps each whole sequence has, (batch,); needed where scores depend on it.
+    """
+
+    def __init__(self, layer: "_Attention", lengths: Int[Tensor, " batch"] | None = None) -> None:
+        if lengths is None and layer.length_scale and layer.normalizer == "softmax":
+            raise ValueError("length_scale multiplies scores by log(length): declare the whole lengths, start(lengths)")
+        self.layer = layer
+        self._scale = None if lengths is None else layer.scale(lengths)
+        self._shift: Tensor | None = None
+        self._sums: Sums | None = None
+        self._dtype = torch.get_default_dtype()
+
+    def update(
+        self, piece: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> "AttentionState":
+        """Add a piece of each sequence.
+
+        Args:
+            piece: Some steps.
+            lengths: How many steps of the piece are real, 0..time; all if not given.
+
+        Returns:
+            This state.
+
+        Raises:
+            ValueError: Shapes do not fit each other or what was seen before.
+        """
+        if lengths is None:
+            lengths = torch.full(piece.shape[:1], piece.shape[1], device=piece.device)
+        if self._sums is None:  # one jitter for all pieces
+            self._shift, self._dtype = self.layer.shift(piece.device), piece.dtype
+        sums, _ = self.layer.sums(piece, lengths, self._shift, self._scale)
+        self._add(sums)
+        return self
+
+    def merge(self, other: "AttentionState") -> "AttentionState":
+        """Add what another state has seen of the same sequences.
+
+        Args:
+            other: A state of the same layer; it stays as it is.
+
+        Returns:
+            This state.
+
+        Raises:
+            ValueError: The other state has another number of sequences.
+        """
+        if other._sums is not None:
+            self._add(other._sums)
+            self._dtype = other._dtype
+        return self
+
+    def _add(self, sums: Sums) -> None:
+        if self._sums is not None and sums.state.shape != self._sums.state.shape:
+            raise ValueError(f"a piece of {len(sums.total)} sequences after one of {len(self._sums.total)}")
+        self._sums = sums.double() if self._sums is None else self._sums.merge(sums.double())
+
+    @property
+    def sums(self) -> Sums:
+        """The sums over all steps seen so far, in float64.
+
+        Raises:
+            ValueError: Nothing was seen.
+        """
+        if self._sums is None:
+            raise ValueError("nothing was seen: call update first")
+        return self._sums
+
+    def finish(self) -> Float[Tensor, "batch hidden"]:
+        """The context: the weighted mean over all steps seen so far. More pieces may follow.
+
+        Raises:
+            ValueError: Nothing was seen, or nothing of one of the sequences.
+        """
+        sums = self.sums
+        if self.layer.normalizer != "relu2":  # whose weights may all be zero
+            require(sums.total != 0, "a sequence without steps has no context")
+        return sums.context().to(self._dtype)

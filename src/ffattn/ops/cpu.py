@@ -1,0 +1,715 @@
+"""Attention over time on the CPU, compiled by Numba: a tile of time steps at a time, nothing stored but the scores.
+
+A tile's states lie in the first or second level cache, hidden unit by hidden unit, so that the vector unit works on
+consecutive steps; they are computed again in the backward pass. Threads take groups of (sequence, piece of time).
+Tiles, pieces and groups are functions of the shape, and partial sums are added in a fixed order, in float64: the number
+of threads changes no bit.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ffattn.compiled import bits_to_float, exact_kernel, float_to_bits, kernel, run_parts, to_float32
+
+TILE = 512  # steps whose states are held at a time: 200 kB at 100 hidden units; measured best of 64..1024
+PARTS = 64  # at most so many threads can share the work; each part has sums of gradients of its own
+_PART_NUMBERS = 2**22  # at most so many numbers in all parts' gradients
+_SMALL = 2**20  # (sequence, step, hidden unit) triples that take less time than waking a thread
+_VECTOR = 16  # float32 in the widest vector unit: tiles are padded to it
+_NORMALIZERS = {"softmax": 0, "relu2": 1, "mean": 2}
+_SCORES = {"linear": 0, "tanh": 1, "tanh_states": 2}
+_SOFTMAX, _RELU2, _MEAN = range(3)
+_TANH, _TANH_STATES = 1, 2
+
+_LOG2_E = np.float32(math.log2(math.e))
+_LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(math.log(2) - 0.693359375)
+_ROUND = np.float32(1.5 * 2**23)  # adding it rounds to an integer, which then stands in the lowest bits
+_INVERSE_FACTORIALS = tuple(np.float32(1 / math.factorial(n)) for n in range(8))
+_I2, _I3, _I4, _I5, _I6, _I7 = _INVERSE_FACTORIALS[2:]
+_ONE, _TWO, _ZERO = np.float32(1), np.float32(2), np.float32(0)
+_EXP_LOW, _EXP_HIGH = np.float32(-87), np.float32(88)
+_TANH_SMALL = np.float32(0.625)
+_P0, _P1, _Q1, _Q2 = np.float32(945), np.float32(105), np.float32(420), np.float32(15)
+
+
+@exact_kernel
+def _exp(x: float) -> float:
+    """e^x for x up to 88: 2^n times a Taylor series on +-ln(2)/2, within 2 units in the last place; NaN stays NaN."""
+    y = _EXP_LOW if x < _EXP_LOW else (_EXP_HIGH if x > _EXP_HIGH else x)
+    shifted = y * _LOG2_E + _ROUND
+    n = shifted - _ROUND
+    r = (y - n * _LN2_HIGH) - n * _LN2_LOW
+    series = _ONE + r * (_ONE + r * (_I2 + r * (_I3 + r * (_I4 + r * (_I5 + r * (_I6 + r * _I7))))))
+    power = bits_to_float((float_to_bits(shifted) + np.int32(127)) << np.int32(23))
+    return _ZERO if x < _EXP_LOW else series * power
+
+
+@exact_kernel
+def _tanh(x: float) -> float:
+    """Lambert's continued fraction (five terms) near zero, 1 - 2 / (e^2x + 1) elsewhere."""
+    size = abs(x)
+    square = x * x
+    small = x * (_P0 + square * (_P1 + square)) / (_P0 + square * (_Q1 + square * _Q2))
+    large = _ONE - _TWO / (_exp(_TWO * min(size, np.float32(20))) + _ONE)
+    return small if size < _TANH_SMALL else (large if x > _ZERO else -large)
+
+
+class _Data(NamedTuple):
+    """Sequences, (batch, time, feature); their lengths and the factors of their scores, (batch,); and the jitter."""
+
+    x: Any
+    lengths: Any
+    scale: Any
+    shift: Any
+
+
+class _Layer(NamedTuple):
+    """Parameters in float32, padded with zeros to whole pairs; without a weight the inputs are the states."""
+
+    weight: Any
+    bias: Any
+    query: Any
+    query_bias: Any
+
+
+class _Rule(NamedTuple):
+    """What the function is: slope, score and normalizer; and how many steps are held at a time."""
+
+    slope: Any
+    score: int
+    normalizer: int
+    tile: int
+
+
+class _Plan(NamedTuple):
+    """Who does what. A segment is a stretch of one sequence inside one tile; short sequences share a tile.
+
+    A run is what one part adds up for one sequence. Tiles are dealt out to the parts evenly, in order.
+    """
+
+    sequence: Any  # of each segment
+    start: Any  # its first step
+    steps: Any
+    offset: Any  # its place in the tile
+    run: Any
+    tile: Any  # first segment of each tile, and the number of segments
+    run_sequence: Any  # of each run
+
+
+class _Sums(NamedTuple):
+    """What each run adds up to: (run,) and (run, hidden), float64."""
+
+    maximum: Any
+    total: Any
+    state: Any
+
+
+class _Gradients(NamedTuple):
+    """Gradients of the parameters as each part adds them up, (part, ...), float64."""
+
+    weight: Any
+    bias: Any
+    query: Any
+    query_bias: Any
+
+
+@kernel
+def _plan(lengths: Any, time: int, tile: int, parts: int) -> _Plan:
+    """Cut sequences into segments, pack them into tiles in order, and deal tiles out to the parts."""
+    count = 0
+    for length in lengths:
+        count += -(-min(length, time) // tile)
+    sequence, start, steps = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
+    offset, run, first = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count + 1, np.int64)
+    used, tiles, segment = tile, 0, 0
+    for i in range(len(lengths)):
+        for begin in range(0, min(lengths[i], time), tile):
+            size = min(tile, min(lengths[i], time) - begin)
+            if used + size > tile:
+                first[tiles], tiles, used = segment, tiles + 1, 0
+            sequence[segment], start[segment], steps[segment], offset[segment] = i, begin, size, used
+            used += size
+            segment += 1
+    first[tiles] = count
+    run_sequence = np.empty(count, np.int64)
+    runs = 0
+    for part in range(parts):
+        before = -1
+        for segment in range(first[part * tiles // parts], first[(part + 1) * tiles // parts]):
+            if sequence[segment] != before:
+                before = sequence[segment]
+                run_sequence[runs] = before
+                runs += 1
+            run[segment] = runs - 1
+    return _Plan(sequence, start, steps, offset, run, first[: tiles + 1], run_sequence[:runs])
+
+
+@kernel
+def _load(x: Any, plan: _Plan, segments: Any, width: int, tile: Any) -> None:
+    """Transpose the segments of a tile into it, with zeros up to a whole number of vectors."""
+    end = 0
+    for segment in segments:
+        i, start, offset = plan.sequence[segment], plan.start[segment], plan.offset[segment]
+        end = offset + plan.steps[segment]
+        for t in range(plan.steps[segment]):
+            for f in range(x.shape[2]):
+                tile[f, offset + t] = to_float32(x[i, start + t, f])
+    for f in range(x.shape[2]):
+        for t in range(end, width):
+            tile[f, t] = _ZERO
+
+
+@kernel
+def _embed(inputs: Any, layer: _Layer, slope: float, vector: Any, states: Any, result: Any) -> None:
+    """h = LReLU(W x + b), and result += vector . h.
+
+    Two features and two hidden units at a time: a number that was loaded is used twice. The last two features, the
+    activation and the product with the vector share a loop, which saves passes over the tile.
+    """
+    last, width = layer.weight.shape[1] - 2, len(result)
+    x0, x1 = inputs[last, :width], inputs[last + 1, :width]
+    for k in range(0, len(layer.weight), 2):
+        h0, h1, (b0, b1), (v0, v1) = states[k, :width], states[k + 1, :width], _pair(layer.bias, k), _pair(vector, k)
+        (u0, u1), (w0, w1) = _pair(layer.weight[k], last), _pair(layer.weight[k + 1], last)
+        if last == 0:
+            for t in range(width):
+                z0, z1 = b0 + u0 * x0[t] + u1 * x1[t], b1 + w0 * x0[t] + w1 * x1[t]
+                h0[t], h1[t] = z0 if z0 > _ZERO else slope * z0, z1 if z1 > _ZERO else slope * z1
+                result[t] += v0 * h0[t] + v1 * h1[t]
+        else:
+            _embed_first(inputs, layer, k, last, h0, h1)
+            for t in range(width):
+                z0, z1 = h0[t] + u0 * x0[t] + u1 * x1[t], h1[t] + w0 * x0[t] + w1 * x1[t]
+                h0[t], h1[t] = z0 if z0 > _ZERO else slope * z0, z1 if z1 > _ZERO else slope * z1
+                result[t] += v0 * h0[t] + v1 * h1[t]
+
+
+@kernel
+def _pair(vector: Any, k: int) -> tuple[float, float]:
+    return vector[k], vector[k + 1]
+
+
+@kernel
+def _embed_first(inputs: Any, layer: _Layer, k: int, count: int, h0: Any, h1: Any) -> None:
+    """What the bias and the first features contribute to hidden units k and k + 1."""
+    h0[:], h1[:] = layer.bias[k], layer.bias[k + 1]
+    for f in range(0, count, 2):
+        x0, x1 = inputs[f, : len(h0)], inputs[f + 1, : len(h0)]
+        (u0, u1), (w0, w1) = _pair(layer.weight[k], f), _pair(layer.weight[k + 1], f)
+        for t in range(len(h0)):
+            h0[t] += u0 * x0[t] + u1 * x1[t]
+            h1[t] += w0 * x0[t] + w1 * x1[t]
+
+
+@kernel
+def _project(states: Any, vector: Any, through_tanh: bool, result: Any, offset: int) -> None:
+    """result_t += sum_k vector_k h_tk, or the same with tanh(h), for the steps of a tile from an offset on."""
+    end = offset + len(result)
+    for k in range(0, len(vector), 2):
+        h0, h1, (v0, v1) = states[k, offset:end], states[k + 1, offset:end], _pair(vector, k)
+        if through_tanh:
+            for t in range(len(result)):
+                result[t] += v0 * _tanh(h0[t]) + v1 * _tanh(h1[t])
+        else:
+            for t in range(len(result)):
+                result[t] += v0 * h0[t] + v1 * h1[t]
+
+
+@kernel
+def _add_weighted(states: Any, weights: Any, offset: int, result: Any) -> None:
+    """result_k += sum_t weights_t h_tk, for the steps of a tile from an offset on."""
+    end = offset + len(weights)
+    for k in range(0, len(states), 2):
+        h0, h1 = states[k, offset:end], states[k + 1, offset:end]
+        sum0, sum1 = _ZERO, _ZERO
+        for t in range(len(weights)):
+            sum0 += weights[t] * h0[t]
+            sum1 += weights[t] * h1[t]
+        result[k] += sum0
+        result[k + 1] += sum1
+
+
+@kernel
+def _sum(a: Any) -> float:
+    total = 0.0  # float64
+    for t in range(len(a)):
+        total += a[t]
+    return total
+
+
+@kernel
+def _largest(numbers: Any) -> float:
+    largest = np.float32(-np.inf)
+    for number in numbers:
+        largest = max(largest, number)
+    return largest
+
+
+@kernel
+def _weigh(e: Any, data: _Data, i: int, maximum: float, normalizer: int, weights: Any) -> None:
+    """Unnormalised weights of a segment; e are raw scores."""
+    shift, scale = data.shift, data.scale[i]
+    if normalizer == _SOFTMAX:
+        for t in range(len(e)):
+            weights[t] = _exp((e[t] + shift) * scale - maximum)
+    elif normalizer == _RELU2:
+        for t in range(len(e)):
+            score = (e[t] + shift) * scale
+            positive = _ZERO if score < _ZERO else score
+            weights[t] = positive * positive
+    else:
+        weights[:] = _ONE
+
+
+@kernel
+def _first_and_last(plan: _Plan, part: int, parts: int) -> tuple[int, int]:
+    tiles = len(plan.tile) - 1
+    return part * tiles // parts, (part + 1) * tiles // parts
+
+
+@kernel
+def _width(plan: _Plan, tile: int) -> int:
+    """How many steps of a tile are used, rounded up to a whole number of vectors."""
+    last = plan.tile[tile + 1] - 1
+    return -(-(plan.offset[last] + plan.steps[last]) // _VECTOR) * _VECTOR
+
+
+@kernel
+def _fill(
+    data: _Data,
+    layer: _Layer,
+    rule: _Rule,
+    plan: _Plan,
+    segments: Any,
+    vector: Any,
+    inputs: Any,
+    states: Any,
+    result: Any,
+) -> None:
+    """Fill a tile with states: embedded inputs, or the inputs themselves; and result += vector . h."""
+    if len(layer.weight) > 0:
+        _load(data.x, plan, segments, len(result), inputs)
+        _embed(inputs, layer, rule.slope, vector, states, result)
+    else:
+        _load(data.x, plan, segments, len(result), states)
+        _project(states, vector, False, result, 0)
+
+
+@kernel
+def _fill_and_score(
+    data: _Data, layer: _Layer, rule: _Rule, plan: _Plan, segments: Any, inputs: Any, states: Any, e: Any
+) -> None:
+    """Fill a tile with states, and e with tanh(q . h + b), q . h + b or q . tanh(h) + b."""
+    e[:] = layer.query_bias
+    _fill(data, layer, rule, plan, segments, layer.query, inputs, states, e)
+    if rule.score == _TANH_STATES:
+        e[:] = layer.query_bias
+        _project(states, layer.query, True, e, 0)
+    if rule.score == _TANH:
+        for t in range(len(e)):
+            e[t] = _tanh(e[t])
+
+
+@kernel
+def _forward(
+    part: int, parts: int, data: _Data, layer: _Layer, rule: _Rule, plan: _Plan, scores: Any, sums: _Sums
+) -> None:
+    """Scores, and sums of weights and weighted states, of a part's tiles."""
+    inputs = np.zeros((layer.weight.shape[1], rule.tile + _VECTOR), np.float32)
+    states = np.zeros((sums.state.shape[1], rule.tile + _VECTOR), np.float32)
+    tile_e, tile_w = np.zeros(rule.tile, np.float32), np.zeros(rule.tile, np.float32)
+    first, last = _first_and_last(plan, part, parts)
+    for tile in range(first, last):
+        segments = np.arange(plan.tile[tile], plan.tile[tile + 1])
+        _fill_and_score(data, layer, rule, plan, segments, inputs, states, tile_e[: _width(plan, tile)])
+        for segment in segments:
+            i, start, steps = plan.sequence[segment], plan.start[segment], plan.steps[segment]
+            offset, run = plan.offset[segment], plan.run[segment]
+            e, w = tile_e[offset : offset + steps], tile_w[offset : offset + steps]
+            if rule.normalizer != _MEAN:
+                scores[i, start : start + steps] = e
+            if rule.normalizer == _SOFTMAX:
+                highest = (_largest(e) + data.shift) * data.scale[i]
+                if highest > sums.maximum[run]:
+                    factor = math.exp(sums.maximum[run] - highest)
+                    sums.maximum[run] = highest
+                    sums.total[run] *= factor
+                    sums.state[run] *= factor
+            _weigh(e, data, i, np.float32(sums.maximum[run]), rule.normalizer, w)
+            sums.total[run] += _sum(w)
+            _add_weighted(states, w, offset, sums.state[run])
+
+
+@kernel
+def _merge(runs: Any, sums: _Sums, maximum: Any, total: Any, state: Any) -> None:
+    """Add up the runs of each sequence, in order; results start as those of a sequence without steps."""
+    whole, states = np.zeros(len(total)), np.zeros(state.shape)
+    for run in range(len(runs)):
+        maximum[runs[run]] = max(maximum[runs[run]], sums.maximum[run])
+    for run in range(len(runs)):
+        i = runs[run]
+        factor = math.exp(sums.maximum[run] - maximum[i])
+        whole[i] += sums.total[run] * factor
+        for k in range(state.shape[1]):
+            states[i, k] += sums.state[run, k] * factor
+    total[:] = whole
+    state[:] = states
+
+
+@kernel
+def _score_gradient(p: Any, e: Any, weights: Any, g_scores: Any, scale: float, rule: _Rule) -> None:
+    """Turn p_t = dL/dw_t into du_t, the gradient before the tanh; e are raw scores, weights unnormalised."""
+    for t in range(len(p)):
+        slope = _TWO * math.sqrt(weights[t]) if rule.normalizer == _RELU2 else weights[t]
+        p[t] = slope * p[t] * scale
+    if g_scores.size > 0:
+        for t in range(len(p)):
+            p[t] += g_scores[t]
+    if rule.score == _TANH:
+        for t in range(len(p)):
+            p[t] *= _ONE - e[t] * e[t]
+
+
+@kernel
+def _through_embedding(h: Any, from_state: Any, du: Any, q: float, slope: float) -> tuple[float, float]:
+    """Put dL/dz of a hidden unit in the place of its states; its sum, and the sum of du h."""
+    total, query = _ZERO, _ZERO
+    for t in range(len(h)):
+        dz = from_state[t] + du[t] * q
+        dz = dz if h[t] > _ZERO else slope * dz
+        query += du[t] * h[t]
+        total += dz
+        h[t] = dz
+    return total, query
+
+
+@kernel
+def _through_tanh(h: Any, from_state: Any, du: Any, q: float, score: int) -> float:
+    """Put dL/dh of a hidden unit in the place of its states; returns the sum of du h, or of du tanh(h)."""
+    query = _ZERO
+    if score == _TANH_STATES:
+        for t in range(len(h)):
+            inner = _tanh(h[t])
+            query += du[t] * inner
+            h[t] = from_state[t] + du[t] * q * (_ONE - inner * inner)
+    else:
+        for t in range(len(h)):
+            query += du[t] * h[t]
+            h[t] = from_state[t] + du[t] * q
+    return query
+
+
+@kernel
+def _weight_gradient(states: Any, inputs: Any, result: Any, width: int) -> None:
+    """dL/dW += sum_t dL/dz_t x_t, two features at a time."""
+    for k in range(len(result)):
+        dz = states[k, :width]
+        for f in range(0, result.shape[1], 2):
+            x0, x1 = inputs[f, :width], inputs[f + 1, :width]
+            sum0, sum1 = _ZERO, _ZERO
+            for t in range(width):
+                sum0 += dz[t] * x0[t]
+                sum1 += dz[t] * x1[t]
+            result[k, f] += sum0
+            result[k, f + 1] += sum1
+
+
+@kernel
+def _input_gradient(states: Any, weight: Any, inputs: Any, width: int) -> None:
+    """dL/dx_t = sum_k W_k dL/dz_kt, in the place of the inputs."""
+    inputs[:, :width] = _ZERO
+    for k in range(len(weight)):
+        dz = states[k, :width]
+        for f in range(weight.shape[1]):
+            w, dx = weight[k, f], inputs[f, :width]
+            for t in range(width):
+                dx[t] += w * dz[t]
+
+
+@kernel
+def _store(tile: Any, plan: _Plan, segments: Any, result: Any) -> None:
+    """Transpose the segments of a tile back."""
+    for segment in segments:
+        i, start, offset = plan.sequence[segment], plan.start[segment], plan.offset[segment]
+        for t in range(plan.steps[segment]):
+            for f in range(result.shape[2]):
+                result[i, start + t, f] = tile[f, offset + t]
+
+
+class _Outer(NamedTuple):
+    """Gradients from outside, of total, state and scores (which may be empty); and what the forward pass kept."""
+
+    total: Any
+    state: Any
+    scores: Any
+    maximum: Any
+    e: Any
+
+
+@kernel
+def _outer_gradient(
+    segment: int, data: _Data, rule: _Rule, plan: _Plan, outer: _Outer, tile_w: Any, tile_du: Any
+) -> None:
+    """Weights of a segment; and turn dL/dw into the gradient before the tanh of its scores."""
+    i, start, offset = plan.sequence[segment], plan.start[segment], plan.offset[segment]
+    stop, end = start + plan.steps[segment], offset + plan.steps[segment]
+    w, du = tile_w[offset:end], tile_du[offset:end]
+    if rule.normalizer == _MEAN:
+        w[:], du[:] = _ONE, _ZERO
+        return
+    e = outer.e[i, start:stop]
+    _weigh(e, data, i, outer.maximum[i], rule.normalizer, w)
+    g_scores = outer.scores[i, start:stop] if outer.scores.size > 0 else outer.e[i, :0]
+    _score_gradient(du, e, w, g_scores, data.scale[i], rule)
+
+
+@kernel
+def _weight_derivative(
+    data: _Data, layer: _Layer, rule: _Rule, plan: _Plan, segments: Any, outer: _Outer, inputs: Any, states: Any, p: Any
+) -> None:
+    """Fill a tile with states, and p with dL/dw = g . h + g_total, where g is another vector for each sequence."""
+    p[:] = _ZERO
+    alone = plan.sequence[segments[0]]
+    if len(segments) == 1:
+        _fill(data, layer, rule, plan, segments, outer.state[alone], inputs, states, p)
+    else:
+        _fill(data, layer, rule, plan, segments, np.zeros_like(outer.state[alone]), inputs, states, p)
+    for segment in segments:
+        i, offset = plan.sequence[segment], plan.offset[segment]
+        own = p[offset : offset + plan.steps[segment]]
+        if len(segments) > 1:
+            _project(states, outer.state[i], False, own, offset)
+        own += outer.total[i]
+
+
+@kernel
+def _state_gradient(plan: _Plan, segments: Any, outer: _Outer, k: int, tile_w: Any, result: Any) -> None:
+    """What reaches hidden unit k by way of the weighted sum: w_t g_k."""
+    for segment in segments:
+        offset, g = plan.offset[segment], outer.state[plan.sequence[segment], k]
+        w, own = tile_w[offset : offset + plan.steps[segment]], result[offset : offset + plan.steps[segment]]
+        for t in range(len(w)):
+            own[t] = w[t] * g
+
+
+@kernel
+def _backward(
+    part: int, parts: int, data: _Data, layer: _Layer, rule: _Rule, plan: _Plan, outer: _Outer, g_x: Any, g: _Gradients
+) -> None:
+    """Gradients of a part's tiles; g_x may be empty."""
+    is_embedded, hidden = len(layer.weight) > 0, g.query.shape[1]
+    inputs = np.zeros((layer.weight.shape[1], rule.tile + _VECTOR), np.float32)
+    states = np.zeros((hidden, rule.tile + _VECTOR), np.float32)
+    tile_w, tile_du, tile_g = (
+        np.zeros(rule.tile, np.float32),
+        np.zeros(rule.tile, np.float32),
+        np.zeros(rule.tile, np.float32),
+    )
+    first, last = _first_and_last(plan, part, parts)
+    for tile in range(first, last):
+        segments, width = np.arange(plan.tile[tile], plan.tile[tile + 1]), _width(plan, tile)
+        du, from_state = tile_du[:width], tile_g[:width]
+        from_state[:] = _ZERO
+        _weight_derivative(data, layer, rule, plan, segments, outer, inputs, states, du)
+        for segment in segments:
+            _outer_gradient(segment, data, rule, plan, outer, tile_w, tile_du)
+        du[plan.offset[segments[-1]] + plan.steps[segments[-1]] :] = _ZERO
+        g.query_bias[part, 0] += _sum(du)
+        for k in range(hidden):
+            _state_gradient(plan, segments, outer, k, tile_w, from_state)
+            if is_embedded:
+                sums = _through_embedding(states[k, :width], from_state, du, layer.query[k], rule.slope)
+                g.bias[part, k] += sums[0]
+                g.query[part, k] += sums[1]
+            else:
+                g.query[part, k] += _through_tanh(states[k, :width], from_state, du, layer.query[k], rule.score)
+        if is_embedded:
+            _weight_gradient(states, inputs, g.weight[part], width)
+            if g_x.size > 0:
+                _input_gradient(states, layer.weight, inputs, width)
+                _store(inputs, plan, segments, g_x)
+        elif g_x.size > 0:
+            _store(states, plan, segments, g_x)
+
+
+def _floats(tensor: Tensor | None, empty: tuple[int, ...] = (0,)) -> Any:
+    """A tensor's numbers as float32; zeros of a given shape for None."""
+    return np.zeros(empty, np.float32) if tensor is None else tensor.detach().float().numpy()
+
+
+def _bits(x: Tensor) -> Any:
+    """The tensor's memory: float32, or the bits of bfloat16 as int16."""
+    x = x.detach()
+    return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
+
+
+def _even(array: Any) -> Any:
+    """Pad the last two axes with zeros to an even size, since loops take them two at a time."""
+    padding = [(0, 0)] * (array.ndim - 2) + [(0, size % 2) for size in array.shape[-2:]]
+    return np.pad(array, padding) if any(end for _, end in padding) else array
+
+
+def _layer(
+    weight: Tensor | None, bias: Tensor | None, query: Tensor | None, query_bias: Tensor | None, hidden: int
+) -> _Layer:
+    return _Layer(
+        _even(_floats(weight, (0, 0))),
+        _even(_floats(bias)),
+        _even(_floats(query, (hidden,))),
+        np.float32(0 if query_bias is None else float(query_bias)),
+    )
+
+
+def _data(x: Tensor, lengths: Tensor, shift: Tensor | None, scale: Tensor | None) -> _Data:
+    scales = np.ones(len(x), np.float32) if scale is None else _floats(scale)
+    return _Data(_bits(x), lengths.numpy(), scales, np.float32(0 if shift is None else float(shift)))
+
+
+def _rule(slope: float, score: str, normalizer: str, hidden: int) -> _Rule:
+    tile = max(_VECTOR, min(TILE, 2**16 // hidden // _VECTOR * _VECTOR))  # wide states: shorter tiles
+    return _Rule(np.float32(slope), _SCORES[score], _NORMALIZERS[normalizer], tile)
+
+
+def _parts(steps: int, hidden: int, tile: int) -> int:
+    """Into how many parts the work is divided: one where waking a thread takes longer than it saves."""
+    return 1 if steps * hidden < _SMALL else min(PARTS, -(-steps // tile))
+
+
+def _sum_forward(data: _Data, layer: _Layer, rule: _Rule, hidden: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    batch, time, _ = data.x.shape
+    parts = _parts(int(data.lengths.sum()), hidden, rule.tile)
+    plan = _plan(data.lengths, time, rule.tile, parts)
+    runs, even = len(plan.run_sequence), hidden + hidden % 2
+    nothing = -math.inf if rule.normalizer == _SOFTMAX else 0.0
+    sums = _Sums(np.full(runs, nothing), np.zeros(runs), np.zeros((runs, even)))
+    scores = torch.zeros(batch, 0 if rule.normalizer == _MEAN else time)
+    out = scores.numpy()
+    run_parts(lambda part: _forward(part, parts, data, layer, rule, plan, out, sums), parts)
+    maximum, total, state = torch.full((batch,), nothing), torch.empty(batch), torch.empty(batch, hidden)
+    _merge(plan.run_sequence, sums, maximum.numpy(), total.numpy(), state.numpy())
+    return maximum, total, state, scores
+
+
+def feed_forward_attention_forward(
+    x: Tensor,
+    lengths: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    query: Tensor | None,
+    query_bias: Tensor | None,
+    shift: Tensor | None,
+    scale: Tensor | None,
+    slope: float,
+    score: str,
+    normalizer: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Maximum, total, state and scores (see `reference.feed_forward_attention_forward`)."""
+    hidden = len(weight)
+    layer = _layer(weight, bias, query, query_bias, hidden)
+    return _sum_forward(_data(x, lengths, shift, scale), layer, _rule(slope, score, normalizer, hidden), hidden)
+
+
+def attention_pooling_forward(
+    sequence: Tensor,
+    lengths: Tensor,
+    query: Tensor | None,
+    query_bias: Tensor | None,
+    shift: Tensor | None,
+    scale: Tensor | None,
+    score: str,
+    normalizer: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Maximum, total, state and scores (see `reference.attention_pooling_forward`)."""
+    hidden = sequence.shape[2]
+    layer = _layer(None, None, query, query_bias, hidden)
+    return _sum_forward(_data(sequence, lengths, shift, scale), layer, _rule(0.0, score, normalizer, hidden), hidden)
+
+
+def _sum_backward(
+    outer: tuple[Tensor, Tensor, Tensor | None],
+    data: _Data,
+    layer: _Layer,
+    rule: _Rule,
+    kept: tuple[Tensor, Tensor],
+    needs_x: bool,
+) -> tuple[Tensor, _Gradients]:
+    g_total, g_state, g_scores = outer
+    hidden, (batch, time, features) = g_state.shape[1], data.x.shape
+    even, numbers = hidden + hidden % 2, hidden * (layer.weight.shape[1] + 2)
+    parts = max(1, min(_parts(int(data.lengths.sum()), hidden, rule.tile), _PART_NUMBERS // numbers))
+    plan = _plan(data.lengths, time, rule.tile, parts)
+    shapes = (parts, even, layer.weight.shape[1]), (parts, even), (parts, even), (parts, 1)
+    gradients = _Gradients(*(np.zeros(shape) for shape in shapes))
+    g_x = torch.zeros(batch, time, features) if needs_x else torch.zeros(0, 0, 0)
+    known = _Outer(
+        _floats(g_total), _even(_floats(g_state)), _floats(g_scores, (0, 0)), kept[0].numpy(), kept[1].numpy()
+    )
+    out = g_x.numpy()
+    run_parts(lambda part: _backward(part, parts, data, layer, rule, plan, known, out, gradients), parts)
+    return g_x, _Gradients(*(part.sum(axis=0) for part in gradients))
+
+
+def _like(gradient: Any, parameter: Tensor | None) -> Tensor:
+    """The gradient of a parameter; nothing for one that is not there."""
+    return torch.empty(0) if parameter is None else torch.from_numpy(gradient).to(parameter.dtype)
+
+
+def feed_forward_attention_backward(
+    grad_total: Tensor,
+    grad_state: Tensor,
+    grad_scores: Tensor | None,
+    x: Tensor,
+    lengths: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    query: Tensor | None,
+    query_bias: Tensor | None,
+    shift: Tensor | None,
+    scale: Tensor | None,
+    maximum: Tensor,
+    scores: Tensor,
+    slope: float,
+    score: str,
+    normalizer: str,
+    needs_x: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of inputs and parameters (see `reference.feed_forward_attention_backward`)."""
+    hidden, features = weight.shape
+    layer = _layer(weight, bias, query, query_bias, hidden)
+    outer, rule = (grad_total, grad_state, grad_scores), _rule(slope, score, normalizer, hidden)
+    grad_x, g = _sum_backward(outer, _data(x, lengths, shift, scale), layer, rule, (maximum, scores), needs_x)
+    parameters = (
+        (g.weight[:hidden, :features], weight),
+        (g.bias[:hidden], bias),
+        (g.query[:hidden], query),
+        (g.query_bias, query_bias),
+    )
+    grad_weight, grad_bias, grad_query, grad_query_bias = (_like(*pair) for pair in parameters)
+    return grad_x.to(x.dtype) if needs_x else x.new_empty(0), grad_weight, grad_bias, grad_query, grad_query_bias
+
+
+def attention_pooling_backward(
+    grad_total: Tensor,
+    grad_state: Tensor,
+    grad_scores: Tensor | None,
+    sequence: Tensor,
+    lengths: Tensor,
+    query: Tensor | None,
+    query_bias: Tensor | None,
+    shift: Tensor | None,
+    scale: Tensor | None,
+    maximum: Tensor,
+    scores: Tensor,
+    score: str,
+    normalizer: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of sequence and query (see `reference.attention_pooling_backward`)."""
+    hidden = sequence.shape[2]
+    layer, rule = _layer(None, None, query, query_bias, hidden), _rule(0.0, score, normalizer, hidden)
+    outer, data = (grad_total, grad_state, grad_scores), _data(sequence, lengths, shift, scale)
+    grad_sequence, g = _sum_backward(outer, data, layer, rule, (maximum, scores), True)
+    return grad_sequence.to(sequence.dtype), _like(g.query[:hidden], query), _like(g.query_bias, query_bias)

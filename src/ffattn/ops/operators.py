@@ -1,0 +1,346 @@
+"""Attention over time as PyTorch operators, and which implementation serves which tensors.
+
+An operator hides its loops from torch.compile and autocast; it computes in float32 (float64 for float64 inputs).
+"""
+
+import importlib.util
+import sys
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.library import custom_op
+
+from ffattn.ops import reference
+from ffattn.ops.reference import MEAN, NORMALIZERS, SCORES, TANH_STATES
+from ffattn.ops.sums import Sums
+
+_FUSED = torch.float32, torch.bfloat16
+
+
+@cache
+def _fused(device: str) -> ModuleType | None:
+    """The fused implementation for a kind of device, or None, with a line on stderr, where its compiler is missing."""
+    compiler = {"cpu": "numba", "cuda": "triton"}.get(device)
+    if compiler is None:
+        return None
+    if importlib.util.find_spec(compiler) is None:
+        print(
+            f"ffattn: {compiler} is not installed: attention runs in plain PyTorch, many times slower", file=sys.stderr
+        )
+        return None
+    return importlib.import_module("ffattn.ops.cpu" if device == "cpu" else "ffattn.ops.triton")
+
+
+def implementation(x: Tensor) -> Any:
+    """The module whose functions serve a tensor: `ops.cpu`, `ops.triton` or `ops.reference`."""
+    return (_fused(x.device.type) if x.dtype in _FUSED else None) or reference
+
+
+def _check_lengths(lengths: Tensor, time: int) -> None:
+    """Refuse what would read beyond a sequence; on a GPU the kernels stop at its end, and reading would stall it."""
+    if lengths.device.type == "cpu" and len(lengths) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= time:
+        raise ValueError(f"lengths must be on 0..{time}, the number of steps; got {lengths.min()}..{lengths.max()}")
+
+
+def _empty_sums(x: Tensor, hidden: int, normalizer: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    batch, time, _ = x.shape
+    shapes: tuple[tuple[int, ...], ...] = (
+        (batch,),
+        (batch,),
+        (batch, hidden),
+        (batch, 0 if normalizer == MEAN else time),
+    )
+    maximum, total, state, scores = (x.new_empty(shape, dtype=dtype) for shape in shapes)
+    return maximum, total, state, scores
+
+
+def _empty_like(parameter: Tensor | None, x: Tensor) -> Tensor:
+    return x.new_empty(0) if parameter is None else torch.empty_like(parameter, memory_format=torch.contiguous_format)
+
+
+@custom_op("ffattn::feed_forward_attention", mutates_args=())
+def _feed_forward(
+    x: Tensor,
+    lengths: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    query: Tensor | None,
+    query_bias: Tensor | None,
+    shift: Tensor | None,
+    scale: Tensor | None,
+    slope: float,
+    score: str,
+    normalizer: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _check_lengths(lengths, x.shape[1])
+    arguments = x, lengths, weight, bias, query, query_bias, shift, scale, slope, score, normalizer
+    return implementation(x).feed_forward_attention_forward(*arguments)  # type: ignore[no-any-return]
+
+
+@_feed_forward.register_fake
+def _(x: Tensor, lengths: Tensor, weight: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _empty_sums(x, len(weight), others[-1])
+
+
+@custom_op("ffattn::feed_forward_attention_backward", mutates_args=())
+def _feed_forward_backward(
+    grad_total: Tensor,
+    grad_state: Tensor,
+    grad_scores: Tensor | None,
+    x: Tensor,
+    lengths: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    query: Tensor | None,
+    query_bias: Tensor | None,
+    shift: Tensor | None,
+    scale: Tensor | None,
+    maximum: Tensor,
+    scores: Tensor,
+    slope: float,
+    score: str,
+    normalizer: str,
+    needs_x: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    outer, parameters = (grad_total, grad_state, grad_scores), (weight, bias, query, query_bias)
+    arguments = *outer, x, lengths, *parameters, shift, scale, maximum, scores, slope, score, normalizer, needs_x
+    return implementation(x).feed_forward_attention_backward(*arguments)  # type: ignore[no-any-return]
+
+
+@_feed_forward_backward.register_fake
+def _(
+    grad_total: Tensor,
+    grad_state: Tensor,
+    grad_scores: Tensor | None,
+    x: Tensor,
+    lengths: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    query: Tensor | None,
+    query_bias: Tensor | None,
+    *others: Any,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    grad_x = _empty_like(x if others[-1] else None, x)
+    return grad_x, _empty_like(weight, x), _empty_like(bias, x), _empty_like(query, x), _empty_like(query_bias, x)
+
+
+@custom_op("ffattn::attention_pooling", mutates_args=())
+def _pooling(
+    sequence: Tensor,
+    lengths: Tensor,
+    query: Tensor | None,
+    query_bias: Tensor | None,
+    shift: Tensor | None,
+    scale: Tensor | None,
+    score: str,
+    normalizer: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _check_lengths(lengths, sequence.shape[1])
+    arguments = sequence, lengths, query, query_bias, shift, scale, score, normalizer
+    return implementation(sequence).attention_pooling_forward(*arguments)  # type: ignore[no-any-return]
+
+
+@_pooling.register_fake
+def _(sequence: Tensor, lengths: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _empty_sums(sequence, sequence.shape[2], others[-1])
+
+
+@custom_op("ffattn::attention_pooling_backward", mutates_args=())
+def _pooling_backward(
+    grad_total: Tensor,
+    grad_state: Tensor,
+    grad_scores: Tensor | None,
+    sequence: Tensor,
+    lengths: Tensor,
+    query: Tensor | None,
+    query_bias: Tensor | None,
+    shift: Tensor | None,
+    scale: Tensor | None,
+    maximum: Tensor,
+    scores: Tensor,
+    score: str,
+    normalizer: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    outer = grad_total, grad_state, grad_scores
+    arguments = *outer, sequence, lengths, query, query_bias, shift, scale, maximum, scores, score, normalizer
+    return implementation(sequence).attention_pooling_backward(*arguments)  # type: ignore[no-any-return]
+
+
+@_pooling_backward.register_fake
+def _(
+    grad_total: Tensor,
+    grad_state: Tensor,
+    grad_scores: Tensor | None,
+    sequence: Tensor,
+    lengths: Tensor,
+    query: Tensor | None,
+    query_bias: Tensor | None,
+    *others: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _empty_like(sequence, sequence), _empty_like(query, sequence), _empty_like(query_bias, sequence)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    """Keep what the backward pass needs: the inputs, the maximum and the scores."""
+    tensors, ctx.options = [i for i in inputs if not isinstance(i, str | float)], inputs[-3:]
+    ctx.save_for_backward(*tensors, output[0], output[3])
+    ctx.set_materialize_grads(False)
+
+
+def _outer(ctx: Any, grad_total: Tensor | None, grad_state: Tensor | None, hidden: int) -> tuple[Tensor, Tensor]:
+    """Gradients of total and state, zero where nothing depends on them."""
+    maximum = ctx.saved_tensors[-2]
+    total = torch.zeros_like(maximum) if grad_total is None else grad_total
+    return total, maximum.new_zeros(len(maximum), hidden) if grad_state is None else grad_state
+
+
+def _feed_forward_gradients(ctx: Any, grad_maximum: Tensor | None, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
+    weight, query = ctx.saved_tensors[2], ctx.saved_tensors[4]
+    total, state = _outer(ctx, outer[0], outer[1], len(weight))
+    slope, score, normalizer = ctx.options
+    arguments = *ctx.saved_tensors, slope, score, normalizer, ctx.needs_input_grad[0]
+    g_x, g_weight, g_bias, g_query, g_query_bias = _feed_forward_backward(total, state, outer[2], *arguments)
+    g_queries = (None, None) if query is None else (g_query, g_query_bias)
+    return g_x if ctx.needs_input_grad[0] else None, None, g_weight, g_bias, *g_queries, None, None, None, None, None
+
+
+def _pooling_gradients(ctx: Any, grad_maximum: Tensor | None, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
+    sequence, _, query = ctx.saved_tensors[:3]
+    total, state = _outer(ctx, outer[0], outer[1], sequence.shape[2])
+    arguments = *ctx.saved_tensors, *ctx.options[1:]
+    g_sequence, g_query, g_query_bias = _pooling_backward(total, state, outer[2], *arguments)
+    g_queries = (None, None) if query is None else (g_query, g_query_bias)
+    return g_sequence, None, *g_queries, None, None, None, None
+
+
+_feed_forward.register_autograd(_feed_forward_gradients, setup_context=_keep)
+_pooling.register_autograd(_pooling_gradients, setup_context=_keep)
+
+
+def _require(name: str, tensor: Tensor | None, shape: tuple[int, ...], like: Tensor) -> None:
+    """Refuse a tensor of another shape or on another device, in a line that says which."""
+    if tensor is None:
+        return
+    if tensor.shape != shape:
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; must be {shape}")
+    if tensor.device != like.device:
+        raise ValueError(f"{name} is on {tensor.device}; the sequences are on {like.device}")
+
+
+def _check(
+    x: Tensor, lengths: Tensor, query: Tensor | None, query_bias: Tensor | None, hidden: int, form: tuple[str, str]
+) -> None:
+    """What both operators ask of their arguments."""
+    score, normalizer = form
+    if not x.is_floating_point():
+        raise ValueError(f"sequences are {x.dtype}; must be floating-point numbers")
+    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise ValueError(f"lengths are {lengths.dtype}; must be integers")
+    if score not in (*SCORES, TANH_STATES):
+        raise ValueError(f"score={score}: must be one of {', '.join((*SCORES, TANH_STATES))}")
+    if normalizer not in NORMALIZERS:
+        raise ValueError(f"normalizer={normalizer}: must be one of {', '.join(NORMALIZERS)}")
+    if (query is None) != (normalizer == MEAN) or (query_bias is None) != (query is None):
+        raise ValueError("query and query_bias belong to every normalizer but mean")
+    _require("lengths", lengths, (len(x),), x)
+    _require("query", query, (hidden,), x)
+    _require("query_bias", query_bias, (1,), x)
+
+
+def feed_forward_attention(
+    x: Tensor,
+    lengths: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    query: Tensor | None = None,
+    query_bias: Tensor | None = None,
+    *,
+    shift: Tensor | None = None,
+    scale: Tensor | None = None,
+    slope: float = 0.01,
+    score: str = "tanh",
+    normalizer: str = "softmax",
+) -> tuple[Sums, Tensor]:
+    """Embed each step, score it, and add up: h_t = LReLU(W x_t + b), e_t = tanh(q . h_t + c), sum_t w(e_t) h_t.
+
+    Nothing of size batch x time x hidden is stored, and time is spent on real steps only.
+
+    Args:
+        x: Inputs, (batch, time, feature), of any strides. What lies beyond a sequence's length is not read.
+        lengths: How many steps of each sequence are real, (batch,), 0..time.
+        weight: W, (hidden, feature).
+        bias: b, (hidden,).
+        query: q, (hidden,); None for `mean`.
+        query_bias: c, (1,); None for `mean`.
+        shift: Score jitter: one number, added to every score; a constant for the gradient.
+        scale: Factors of each sequence's scores, (batch,), not negative; constants for the gradient.
+        slope: Slope of the leaky ReLU for negative inputs, 0..1.
+        score: `tanh` or `linear` (without the tanh).
+        normalizer: Weights are exp(score) (`softmax`), max(score, 0)^2 (`relu2`) or 1 (`mean`).
+
+    Returns:
+        Sums, whose `context()` is the weighted mean; and the scores e_t, (batch, time), before shift and scale, zero in
+        padding ((batch, 0) for `mean`). Both in float32, or float64 for float64 inputs.
+
+    Raises:
+        ValueError: A shape, type, device or option does not fit, or (on the CPU) a length is beyond time.
+
+    Source:
+        Raffel & Ellis, equations 1-4 and section 2.2.
+    """
+    if x.ndim != 3 or weight.ndim != 2 or x.shape[2] != weight.shape[1]:
+        raise ValueError(
+            f"inputs have shape {tuple(x.shape)}, weight {tuple(weight.shape)}; must be (batch, time, feature) "
+            "and (hidden, feature)"
+        )
+    if not 0 <= slope <= 1:
+        raise ValueError(f"slope={slope}: must be on 0..1")
+    _check(x, lengths, query, query_bias, len(weight), (score, normalizer))
+    _require("weight", weight, tuple(weight.shape), x)
+    _require("bias", bias, (len(weight),), x)
+    arguments = x, lengths, weight, bias, query, query_bias, shift, scale, float(slope), score, normalizer
+    *sums, scores = _feed_forward(*arguments)
+    return Sums(*sums), scores
+
+
+def attention_pooling(
+    sequence: Tensor,
+    lengths: Tensor,
+    query: Tensor | None = None,
+    query_bias: Tensor | None = None,
+    *,
+    shift: Tensor | None = None,
+    scale: Tensor | None = None,
+    score: str = "tanh",
+    normalizer: str = "softmax",
+) -> tuple[Sums, Tensor]:
+    """Score and add up states that have been computed already; the sequence is not copied.
+
+    Args:
+        sequence: States h, (batch, time, hidden), of any strides. What lies beyond a sequence's length is not read.
+        lengths: How many steps of each sequence are real, (batch,), 0..time.
+        query: q, (hidden,); None for `mean`.
+        query_bias: c, (1,); None for `mean`.
+        shift: Score jitter: one number, added to every score; a constant for the gradient.
+        scale: Factors of each sequence's scores, (batch,), not negative; constants for the gradient.
+        score: `tanh`: e_t = tanh(q . h_t + c); `linear`: q . h_t + c; `tanh_states`: q . tanh(h_t) + c.
+        normalizer: Weights are exp(score) (`softmax`), max(score, 0)^2 (`relu2`) or 1 (`mean`).
+
+    Returns:
+        Sums and scores, as in `feed_forward_attention`.
+
+    Raises:
+        ValueError: A shape, type, device or option does not fit, or (on the CPU) a length is beyond time.
+
+    Source:
+        Raffel & Ellis, equations 1-3.
+    """
+    if sequence.ndim != 3:
+        raise ValueError(f"the sequence has shape {tuple(sequence.shape)}; must be (batch, time, hidden)")
+    _check(sequence, lengths, query, query_bias, sequence.shape[2], (score, normalizer))
+    *sums, scores = _pooling(sequence, lengths, query, query_bias, shift, scale, score, normalizer)
+    return Sums(*sums), scores
