@@ -1,7 +1,9 @@
 """Any model on any task."""
 
 import hashlib
-from typing import NoReturn
+import inspect
+import math
+from typing import Any, NoReturn
 
 import torch
 from lightning.pytorch import LightningModule
@@ -57,6 +59,17 @@ class SequenceModule(LightningModule):
         self.scores = Scores(task)
         self.latest: dict[str, float] = {}  # scores of the last evaluation
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Lightning notes the name of every hook here, some 40 times an update; torch's way for modules is slow."""
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Nothing to do: batches are made on the device."""
+        return batch
+
     def forward(self, batch: Batch) -> Answer:
         """The network's answers, without weights."""
         answer: Answer = self.network(batch.x, batch.lengths)
@@ -87,7 +100,9 @@ class SequenceModule(LightningModule):
         return {"loss": loss, "prediction": prediction.detach()}
 
     def _note_if_bad(self, loss: Tensor) -> None:
-        """Remember the first update with a non-finite loss, on the device: reading it would stall a GPU."""
+        """Remember the first update with a non-finite loss; on a GPU without reading it, which would stall."""
+        if loss.is_cpu and math.isfinite(loss):
+            return
         update = torch.where(loss.detach().isfinite(), _NEVER, self.global_step + 1)
         self.bad_update.copy_(torch.minimum(self.bad_update, update))
 
@@ -148,3 +163,7 @@ class SequenceModule(LightningModule):
         if scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+# Lightning looks the signature up at every update, which takes a tenth of a short update unless it is stored.
+SequenceModule.training_step.__signature__ = inspect.signature(SequenceModule.training_step)  # type: ignore[attr-defined]

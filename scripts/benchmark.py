@@ -1,0 +1,245 @@
+"""How fast is the fused attention, and what does the rest of a training step cost?
+
+    python -m scripts.benchmark                    # all tables on the screen
+    python -m scripts.benchmark --save docs/benchmarks/cpu.md
+    python -m scripts.benchmark --only step
+
+Every table compares alternatives that take turns in one process, and quotes medians. Peak memory is that of a process
+of its own, beyond its inputs.
+"""
+
+import argparse
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.nn.functional import leaky_relu
+
+from ffattn.nn import FeedForwardAttention
+from ffattn.provenance import device_name
+
+BATCH, HIDDEN, FEATURES, SLOPE = 100, 100, 2, 0.01
+# For each (sequence, step, hidden unit), with 2 features. Forward: embedding 4, activation 1, score 2, weighted sum 2.
+# Backward: embedding and activation again 5, g . h 2, dL/dh 3, dL/dW 4, dL/db 1, dL/dquery 2.
+OPERATIONS = 26
+TIMES = 50, 500, 5_000, 10_000, 100_000
+MOST_BYTES = 8e9  # eager PyTorch keeps about five tensors of batch x time x hidden; beyond this it is not tried
+Step = Callable[[], object]
+
+
+class Problem:
+    """Inputs, a layer and an outer gradient.
+
+    Args:
+        time: Steps in each sequence.
+        batch: Number of sequences.
+        device: Where they lie.
+    """
+
+    def __init__(self, time: int, batch: int = BATCH, device: str = "cpu") -> None:
+        torch.manual_seed(0)
+        self.x = torch.randn(batch, time, FEATURES, device=device)
+        self.lengths = torch.full((batch,), time, device=device)
+        self.layer = FeedForwardAttention(FEATURES, HIDDEN, slope=SLOPE).to(device)
+        self.g = torch.randn(batch, HIDDEN, device=device)
+
+    def run(self, context: Callable[[Tensor], Tensor]) -> Step:
+        """Forward and backward of one way to compute the context."""
+
+        def step() -> None:
+            self.layer.zero_grad()
+            context(self.x).backward(self.g)
+
+        return step
+
+    def fused(self, x: Tensor) -> Tensor:
+        """This package's operator."""
+        return self.layer(x, self.lengths)
+
+    def linear(self, x: Tensor) -> Tensor:
+        """Plain PyTorch, with linear layers."""
+        states = leaky_relu(self.layer.embed(x), SLOPE)
+        weights = self.layer.query(states).tanh().softmax(dim=1)
+        return (weights * states).sum(dim=1)
+
+    def multiply_add(self, x: Tensor) -> Tensor:
+        """Plain PyTorch, written as multiplications and additions, which a compiler can fuse."""
+        weight, query = self.layer.embed.weight, self.layer.query
+        z = self.layer.embed.bias + x[..., :1] * weight[:, 0] + x[..., 1:] * weight[:, 1]
+        states = torch.where(z > 0, z, SLOPE * z)
+        scores = ((states * query.weight[0]).sum(dim=2, keepdim=True) + query.bias).tanh()
+        return (scores.softmax(dim=1) * states).sum(dim=1)
+
+    def jax(self) -> Step | None:
+        """The same under jax.jit, where JAX is installed."""
+        try:
+            import jax  # noqa: PLC0415
+        except ImportError:
+            return None
+        arrays = [jax.numpy.asarray(p.detach().cpu().numpy()) for p in self.layer.parameters()]
+        x, g = jax.numpy.asarray(self.x.cpu().numpy()), jax.numpy.asarray(self.g.cpu().numpy())
+
+        def loss(parameters: list, x: object) -> object:
+            query, query_bias, weight, bias = parameters
+            z = bias + x[..., :1] * weight[:, 0] + x[..., 1:] * weight[:, 1]
+            states = jax.numpy.where(z > 0, z, SLOPE * z)
+            scores = jax.numpy.tanh((states * query[0]).sum(axis=2, keepdims=True) + query_bias)
+            return ((jax.nn.softmax(scores, axis=1) * states).sum(axis=1) * g).sum()
+
+        gradient = jax.jit(jax.grad(loss))
+        return lambda: jax.block_until_ready(gradient(arrays, x))
+
+    def steps(self) -> dict[str, Step]:
+        """Every way that fits into memory, by its name."""
+        fits = self.x.shape[0] * self.x.shape[1] * HIDDEN * 4 * 5 < MOST_BYTES
+        steps = {"this package": self.run(self.fused)}
+        if fits:
+            steps["eager"] = self.run(self.linear)
+            steps["compile, linear"] = self.run(torch.compile(self.linear, dynamic=False))
+            steps["compile, multiply-add"] = self.run(torch.compile(self.multiply_add, dynamic=False))
+            jax = self.jax()
+            steps |= {"JAX jit": jax} if jax else {}
+        return steps
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def seconds(steps: dict[str, Step], budget: float = 6.0) -> dict[str, float]:
+    """Median time of each step; the steps take turns, for about so many seconds in all."""
+    for step in steps.values():
+        step()
+        step()
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    end = time.perf_counter() + budget
+    while time.perf_counter() < end or len(taken[next(iter(steps))]) < 3:
+        for name, step in steps.items():
+            _synchronize()
+            start = time.perf_counter()
+            step()
+            _synchronize()
+            taken[name].append(time.perf_counter() - start)
+    return {name: median(values) for name, values in taken.items()}
+
+
+def sgemm_rate(device: str) -> float:
+    """Measured rate of a product of two matrices of 2000 x 2000 float32, in operations a second."""
+    a = torch.randn(2000, 2000, device=device)
+    return 2 * 2000**3 / seconds({"sgemm": lambda: a @ a}, budget=2.0)["sgemm"]
+
+
+def peak_megabytes(name: str, time: int) -> float:
+    """Peak memory of one way beyond what stood before its first step, in a process of its own (Linux)."""
+    command = [sys.executable, "-m", "scripts.benchmark", "--memory", name, str(time)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def _memory(name: str, time: int) -> None:
+    """What `peak_megabytes` starts."""
+    Problem(11).run(Problem(11).fused)()  # load the compiled kernels first
+    problem = Problem(time)
+    step = problem.steps()[name]
+    if "compile" in name:
+        step()
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    step()
+    print((_status("VmHWM") - before) / 1024)
+
+
+def _status(field: str) -> int:
+    """A field of the process's status, in kB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def operator_table(device: str) -> Iterator[str]:
+    """One row for each length: every way's time, this package's ratio, its share of the sgemm rate, memory."""
+    rate = sgemm_rate(device)
+    yield f"## Attention, forward and backward: batch {BATCH}, {HIDDEN} hidden units, {FEATURES} features\n"
+    yield f"Milliseconds. Measured sgemm rate: {rate / 1e9:.0f} GFLOP/s; {OPERATIONS} operations are counted for each"
+    yield "(sequence, step, hidden unit), the second computation of the states included.\n"
+    names = ["this package", "eager", "compile, linear", "compile, multiply-add", "JAX jit"]
+    memory = ["MB, this package", "MB, eager"] if device == "cpu" and sys.platform == "linux" else []
+    header = ["T", *names, "eager / this", "best compile / this", "GFLOP/s", "of sgemm", *memory]
+    yield _row(header)
+    yield _row(["---:"] * len(header))
+    for steps_of_time in TIMES:
+        steps = Problem(steps_of_time, device=device).steps()
+        taken = seconds(steps)
+        this = taken["this package"]
+        compiled = min((taken[name] for name in names[2:4] if name in taken), default=None)
+        flops = OPERATIONS * BATCH * steps_of_time * HIDDEN / this
+        cells = [f"{taken[name] * 1e3:.2f}" if name in taken else "-" for name in names]
+        ratios = [f"{other / this:.1f}" if other else "-" for other in (taken.get("eager"), compiled)]
+        peaks = [f"{peak_megabytes(n, steps_of_time):.0f}" if n in steps else "-" for n in ("this package", "eager")]
+        shares = [f"{flops / 1e9:.0f}", f"{flops / rate:.0%}"]
+        yield _row([f"{steps_of_time:,}", *cells, *ratios, *shares, *(peaks if memory else [])])
+
+
+def scaling_table(device: str) -> Iterator[str]:
+    """Time of this package's operator against length, batch and threads."""
+    yield f"\n## Scaling of this package's operator ({HIDDEN} hidden units, {FEATURES} features)\n"
+    yield _row(["batch", "T", "threads", "ms", "ns a (sequence, step)"])
+    yield _row(["---:"] * 5)
+    threads = torch.get_num_threads()
+    cases = [(100, length, threads) for length in (1_000, 10_000, 100_000, 1_000_000)]
+    cases += [(batch, 10_000, threads) for batch in (1, 10, 1_000)] + [(1, 1_000_000, threads)]
+    cases += [(100, 10_000, count) for count in range(1, threads + 1)] if device == "cpu" else []
+    for batch, length, count in cases:
+        torch.set_num_threads(count)
+        problem = Problem(length, batch, device)
+        taken = seconds({"": problem.run(problem.fused)}, budget=3.0)[""]
+        yield _row([batch, f"{length:,}", count, f"{taken * 1e3:.2f}", f"{taken * 1e9 / batch / length:.1f}"])
+    torch.set_num_threads(threads)
+
+
+def _row(cells: list) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def header(device: str) -> Iterator[str]:
+    """The machine and the code."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
+    yield f"# Benchmarks: {device_name(torch.device(device))}\n"
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+    yield f"Made by `python -m scripts.benchmark` at commit {commit.strip() or 'unknown'}: {versions}. Alternatives take"
+    yield "turns in one process; times are medians.\n"
+
+
+def main() -> None:
+    """Print the tables, and save them if asked to."""
+    from scripts.benchmark_steps import recurrent_table, step_table  # noqa: PLC0415
+
+    tables = {"operator": operator_table, "scaling": scaling_table, "step": step_table, "recurrent": recurrent_table}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--only", choices=tables, action="append", help="one table; may be repeated")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_argument("--save", type=Path, help="a Markdown file to write")
+    parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.memory:
+        return _memory(arguments.memory[0], int(arguments.memory[1]))
+    torch.set_num_threads(arguments.threads)
+    lines = []
+    for table in [header, *(tables[name] for name in arguments.only or tables)]:
+        for line in table(arguments.device):
+            print(line, flush=True)
+            lines.append(line)
+    if arguments.save:
+        arguments.save.parent.mkdir(parents=True, exist_ok=True)
+        arguments.save.write_text("\n".join(lines) + "\n")
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Tables of `scripts.benchmark` about whole training steps, and about recurrent networks."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from rich.console import Console
+
+from ffattn.batch import Batch
+from ffattn.lightning import SequenceData, SequenceModule
+from ffattn.lightning.logs import Curves, Watch
+from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning
+from ffattn.models import FFAttention
+from ffattn.nn import RecurrentEncoder
+from ffattn.ops import attention_pooling
+from ffattn.tasks import Multiply
+from ffattn.tasks.length import Paper
+
+STEPS = {50: 2000, 500: 600, 10_000: 60}  # updates to time at each length
+ROUNDS = 3
+_WARM = 20
+
+
+class _Stopwatch(Callback):
+    """Times the updates after the first few."""
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step == _WARM:
+            self.start = time.perf_counter()
+
+    def on_train_end(self, trainer: Trainer, *_: Any) -> None:
+        self.seconds = (time.perf_counter() - self.start) / (trainer.global_step - _WARM)
+
+
+def _parts(T: int) -> tuple[SequenceModule, SequenceData]:
+    task = Multiply(length=Paper(T=T))
+    return SequenceModule(task, FFAttention()), SequenceData(task, epoch=10**6)
+
+
+def lightning_step(T: int, device: str) -> float:
+    """Seconds of an update in a run as the command makes it: curves, progress lines, TensorBoard."""
+    module, data = _parts(T)
+    watch = _Stopwatch()
+    with tempfile.TemporaryDirectory() as folder:
+        callbacks = [Curves(50), Watch("auto", STEPS[T], Console(quiet=True)), watch]
+        logger = make_logger("tensorboard", Path(folder), {})
+        kind = "gpu" if device == "cuda" else "cpu"
+        make_trainer(Path(folder), logger, callbacks, device=kind, updates=STEPS[T]).fit(module, data)
+    return watch.seconds
+
+
+def _batches(data: SequenceData, updates: int) -> Iterator[Batch]:
+    group = data.train_dataloader().group
+    for first in range(0, updates, group):
+        yield from data.training_batches(range(first, first + group))
+
+
+def bare_step(T: int, device: str) -> tuple[float, float]:
+    """Seconds of an update in a plain loop with the same operator, and of making its batch."""
+    module, data = _parts(T)
+    module.to(device)
+    optimizer = module.optim.optimizer(module.network.parameters())
+    batches = _batches(data, STEPS[T])
+    making, start = 0.0, 0.0
+    for update in range(STEPS[T]):
+        if update == _WARM:
+            making, start = 0.0, time.perf_counter()
+        before = time.perf_counter()
+        batch = Batch(*(column.to(device) for column in next(batches)))
+        making += time.perf_counter() - before
+        loss = module.task.error(module.network(batch.x, batch.lengths).prediction, batch.y).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / (STEPS[T] - _WARM), making / (STEPS[T] - _WARM)
+
+
+def step_table(device: str) -> Iterator[str]:
+    """Whole updates, in Lightning as the command runs them, against a bare loop."""
+    quiet_lightning()
+    yield "\n## A whole update: multiplication, length=paper, batch 100, 100 hidden units\n"
+    yield "| T | bare loop, updates/s | Lightning, updates/s | Lightning / bare | data, share of the bare step |"
+    yield "|---:|---:|---:|---:|---:|"
+    for T in STEPS:
+        rounds = [(*bare_step(T, device), lightning_step(T, device)) for _ in range(ROUNDS)]
+        bare, data, whole = (median(column) for column in zip(*rounds, strict=True))
+        share = median(b / w for b, _, w in rounds)
+        yield f"| {T:,} | {1 / bare:.0f} | {1 / whole:.0f} | {share:.0%} | {data / bare:.0%} |"
+
+
+def _recurrent(T: int, device: str) -> dict[str, float]:
+    """Median seconds, forward and backward, of an LSTM's encoder and of attention over its states."""
+    encoder = RecurrentEncoder("lstm", 2, 128).to(device)
+    x, lengths = torch.randn(100, T, 2, device=device), torch.full((100,), T, device=device)
+    query, bias = torch.randn(128, device=device, requires_grad=True), torch.zeros(1, device=device)
+    taken: dict[str, list[float]] = {"LSTM": [], "attention": []}
+    for _ in range(7):
+        start = time.perf_counter()
+        states = encoder(x, lengths)
+        states.backward(torch.ones_like(states))
+        taken["LSTM"].append(time.perf_counter() - start)
+        given = states.detach().requires_grad_()
+        start = time.perf_counter()
+        sums, _ = attention_pooling(given, lengths, query, bias, score="tanh_states")
+        sums.context().sum().backward()
+        taken["attention"].append(time.perf_counter() - start)
+    return {name: median(values[1:]) for name, values in taken.items()}
+
+
+def recurrent_table(device: str) -> Iterator[str]:
+    """Where the time of the LSTM model goes, with and without oneDNN, on one thread and on all."""
+    yield "\n## LSTM with attention: batch 100, 128 hidden units, forward and backward\n"
+    yield "| T | threads | oneDNN | LSTM, ms | attention over its states, ms |"
+    yield "|---:|---:|---|---:|---:|"
+    threads = torch.get_num_threads()
+    for T in (100, 1000):
+        for count in sorted({1, threads}):
+            for is_on in (True, False):
+                torch.set_num_threads(count)
+                with torch.backends.mkldnn.flags(enabled=is_on):
+                    taken = _recurrent(T, device)
+                on = "on" if is_on else "off"
+                yield f"| {T:,} | {count} | {on} | {taken['LSTM'] * 1e3:.1f} | {taken['attention'] * 1e3:.1f} |"
+    torch.set_num_threads(threads)

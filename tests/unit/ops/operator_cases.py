@@ -1,0 +1,132 @@
+"""The operators' forms, inputs for them, and how outputs and gradients are compared with the plain twin."""
+
+import itertools
+from typing import NamedTuple
+
+import plain
+import torch
+
+from ffattn import ops
+from ffattn.ops.reference import NORMALIZERS, SCORES, TANH_STATES
+
+SLOPE, SHIFT = 0.125, 0.3125
+OPERATORS = {"feed_forward_attention": SCORES, "attention_pooling": (*SCORES, TANH_STATES)}
+
+
+class Form(NamedTuple):
+    """Which function: operator and options."""
+
+    operator: str
+    score: str
+    normalizer: str
+    has_shift: bool = False
+    has_scale: bool = False
+
+    def __str__(self):
+        extras = ["shift"] * self.has_shift + ["scale"] * self.has_scale
+        return "-".join((self.operator, self.score, self.normalizer, *extras))
+
+    @property
+    def is_embedded(self):
+        return self.operator == "feed_forward_attention"
+
+    def options(self, batch):
+        """Scales are those of any lengths; zero is the logarithm of one."""
+        scale = torch.tensor([1.5, 0.0, 0.25, 2.0, 1.0]).repeat(batch)[:batch] if self.has_scale else None
+        options = {"shift": torch.tensor(SHIFT) if self.has_shift else None, "scale": scale}
+        options |= {"slope": SLOPE} if self.is_embedded else {}
+        return {**options, "score": self.score, "normalizer": self.normalizer}
+
+
+class Case(NamedTuple):
+    """Sizes: no two axes of a case are alike."""
+
+    lengths: list[int]
+    time: int
+    features: int
+    hidden: int
+
+
+PLAIN_FORMS = [
+    Form(operator, score, normalizer)
+    for operator, scores in OPERATORS.items()
+    for score, normalizer in itertools.product(scores, NORMALIZERS)
+]
+FORMS = [
+    form._replace(has_shift=has_shift, has_scale=has_scale)
+    for form, has_shift, has_scale in itertools.product(PLAIN_FORMS, (False, True), (False, True))
+]
+SMALL = Case([13, 1, 0, 7, 5], 13, 3, 11)  # all in one tile
+LONG = Case([9001, 1, 8192], 9001, 3, 101)  # tiles of three sequences, shared among threads
+SHORT = Case([t % 62 for t in range(0, 401 * 7, 7)], 61, 2, 97)  # tiles of some twenty, shared among threads
+
+
+def grid(*shape, step=32.0):
+    """Random multiples of 1/32 on -3..3: their products and sums are exact, so that no kink lies within rounding."""
+    return (torch.randn(shape).clamp(-3, 3) * step).round() / step
+
+
+def make_inputs(form, case=SMALL):
+    """x and the parameters that the form has, in float32; some scores are positive, some are not."""
+    batch = len(case.lengths)
+    query = [] if form.normalizer == "mean" else [grid(case.hidden) / case.hidden**0.5, torch.full((1,), 0.5)]
+    if not form.is_embedded:
+        return [torch.randn(batch, case.time, case.hidden), *query]
+    return [grid(batch, case.time, case.features), grid(case.hidden, case.features), grid(case.hidden), *query]
+
+
+def leaves(inputs, dtype=None):
+    return [i.to(dtype or i.dtype, copy=True).requires_grad_() for i in inputs]
+
+
+def names(form):
+    """What the inputs are called."""
+    embedding = ["weight", "bias"] if form.is_embedded else []
+    return ["x", *embedding, *([] if form.normalizer == "mean" else ["query", "query_bias"])]
+
+
+def outputs(form, inputs, lengths, twin=False):
+    """Everything that an operator returns, and the context that follows from it."""
+    x, *parameters = inputs
+    call = getattr(plain if twin else ops, form.operator)
+    found = call(x, torch.as_tensor(lengths), *parameters, **form.options(len(x)))
+    maximum, total, state, scores = found if twin else (*found[0], found[1])
+    context = state / total.where(total != 0, 1.0)[:, None]
+    return {"maximum": maximum, "total": total, "state": state, "scores": scores, "context": context}
+
+
+def probe(tensor):
+    """A gradient that treats every number of a tensor differently."""
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(tensor.shape, generator=generator).to(tensor.dtype)
+
+
+def gradients(found, inputs, wanted):
+    """Of the inputs, when the outputs with the wanted names receive their probes; the total of a mean is a constant."""
+    kept = [found[name] for name in wanted if found[name].requires_grad]
+    if not kept:
+        return [torch.zeros_like(i) for i in inputs]
+    incoming = [probe(output) for output in kept]
+    return torch.autograd.grad(kept, inputs, incoming, allow_unused=True, materialize_grads=True)
+
+
+def everything(form, inputs, lengths, wanted=("context", "scores")):
+    """Outputs, and gradients from the wanted ones, of fresh copies of the inputs."""
+    inputs = leaves(inputs)
+    found = outputs(form, inputs, lengths)
+    named = zip(names(form), gradients(found, inputs, wanted), strict=True)
+    return {name: value.detach() for name, value in (*found.items(), *((f"d {name}", g) for name, g in named))}
+
+
+def assert_near(name, actual, expected, bar, outer=0.0):
+    """Differences are small beside the whole tensor, or beside a tenth of what came in."""
+    infinite = expected.isinf()
+    assert torch.equal(actual[infinite].double(), expected[infinite].double()), name
+    difference = (actual.double() - expected)[~infinite].norm().item()
+    assert difference <= bar * (expected[~infinite].norm().item() + 0.1 * outer), name
+
+
+def assert_same(actual, expected):
+    """Bit for bit; NaN equals NaN."""
+    for name, value in expected.items():
+        torch.testing.assert_close(actual[name], value, rtol=0, atol=0, equal_nan=True, msg=name)

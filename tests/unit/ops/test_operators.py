@@ -1,0 +1,152 @@
+"""The operators against their plain twin: every output and every gradient, in every form, at awkward sizes."""
+
+import math
+
+import pytest
+import torch
+from operator_cases import (
+    FORMS,
+    LONG,
+    PLAIN_FORMS,
+    SHORT,
+    SMALL,
+    Case,
+    assert_near,
+    gradients,
+    leaves,
+    make_inputs,
+    names,
+    outputs,
+    probe,
+)
+from torch.autograd import gradcheck
+
+from ffattn import ops
+
+BARS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2**-8}
+CASES = {
+    "one step": Case([1, 0, 1], 1, 2, 5),
+    "one hidden unit": Case([17, 1, 3], 17, 2, 1),
+    "nothing but empty sequences": Case([0, 0, 0], 7, 2, 5),
+    "beyond a tile": Case([1021, 512, 513, 0, 1], 1021, 11, 7),
+    "even sizes": Case([600, 600], 600, 4, 6),
+    "short tiles of wide states": Case([83, 0, 81], 83, 1, 809),
+    "many steps": LONG,
+    "many sequences": SHORT,
+}
+every_form = pytest.mark.parametrize("form", FORMS, ids=str)
+every_plain_form = pytest.mark.parametrize("form", PLAIN_FORMS, ids=str)
+every_precision = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+
+
+def assert_agrees(form, case, wanted, dtypes):
+    """With the twin on the same numbers; dtypes are those of x and of each parameter."""
+    inputs = [i.to(dtype) for i, dtype in zip(make_inputs(form, case), dtypes, strict=False)]
+    twins, inputs = leaves(inputs, torch.float64), leaves(inputs)
+    actual, expected = outputs(form, inputs, case.lengths), outputs(form, twins, case.lengths, twin=True)
+    for name, output in actual.items():
+        assert output.dtype == (torch.float64 if dtypes[0] == torch.float64 else torch.float32)
+        assert_near(name, output.detach(), expected[name].detach(), BARS[output.dtype])
+    outer = sum(probe(expected[name]).norm().item() for name in wanted)
+    pairs = zip(gradients(actual, inputs, wanted), gradients(expected, twins, wanted), strict=True)
+    for name, leaf, (gradient, twin) in zip(names(form), inputs, pairs, strict=True):
+        assert gradient.dtype == leaf.dtype
+        assert_near(f"d {name}", gradient, twin, BARS[leaf.dtype], outer)
+
+
+@every_precision
+@every_form
+@pytest.mark.parametrize("wanted", [("total",), ("state",), ("scores",), ("context", "scores")], ids="-".join)
+def test_outputs_and_gradients_are_the_twins(form, wanted, dtype):
+    assert_agrees(form, SMALL, wanted, [dtype] * 5)
+
+
+@every_precision
+@every_plain_form
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_sizes_are_handled(form, case, dtype):
+    assert_agrees(form, case, ["total", "context"], [dtype] * 5)
+
+
+@every_form
+@pytest.mark.parametrize("parameters", [torch.float32, torch.bfloat16], ids=str)
+def test_bfloat16_inputs_are_summed_in_float32(form, parameters):
+    assert_agrees(form, SMALL, ["total", "context"], [torch.bfloat16] + [parameters] * 4)
+
+
+@every_plain_form
+def test_long_bfloat16_sequences(form):
+    assert_agrees(form, LONG, ["total", "context"], [torch.bfloat16] + [torch.float32] * 4)
+
+
+def test_float16_inputs_are_summed_in_float32():
+    x, query = torch.rand(2, 3_000, 5).half(), torch.zeros(5).half()
+    sums, scores = ops.attention_pooling(x, torch.tensor([3_000, 7]), query, query[:1])
+    assert sums.total.tolist() == [3_000, 7]
+    assert {tensor.dtype for tensor in (*sums, scores)} == {torch.float32}
+
+
+@every_form
+def test_gradcheck(form):
+    """The maximum is a constant, so total and state of a softmax are checked where it does not depend on the input."""
+    inputs = [torch.randn_like(i, dtype=torch.float64).requires_grad_() for i in make_inputs(form, Case([3, 1], 3, 2, 5))]
+
+    def differentiable(*leaves):
+        found = outputs(form, leaves, [3, 1])
+        return found["context"], *([] if form.normalizer == "mean" else [found["scores"]])
+
+    assert gradcheck(differentiable, inputs)
+
+
+def two_steps(form, query_bias, scale, dtype):
+    """W = 2, b = 0, slope 1/2 and x = 1, -1: states 2 and -1; q = 1."""
+    one = torch.ones(1, dtype=dtype)
+    x, lengths = torch.tensor([[[1.0], [-1.0], [torch.nan]]], dtype=dtype), torch.tensor([2])
+    query = () if query_bias is None else (one, query_bias * one)
+    score, normalizer = form
+    scale = None if scale is None else scale * one
+    options = {"scale": scale, "score": score, "normalizer": normalizer}
+    embedded, _ = ops.feed_forward_attention(x, lengths, 2 * one[None], 0 * one, *query, slope=0.5, **options)
+    pooled, _ = ops.attention_pooling(torch.where(x > 0, 2 * x, x), lengths, *query, **options)
+    return embedded, pooled
+
+
+@every_precision
+@pytest.mark.parametrize(
+    ("form", "query_bias", "scale", "expected"),
+    [
+        # Linear scores are the states, 2 and -1, and softmax weighs e^2 : e^-1.
+        (("linear", "softmax"), 0.0, None, (2 * math.e**3 - 1) / (math.e**3 + 1)),
+        # Times log(2): 2^2 : 2^-1, so 8/9 * 2 - 1/9.
+        (("linear", "softmax"), 0.0, math.log(2), 15 / 9),
+        # tanh(2) - tanh(-1) = 0.9640276 + 0.7615942 = 1.7256218; e^1.7256218 = 5.616012.
+        (("tanh", "softmax"), 0.0, None, (2 * 5.616012 - 1) / (5.616012 + 1)),
+        # max(2, 0)^2 : max(-1, 0)^2 = 4 : 0.
+        (("linear", "relu2"), 0.0, None, 2.0),
+        # Scores 4 and 1, squares 16 : 1.
+        (("linear", "relu2"), 2.0, None, (16 * 2 - 1) / 17),
+        # Both scores negative: nothing is attended to.
+        (("linear", "relu2"), -3.0, None, 0.0),
+        (("linear", "mean"), None, None, (2 - 1) / 2),
+    ],
+)
+def test_two_steps_by_hand(form, query_bias, scale, expected, dtype):
+    for sums in two_steps(form, query_bias, scale, dtype):
+        assert sums.context().item() == pytest.approx(expected, rel=1e-6)
+
+
+@every_precision
+def test_every_number_of_two_steps_by_hand(dtype):
+    """Scores 2 + 1 and -1 + 1; squared 9 : 0; the padding's score is zero."""
+    x, one = torch.tensor([[[2.0], [-1.0], [7.0]]], dtype=dtype), torch.ones(1, dtype=dtype)
+    sums, scores = ops.attention_pooling(x, torch.tensor([2]), one, one, score="linear", normalizer="relu2")
+    assert [part.flatten().tolist() for part in (*sums, scores)] == [[0.0], [9.0], [18.0], [3.0, 0.0, 0.0]]
+    sums, scores = ops.attention_pooling(x, torch.tensor([2]), 0 * one, one, score="linear", normalizer="softmax")
+    assert [part.flatten().tolist() for part in (*sums, scores)] == [[1.0], [2.0], [1.0], [1.0, 1.0, 0.0]]
+
+
+@every_precision
+def test_the_mean_is_the_mean(dtype):
+    x = torch.randn(2, 13, 5, dtype=dtype)
+    sums, _ = ops.attention_pooling(x, torch.tensor([13, 4]), normalizer="mean")
+    torch.testing.assert_close(sums.context(), torch.stack((x[0].mean(dim=0), x[1, :4].mean(dim=0))))

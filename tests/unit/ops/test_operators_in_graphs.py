@@ -1,0 +1,104 @@
+"""What PyTorch is told about the operators: shapes, types and gradients, as torch.compile needs them."""
+
+import inspect
+
+import pytest
+import torch
+from operator_cases import SMALL, Form, gradients, leaves, make_inputs, outputs
+from torch.library import opcheck
+
+from ffattn import nn, ops
+from ffattn.nn import attention, masking
+from ffattn.ops import operators, reference
+
+LENGTHS = torch.tensor(SMALL.lengths)
+FORMS = [
+    Form(operator, *options)
+    for operator in ("feed_forward_attention", "attention_pooling")
+    for options in (("tanh", "softmax", True, True), ("linear", "relu2"), ("tanh", "mean"))
+]
+every_form = pytest.mark.parametrize("form", FORMS, ids=str)
+every_precision = pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+pytestmark = pytest.mark.usefixtures("_without_type_checks")
+
+
+@pytest.fixture
+def _without_type_checks(monkeypatch):
+    """A compiler can neither trace the checks that the tests install, nor pass symbols for numbers through them."""
+    torch._dynamo.reset()
+    layers = nn.AttentionPooling, nn.FeedForwardAttention, *nn.AttentionPooling.__bases__
+    for place in (ops, operators, reference, ops.Sums, attention, masking, *layers):
+        for name, value in list(vars(place).items()):
+            if inspect.isfunction(value) and value.__module__.startswith("ffattn"):
+                monkeypatch.setattr(place, name, inspect.unwrap(value))
+
+
+def operator(form):
+    return operators._feed_forward if form.is_embedded else operators._pooling
+
+
+def backward_operator(form):
+    return operators._feed_forward_backward if form.is_embedded else operators._pooling_backward
+
+
+def positional(form, inputs):
+    """An operator's tensors, with None for a parameter that the form lacks; and its options."""
+    x, *parameters = inputs
+    parameters += [None, None] if form.normalizer == "mean" else []
+    options = form.options(len(x))
+    return (x, LENGTHS, *parameters, options["shift"], options["scale"]), tuple(options.values())[2:]
+
+
+@every_precision
+@every_form
+def test_forward_operators_are_what_they_say(form, dtype):
+    tensors, options = positional(form, leaves(make_inputs(form), dtype))
+    opcheck(operator(form), (*tensors, *options))
+
+
+@every_form
+@pytest.mark.parametrize(
+    ("dtype", "needs_x", "has_scores"),
+    [(torch.float64, True, True), (torch.float32, True, False), (torch.bfloat16, False, True)],
+    ids=str,
+)
+def test_backward_operators_are_what_they_say(form, dtype, needs_x, has_scores):
+    tensors, options = positional(form, [i.to(dtype) for i in make_inputs(form)])
+    maximum, total, state, scores = operator(form)(*tensors, *options)
+    outer = torch.randn_like(total), torch.randn_like(state), torch.randn_like(scores) if has_scores else None
+    wanted = (needs_x,) if form.is_embedded else ()
+    opcheck(backward_operator(form), (*outer, *tensors, maximum, scores, *options, *wanted))
+
+
+@every_form
+def test_a_compiled_function_gives_the_same(form):
+    x, *parameters = leaves(make_inputs(form))
+    options = form.options(len(x))
+
+    def function(x, *parameters):
+        sums, scores = getattr(ops, form.operator)(x, LENGTHS, *parameters, **options)
+        return {"scores": scores * 2, "context": sums.context()}
+
+    compiled = torch.compile(function, backend="aot_eager", fullgraph=True)
+    expected, found = function(x, *parameters), compiled(x, *parameters)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    inputs, wanted = [x, *parameters], ("context", "scores")
+    torch.testing.assert_close(gradients(found, inputs, wanted), gradients(expected, inputs, wanted), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("cls", [nn.AttentionPooling, nn.FeedForwardAttention])
+@pytest.mark.parametrize("options", [{"length_scale": True}, {"normalizer": "relu2"}, {"normalizer": "mean"}], ids=str)
+def test_a_compiled_layer_gives_the_same_for_any_time(cls, options):
+    layer = cls(3, **options)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    for time in (7, 11):
+        x, lengths = torch.randn(2, time, 3), torch.tensor([time, 2])
+        torch.testing.assert_close(compiled(x, lengths), layer(x, lengths))
+        torch.testing.assert_close(compiled(x), layer(x))
+
+
+def test_shapes_need_no_data():
+    form = FORMS[0]._replace(has_shift=False, has_scale=False)
+    found = outputs(form, [i.to("meta") for i in make_inputs(form)], LENGTHS.to("meta"))
+    shapes = {name: tuple(output.shape) for name, output in found.items()}
+    assert shapes == {"maximum": (5,), "total": (5,), "state": (5, 11), "scores": (5, 13), "context": (5, 11)}
