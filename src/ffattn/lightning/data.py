@@ -91,6 +91,10 @@ class SequenceData(LightningDataModule):
         """The test set."""
         return self._evaluation(Split.TEST)
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Nothing to do: batches are made on the device."""
+        return batch
+
     def training_batches(self, numbers: range) -> list[Batch]:
         """The training batches with some numbers, or this process's parts of them.
 

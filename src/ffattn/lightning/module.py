@@ -66,10 +66,6 @@ class SequenceModule(LightningModule):
         else:
             super().__setattr__(name, value)
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Nothing to do: batches are made on the device."""
-        return batch
-
     def forward(self, batch: Batch) -> Answer:
         """The network's answers, without weights."""
         answer: Answer = self.network(batch.x, batch.lengths)
@@ -101,9 +97,10 @@ class SequenceModule(LightningModule):
 
     def _note_if_bad(self, loss: Tensor) -> None:
         """Remember the first update with a non-finite loss; on a GPU without reading it, which would stall."""
+        loss = loss.detach()
         if loss.is_cpu and math.isfinite(loss):
             return
-        update = torch.where(loss.detach().isfinite(), _NEVER, self.global_step + 1)
+        update = torch.where(loss.isfinite(), _NEVER, self.global_step + 1)
         self.bad_update.copy_(torch.minimum(self.bad_update, update))
 
     def require_finite(self) -> None:

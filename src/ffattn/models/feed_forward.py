@@ -127,16 +127,15 @@ class _FeedForward(Model):
         slope: Slope of the leaky ReLU for negative inputs.
         position: Features appended to the input: `none`, `fraction` (t / length) or `sinusoid`.
         init: Weight initialisation: `paper` (N(0, 1/sqrt(fan_in))) or `he` (the authors' code).
-        bias_init: Biases of the embedding: `uniform` on +-1/sqrt(num_features), or `zero` (the paper's). From zero,
-            every embedding of an unmarked step has its kink at value 0, and learning takes two to three times as long
-            (docs/initialisation.md). All other biases start at zero.
+        bias_init: Biases of the embedding: `zero` (the paper's), or `uniform` on +-1/sqrt(num_features), from which
+            short problems are learned sooner (docs/initialisation.md). All other biases start at zero.
     """
 
     hidden: int = setting(100, low=1)
     slope: float = setting(0.01, low=0, high=1)
     position: str = setting("none", choices=POSITIONS)
     init: str = setting("paper", choices=INITS)
-    bias_init: str = setting("uniform", choices=BIAS_INITS)
+    bias_init: str = setting("zero", choices=BIAS_INITS)
 
     def _network(self, sizes: Sizes, **pooling: Any) -> FeedForwardNetwork:
         position = PositionFeatures(self.position)
@@ -162,7 +161,7 @@ class Mean(_FeedForward):
 
 @dataclass
 class FFAttention(_FeedForward):
-    """The paper's model: feed-forward attention. The defaults are the paper's, but for `bias_init`.
+    """The paper's model: feed-forward attention. The defaults are the paper's.
 
     Attributes:
         hidden, slope, position, init, bias_init: As in the unweighted model.

@@ -183,7 +183,7 @@ class FeedForwardAttention(_Attention):
         score_jitter: In training, add one number per batch, uniform on [0, score_jitter), to every score.
         slope: Slope of the leaky ReLU for negative inputs, 0..1.
         init: Weights of the embedding, `paper` or `he` (see `init_linear`).
-        bias_init: Biases of the embedding, `uniform` or `zero` (see `init_linear`).
+        bias_init: Biases of the embedding, `zero` or `uniform` (see `init_linear`).
 
     Source:
         Raffel & Ellis, equations 1-4 and section 2.2.
@@ -200,7 +200,7 @@ class FeedForwardAttention(_Attention):
         score_jitter: float = 0.0,
         slope: float = 0.01,
         init: str = "paper",
-        bias_init: str = "uniform",
+        bias_init: str = "zero",
     ) -> None:
         super().__init__(hidden, score, normalizer, length_scale, score_jitter)
         self.slope = slope

@@ -150,7 +150,10 @@ def _plan(lengths: Any, time: int, tile: int, parts: int) -> _Plan:
 
 @kernel
 def _load(x: Any, plan: _Plan, segments: Any, width: int, tile: Any) -> None:
-    """Transpose the segments of a tile into it, with zeros up to a whole number of vectors."""
+    """Transpose the segments of a tile into it, with zeros up to a whole number of vectors and an even number of rows.
+
+    Those rows are cleared each time: a gradient of NaN may have left NaN there, and zero times NaN is NaN.
+    """
     end = 0
     for segment in segments:
         i, start, offset = plan.sequence[segment], plan.start[segment], plan.offset[segment]
@@ -158,9 +161,8 @@ def _load(x: Any, plan: _Plan, segments: Any, width: int, tile: Any) -> None:
         for t in range(plan.steps[segment]):
             for f in range(x.shape[2]):
                 tile[f, offset + t] = to_float32(x[i, start + t, f])
-    for f in range(x.shape[2]):
-        for t in range(end, width):
-            tile[f, t] = _ZERO
+    tile[: x.shape[2], end:width] = _ZERO
+    tile[x.shape[2] :, :width] = _ZERO
 
 
 @kernel
@@ -653,9 +655,9 @@ def _sum_backward(
     return g_x, _Gradients(*(part.sum(axis=0) for part in gradients))
 
 
-def _like(gradient: Any, parameter: Tensor | None) -> Tensor:
-    """The gradient of a parameter; nothing for one that is not there."""
-    return torch.empty(0) if parameter is None else torch.from_numpy(gradient).to(parameter.dtype)
+def _like(gradient: Any, parameter: Tensor | None, x: Tensor) -> Tensor:
+    """The gradient of a parameter; nothing, in the inputs' precision, for one that is not there."""
+    return x.new_empty(0) if parameter is None else torch.from_numpy(gradient).to(parameter.dtype)
 
 
 def feed_forward_attention_backward(
@@ -688,7 +690,7 @@ def feed_forward_attention_backward(
         (g.query[:hidden], query),
         (g.query_bias, query_bias),
     )
-    grad_weight, grad_bias, grad_query, grad_query_bias = (_like(*pair) for pair in parameters)
+    grad_weight, grad_bias, grad_query, grad_query_bias = (_like(*pair, x) for pair in parameters)
     return grad_x.to(x.dtype) if needs_x else x.new_empty(0), grad_weight, grad_bias, grad_query, grad_query_bias
 
 
@@ -712,4 +714,5 @@ def attention_pooling_backward(
     layer, rule = _layer(None, None, query, query_bias, hidden), _rule(0.0, score, normalizer, hidden)
     outer, data = (grad_total, grad_state, grad_scores), _data(sequence, lengths, shift, scale)
     grad_sequence, g = _sum_backward(outer, data, layer, rule, (maximum, scores), True)
-    return grad_sequence.to(sequence.dtype), _like(g.query[:hidden], query), _like(g.query_bias, query_bias)
+    grad_query, grad_query_bias = _like(g.query[:hidden], query, sequence), _like(g.query_bias, query_bias, sequence)
+    return grad_sequence.to(sequence.dtype), grad_query, grad_query_bias

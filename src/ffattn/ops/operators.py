@@ -3,16 +3,13 @@
 An operator hides its loops from torch.compile and autocast; it computes in float32 (float64 for float64 inputs).
 """
 
-import importlib.util
-import sys
-from functools import cache
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.library import custom_op
 
+from ffattn.backends import compiled
 from ffattn.ops import reference
 from ffattn.ops.reference import MEAN, NORMALIZERS, SCORES, TANH_STATES
 from ffattn.ops.sums import Sums
@@ -20,23 +17,9 @@ from ffattn.ops.sums import Sums
 _FUSED = torch.float32, torch.bfloat16
 
 
-@cache
-def _fused(device: str) -> ModuleType | None:
-    """The fused implementation for a kind of device, or None, with a line on stderr, where its compiler is missing."""
-    compiler = {"cpu": "numba", "cuda": "triton"}.get(device)
-    if compiler is None:
-        return None
-    if importlib.util.find_spec(compiler) is None:
-        print(
-            f"ffattn: {compiler} is not installed: attention runs in plain PyTorch, many times slower", file=sys.stderr
-        )
-        return None
-    return importlib.import_module("ffattn.ops.cpu" if device == "cpu" else "ffattn.ops.triton")
-
-
 def implementation(x: Tensor) -> Any:
     """The module whose functions serve a tensor: `ops.cpu`, `ops.triton` or `ops.reference`."""
-    return (_fused(x.device.type) if x.dtype in _FUSED else None) or reference
+    return (compiled("ffattn.ops", x.device.type) if x.dtype in _FUSED else None) or reference
 
 
 def _check_lengths(lengths: Tensor, time: int) -> None:
@@ -231,24 +214,34 @@ def _require(name: str, tensor: Tensor | None, shape: tuple[int, ...], like: Ten
         raise ValueError(f"{name} is on {tensor.device}; the sequences are on {like.device}")
 
 
+def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse an unknown option."""
+    if value not in choices:
+        raise ValueError(f"{name}={value}: must be one of {', '.join(choices)}")
+
+
 def _check(
-    x: Tensor, lengths: Tensor, query: Tensor | None, query_bias: Tensor | None, hidden: int, form: tuple[str, str]
+    x: Tensor,
+    lengths: Tensor,
+    queries: tuple[Tensor | None, Tensor | None],
+    jitter: tuple[Tensor | None, Tensor | None],
+    hidden: int,
+    normalizer: str,
 ) -> None:
     """What both operators ask of their arguments."""
-    score, normalizer = form
+    (query, query_bias), (shift, scale) = queries, jitter
     if not x.is_floating_point():
         raise ValueError(f"sequences are {x.dtype}; must be floating-point numbers")
     if lengths.is_floating_point() or lengths.dtype == torch.bool:
         raise ValueError(f"lengths are {lengths.dtype}; must be integers")
-    if score not in (*SCORES, TANH_STATES):
-        raise ValueError(f"score={score}: must be one of {', '.join((*SCORES, TANH_STATES))}")
-    if normalizer not in NORMALIZERS:
-        raise ValueError(f"normalizer={normalizer}: must be one of {', '.join(NORMALIZERS)}")
+    _require_choice("normalizer", normalizer, NORMALIZERS)
     if (query is None) != (normalizer == MEAN) or (query_bias is None) != (query is None):
         raise ValueError("query and query_bias belong to every normalizer but mean")
     _require("lengths", lengths, (len(x),), x)
     _require("query", query, (hidden,), x)
     _require("query_bias", query_bias, (1,), x)
+    _require("shift", shift, (), x)
+    _require("scale", scale, (len(x),), x)
 
 
 def feed_forward_attention(
@@ -299,7 +292,8 @@ def feed_forward_attention(
         )
     if not 0 <= slope <= 1:
         raise ValueError(f"slope={slope}: must be on 0..1")
-    _check(x, lengths, query, query_bias, len(weight), (score, normalizer))
+    _require_choice("score", score, SCORES)
+    _check(x, lengths, (query, query_bias), (shift, scale), len(weight), normalizer)
     _require("weight", weight, tuple(weight.shape), x)
     _require("bias", bias, (len(weight),), x)
     arguments = x, lengths, weight, bias, query, query_bias, shift, scale, float(slope), score, normalizer
@@ -341,6 +335,7 @@ def attention_pooling(
     """
     if sequence.ndim != 3:
         raise ValueError(f"the sequence has shape {tuple(sequence.shape)}; must be (batch, time, hidden)")
-    _check(sequence, lengths, query, query_bias, sequence.shape[2], (score, normalizer))
+    _require_choice("score", score, (*SCORES, TANH_STATES))
+    _check(sequence, lengths, (query, query_bias), (shift, scale), sequence.shape[2], normalizer)
     *sums, scores = _pooling(sequence, lengths, query, query_bias, shift, scale, score, normalizer)
     return Sums(*sums), scores

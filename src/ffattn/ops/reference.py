@@ -67,6 +67,8 @@ def largest_score(scores: Tensor, valid: Tensor, normalizer: str) -> Tensor:
     """The largest score of each sequence, (batch,), -inf where it has no step; zero where weights need none."""
     if normalizer != SOFTMAX:
         return scores.new_zeros(len(scores))
+    if not scores.shape[1]:
+        return scores.new_full((len(scores),), -torch.inf)
     return scores.detach().masked_fill(~valid, -torch.inf).amax(dim=1)
 
 
@@ -111,9 +113,9 @@ class _Problem(NamedTuple):
 
 
 def _pieces(x: Tensor) -> Iterator[slice]:
-    """Stretches of time of about `PIECE` (sequence, step) pairs."""
+    """Stretches of time of about `PIECE` (sequence, step) pairs; at least one, which may be empty."""
     width = max(1, PIECE // max(1, len(x)))
-    return (slice(start, start + width) for start in range(0, x.shape[1], width))
+    return (slice(start, start + width) for start in range(0, max(1, x.shape[1]), width))
 
 
 def merge_sums(
@@ -136,7 +138,7 @@ def _forward(x: Tensor, lengths: Tensor, problem: _Problem) -> tuple[Tensor, Ten
             *new, raw = problem.reduce(x[:, piece], valid[:, piece])
             sums = (new[0], new[1], new[2]) if sums is None else merge_sums(sums, (new[0], new[1], new[2]))
             scores.append(raw.where(valid[:, piece], 0.0))
-    assert sums is not None, "a sequence has at least one step"
+    assert sums is not None
     kept = torch.cat(scores, dim=1) if problem.normalizer != MEAN else sums[1].new_zeros(len(x), 0)
     return *sums, kept
 

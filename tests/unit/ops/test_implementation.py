@@ -6,17 +6,22 @@ import pytest
 import torch
 from operator_cases import LONG, PLAIN_FORMS, SMALL, assert_near, everything, make_inputs
 
-from ffattn import ops
-from ffattn.ops import operators, reference
+from ffattn import backends, ops
+from ffattn.ops import reference
 
 
 @pytest.fixture
 def without_numba(monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "numba" else find(name))
-    operators._fused.cache_clear()
+    _forget()
     yield
-    operators._fused.cache_clear()
+    _forget()
+
+
+def _forget():
+    backends.compiled.cache_clear()
+    backends._has_compiler.cache_clear()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -42,7 +47,7 @@ def test_without_numba_the_reference_serves_and_says_so_once(capsys):
         assert ops.implementation(torch.zeros(1, dtype=dtype)) is reference
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == "ffattn: numba is not installed: attention runs in plain PyTorch, many times slower\n"
+    assert printed.err == "ffattn: numba is not installed: plain PyTorch instead, many times slower\n"
 
 
 def test_float64_needs_no_compiler(without_numba, capsys):
