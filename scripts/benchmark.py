@@ -211,8 +211,8 @@ def header(device: str) -> Iterator[str]:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     yield f"# Benchmarks: {device_name(torch.device(device))}\n"
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
-    yield f"Made by `python -m scripts.benchmark` at commit {commit.strip() or 'unknown'}: {versions}. Alternatives take"
-    yield "turns in one process; times are medians.\n"
+    yield f"Made by `python -m scripts.benchmark` at commit {commit.strip() or 'unknown'}: {versions}."
+    yield "Alternatives take turns in one process; times are medians.\n"
 
 
 def main() -> None:

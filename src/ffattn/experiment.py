@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ffattn.checkpoint import BEST, KEY, LAST, Trained, checkpoints_of, load, load_weights, read
 from ffattn.config.schema import Train
-from ffattn.lightning import SequenceData, SequenceModule
+from ffattn.lightning import CapturedModule, SequenceData, SequenceModule
 from ffattn.lightning.checkpoints import Checkpoints
 from ffattn.lightning.logs import Curves, Watch
 from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning
@@ -119,7 +119,8 @@ def _fit(trainer: Trainer, module: SequenceModule, data: SequenceData, start: St
 def _module(settings: Train) -> SequenceModule:
     is_mixed = settings.precision.endswith("mixed")
     fused = not (is_mixed and settings.trainer.gradient_clip is not None)  # Lightning refuses the three together
-    module = SequenceModule(
+    kind = CapturedModule if settings.accelerator.cuda_graph else SequenceModule
+    module = kind(
         settings.task, settings.model, optim=settings.optim, seed=settings.seed, updates=settings.updates, fused=fused
     )
     if settings.precision == "64":

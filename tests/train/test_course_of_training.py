@@ -135,7 +135,7 @@ def test_accumulated_batches_count_like_one_large_batch(tmp_path):
 
 def test_one_batch_again_and_again_is_learned(tmp_path, monkeypatch):
     seen = targets_seen(monkeypatch)
-    options = {"trainer__distinct_batches": 1, "updates": 12, "optim__lr": 0.005, "trainer__validate_every": 3}
+    options = {"trainer__distinct_batches": 1, "updates": 12, "optim__lr": 0.002, "trainer__validate_every": 3}
     run = fit(tmp_path / "run", logger="csv", **options)
     errors = [row["val/error"] for row in rows(run.folder)]
     assert errors == sorted(errors, reverse=True)

@@ -7,7 +7,7 @@ import torch
 from ffattn.checkpoint import SPLITS
 from ffattn.errors import SettingError
 from ffattn.models import Model
-from ffattn.optim import Optim
+from ffattn.optim import Adam, Optim
 from ffattn.settings import Settings, setting
 from ffattn.streams import MAX_SEED
 from ffattn.tasks import Task
@@ -54,10 +54,12 @@ class Accelerator(Settings):
     Attributes:
         device: `auto` (the GPU if there is one), `cpu` or `gpu`.
         num_threads: CPU threads of torch, or null for its own choice.
+        cuda_graph: Capture a training step once and replay it: the same result with less time between kernels.
     """
 
     device: str = setting("auto", choices=("auto", "cpu", "gpu"))
     num_threads: int | None = setting(None, low=1)
+    cuda_graph: bool = False
 
     @property
     def resolved(self) -> str:
@@ -82,6 +84,8 @@ class Accelerator(Settings):
             raise SettingError("accelerator", "gpu", "torch finds no CUDA device here; use accelerator=cpu")
         if precision == "16-mixed" and self.resolved == "cpu":
             raise SettingError("precision", precision, "needs a GPU; on a CPU use precision=bf16-mixed")
+        if self.cuda_graph and self.resolved == "cpu":
+            raise SettingError("accelerator.cuda_graph", "true", "needs a GPU, and torch finds no CUDA device here")
 
 
 @dataclass
@@ -133,7 +137,22 @@ class Train(Settings):
         super().__post_init__()
         if self.resume is not None and self.init_from is not None:
             raise SettingError("init_from", self.init_from, "cannot be combined with resume, which has weights already")
+        if self.accelerator.cuda_graph:
+            self._check_graph()
         _require_same_length(self.T, self.task)
+
+    def _check_graph(self) -> None:
+        """Refuse what cannot be in a CUDA graph: other shapes, another course, numbers read back by the CPU."""
+        obstacles = {
+            "length=variable": self.task.length.depends_on_batch,
+            "optim=sgd": not isinstance(self.optim, Adam),
+            "precision=16-mixed": self.precision == "16-mixed",
+            f"trainer.accumulate={self.trainer.accumulate}": self.trainer.accumulate > 1,
+            "trainer.detect_anomaly=true": self.trainer.detect_anomaly,
+        }
+        for obstacle, is_there in obstacles.items():
+            if is_there:
+                raise SettingError("accelerator.cuda_graph", "true", f"cannot be combined with {obstacle}")
 
 
 def _require_same_length(T: int, task: Task) -> None:

@@ -1,6 +1,7 @@
 """Training with Lightning: data, module, callbacks. Importing this package imports Lightning, which takes seconds."""
 
 from ffattn.lightning.data import SequenceData
+from ffattn.lightning.graph import CapturedModule
 from ffattn.lightning.module import SequenceModule
 
-__all__ = ["SequenceData", "SequenceModule"]
+__all__ = ["CapturedModule", "SequenceData", "SequenceModule"]

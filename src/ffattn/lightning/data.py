@@ -11,7 +11,8 @@ from ffattn.batch import Batch
 from ffattn.streams import Split, Stream
 from ffattn.tasks import Task
 
-_MADE_AT_ONCE = 2**18  # (sequence, step) pairs; small batches are made several at a time: a call has a fixed cost
+# (sequence, step) pairs: small batches are made several at a time, since a call has a fixed cost
+_MADE_AT_ONCE = {"cpu": 2**18, "cuda": 2**24}
 
 
 class Batches:
@@ -109,7 +110,7 @@ class SequenceData(LightningDataModule):
 
     def _group(self) -> int:
         pairs = self.batch_size * self.task.length.longest
-        return 1 if self.task.length.depends_on_batch else max(1, _MADE_AT_ONCE // pairs)
+        return 1 if self.task.length.depends_on_batch else max(1, _MADE_AT_ONCE.get(self._device.type, 0) // pairs)
 
     def _evaluation(self, split: Split) -> Batches:
         def make(numbers: range) -> list[Batch]:
@@ -127,8 +128,10 @@ class SequenceData(LightningDataModule):
 
     def _share(self, first: int, stop: int) -> Tensor:
         """Sequence numbers of this process's part, on its device."""
-        if self.trainer is None:
-            return torch.arange(first, stop)
-        rank, world = self.trainer.global_rank, self.trainer.world_size
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         low, high = (first + (stop - first) * part // world for part in (rank, rank + 1))
-        return torch.arange(low, high, device=self.trainer.strategy.root_device)
+        return torch.arange(low, high, device=self._device)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")

@@ -56,7 +56,8 @@ class Curves(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Read the learning rate before the schedule goes on."""
-        self.lr = trainer.optimizers[0].param_groups[0]["lr"]
+        if (trainer.global_step + 1) % self.every == 0:
+            self.lr = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

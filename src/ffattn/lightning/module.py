@@ -73,7 +73,11 @@ class SequenceModule(LightningModule):
 
     def on_train_start(self) -> None:
         """Start to watch the loss; and set the rate, since the horizon of a resumed schedule may have moved."""
-        self.bad_update = torch.tensor(_NEVER, device=self.device)  # no buffer: weight averaging averages those
+        self.bad_update = torch.tensor(_NEVER, device=self.device)  # no buffers: weight averaging averages those
+        self.update_number = torch.tensor(0, device=self.device)
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:  # a run that used a CUDA graph may go on without one
+                group.update(lr=float(group["lr"]), **({"capturable": False} if "capturable" in group else {}))
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, LambdaLR):
             for group, base, factor in zip(
@@ -87,6 +91,7 @@ class SequenceModule(LightningModule):
         number += batch_idx % self.trainer.accumulate_grad_batches
         digest = hashlib.blake2b(f"{self.seed}/{number}".encode(), digest_size=8).digest()
         _seed(int.from_bytes(digest) >> 1, self.device)
+        self.update_number.fill_(self.global_step + 1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The loss, and the predictions for whoever wants to log them."""
@@ -100,7 +105,7 @@ class SequenceModule(LightningModule):
         loss = loss.detach()
         if loss.is_cpu and math.isfinite(loss):
             return
-        update = torch.where(loss.isfinite(), _NEVER, self.global_step + 1)
+        update = torch.where(loss.isfinite(), _NEVER, self.update_number)
         self.bad_update.copy_(torch.minimum(self.bad_update, update))
 
     def require_finite(self) -> None:

@@ -27,6 +27,7 @@ def quiet_lightning() -> None:
         ".*smaller than the logging interval.*",  # our callbacks log, not Lightning's interval
         ".*does not have many workers.*",
         ".*exists and is not empty.*",  # a resumed run's directory
+        ".*constructed with capturable=True.*",  # the updates before a CUDA graph is captured
         ".*You defined a `validation_step` but have no `val_dataloader`.*",
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -1,5 +1,7 @@
 """Sequences that come in pieces: whatever the cuts, the order and the sharing, the result is that of the whole."""
 
+import itertools
+
 import pytest
 import torch
 from helpers import spoil_padding
@@ -58,7 +60,7 @@ def whole(layer, x, lengths=LENGTHS):
 def cut(x, cuts):
     """Pieces between the cuts, how many steps of each are real, and where they start."""
     edges = [0, *sorted(cuts), x.shape[1]]
-    spans = zip(edges[:-1], edges[1:], strict=True)
+    spans = itertools.pairwise(edges)
     return [(x[:, a:b], (LENGTHS - a).clamp(0, b - a), a) for a, b in spans]
 
 
@@ -108,7 +110,8 @@ def test_gradients_through_a_state_are_those_of_the_whole(cls, options):
     layer, x = make_layer(cls, **options), make_x().requires_grad_()
     inputs = [x, *layer.parameters()]
     actual, expected = (
-        torch.autograd.grad(context.square().sum(), inputs) for context in (in_pieces(layer, x, (2, 20)), whole(layer, x))
+        torch.autograd.grad(context.square().sum(), inputs)
+        for context in (in_pieces(layer, x, (2, 20)), whole(layer, x))
     )
     assert_close(actual, expected)
 
@@ -164,7 +167,7 @@ def test_length_scale_of_other_normalizers_needs_none(cls, normalizer):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_whole_lengths_of_other_batches_are_refused(cls, lengths, dtype):
     layer, x = make_layer(cls, length_scale=True).to(dtype), make_x().to(dtype)
-    with pytest.raises(ValueError, match="lengths|scale"):
+    with pytest.raises(ValueError, match=r"lengths|scale"):
         layer.start(torch.tensor(lengths)).update(x)
 
 
@@ -305,7 +308,7 @@ def test_fractions_need_the_whole_lengths(model):
 
 
 def test_a_networks_length_scale_needs_the_whole_lengths():
-    with pytest.raises(ValueError, match="length_scale.*declare the whole lengths"):
+    with pytest.raises(ValueError, match=r"length_scale.*declare the whole lengths"):
         make_network(FFAttention(length_scale=True)).start()
 
 

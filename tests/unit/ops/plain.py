@@ -7,7 +7,9 @@ import torch
 from torch.nn.functional import pad
 
 
-def feed_forward_attention(x, lengths, weight, bias, query=None, query_bias=None, *, slope, **options):
+def feed_forward_attention(  # noqa: PLR0917
+    x, lengths, weight, bias, query=None, query_bias=None, *, slope, **options
+):
     z = x.double() @ weight.double().T + bias.double()
     return attention_pooling(torch.where(z > 0, z, slope * z), lengths, query, query_bias, **options)
 

@@ -17,7 +17,9 @@ PARAMETERS = [
 def call(operator, **changes):
     """Call an operator with arguments that fit, but for some."""
     torch.manual_seed(0)
-    names = ["weight", "bias", "query", "query_bias"] if operator == "feed_forward_attention" else ["query", "query_bias"]
+    names = (
+        ["weight", "bias", "query", "query_bias"] if operator == "feed_forward_attention" else ["query", "query_bias"]
+    )
     x, *parameters = make_inputs(Form(operator, "tanh", "softmax"), CASE)
     arguments = {**dict(zip(names, parameters, strict=True)), "shift": torch.tensor(0.5), "scale": torch.ones(2)}
     arguments |= {"lengths": torch.tensor(CASE.lengths), **changes}
@@ -103,7 +105,7 @@ def test_slopes_beyond_zero_to_one(slope):
 
 
 def test_the_embedded_operator_has_no_score_of_states():
-    with pytest.raises(ValueError, match="score=tanh_states: must be one of tanh, linear$"):
+    with pytest.raises(ValueError, match=r"score=tanh_states: must be one of tanh, linear$"):
         call("feed_forward_attention", score="tanh_states")
 
 

@@ -205,7 +205,10 @@ def test_expanded_gradients_give_the_same(form, dtype):
 def test_parameters_of_any_strides_give_the_same(operator, dtype):
     form = Form(operator, "tanh", "softmax")
     x, *parameters = make_mixed(form, dtype, Case([13, 2, 7], 13, 4, 6))  # even: no padding makes them contiguous
-    strided = [torch.stack((p.mT, -p.mT), dim=-1)[..., 0].mT if p.ndim == 2 else torch.stack((p, p), dim=-1)[:, 0] for p in parameters[:-1]]
+    strided = [
+        torch.stack((p.mT, -p.mT), dim=-1)[..., 0].mT if p.ndim == 2 else torch.stack((p, p), dim=-1)[:, 0]
+        for p in parameters[:-1]
+    ]
     assert not any(p.is_contiguous() for p in strided)
     plain, found = (everything(form, [x, *p], [13, 2, 7]) for p in (parameters, [*strided, parameters[-1]]))
     for name, tensor in plain.items():

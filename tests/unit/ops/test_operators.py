@@ -89,7 +89,9 @@ def test_float16_inputs_are_summed_in_float32():
 @every_form
 def test_gradcheck(form):
     """The maximum is a constant, so total and state of a softmax are checked where it does not depend on the input."""
-    inputs = [torch.randn_like(i, dtype=torch.float64).requires_grad_() for i in make_inputs(form, Case([3, 1], 3, 2, 5))]
+    inputs = [
+        torch.randn_like(i, dtype=torch.float64).requires_grad_() for i in make_inputs(form, Case([3, 1], 3, 2, 5))
+    ]
 
     def differentiable(*leaves):
         found = outputs(form, leaves, [3, 1])

@@ -17,7 +17,9 @@ def one_step(score, state):
 
 
 def no_step(dtype=torch.float64):
-    return Sums(torch.full((1,), -torch.inf, dtype=dtype), torch.zeros(1, dtype=dtype), torch.zeros(1, HIDDEN, dtype=dtype))
+    return Sums(
+        torch.full((1,), -torch.inf, dtype=dtype), torch.zeros(1, dtype=dtype), torch.zeros(1, HIDDEN, dtype=dtype)
+    )
 
 
 def merge_all(parts):
