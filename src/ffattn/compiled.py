@@ -12,6 +12,7 @@ from functools import cache
 from inspect import unwrap
 from typing import Any
 
+import numpy as np
 import torch
 from llvmlite import ir
 from numba import njit, types
@@ -71,6 +72,17 @@ def to_float32(typing_context: Any, number: Any) -> Any:
     return types.float32(number), generate
 
 
+@intrinsic
+def next_part(typing_context: Any, counter: Any) -> Any:
+    """Take the next number from a counter, an array of one int64, as one indivisible step."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        place = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "monotonic")
+
+    return types.int64(counter), generate
+
+
 class _Announcer(event.Listener):
     """Says once that something is being compiled: the first run takes seconds that later ones do not."""
 
@@ -96,24 +108,21 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="ffattn")
 
 
-def run_parts(part: Callable[[int], None], parts: int) -> None:
-    """Run every part of a computation, on as many threads as torch has.
+def run_parts(work: Callable[[Any], None], parts: int) -> None:
+    """Let as many threads as torch has share the parts of a computation.
 
     Args:
-        part: Called with 0 .. parts - 1, in any order; parts write to places of their own.
-        parts: How many there are: a function of the shape alone, so that results do not depend on the threads.
+        work: Called once by each thread, with a counter. It does part after part, as long as `next_part(counter)` is
+            less than the number of parts. So the interpreter, which only one thread can use at a time, is not involved.
+        parts: How many parts there are: a function of the shape alone, so that results do not depend on the threads.
 
     Raises:
-        Exception: What a part raised.
+        Exception: What the work raised.
     """
+    counter = np.zeros(1, np.int64)
     threads = min(parts, torch.get_num_threads())
-    numbers = iter(range(parts))
-
-    def work() -> None:
-        for number in numbers:  # one iterator for all threads: next() holds the interpreter lock
-            part(number)
-
-    futures = [_pool(threads, os.getpid()).submit(work) for _ in range(threads - 1)]
-    work()
+    futures = [_pool(threads, os.getpid()).submit(work, counter) for _ in range(threads - 1)]
+    work(counter)
     for future in futures:
-        future.result()
+        if not future.cancel():  # a thread that has not even started is not waited for
+            future.result()

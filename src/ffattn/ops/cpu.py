@@ -7,19 +7,24 @@ of threads changes no bit.
 """
 
 import math
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ffattn.compiled import bits_to_float, exact_kernel, float_to_bits, kernel, run_parts, to_float32
+from ffattn.compiled import bits_to_float, exact_kernel, float_to_bits, kernel, next_part, run_parts, to_float32
 
 TILE = 512  # steps whose states are held at a time: 200 kB at 100 hidden units; measured best of 64..1024
 PARTS = 64  # at most so many threads can share the work; each part has sums of gradients of its own
 _PART_NUMBERS = 2**22  # at most so many numbers in all parts' gradients
 _SMALL = 2**20  # (sequence, step, hidden unit) triples that take less time than waking a thread
 _VECTOR = 16  # float32 in the widest vector unit: tiles are padded to it
+_STEP_ROWS = 4  # rows of a tile that have one number for each step:
+_WEIGHT, _DU, _SHARE0, _SHARE1 = range(
+    4
+)  # w_t; dL/du_t, where e = tanh(u); and what two hidden units get of the state's
 _NORMALIZERS = {"softmax": 0, "relu2": 1, "mean": 2}
 _SCORES = {"linear": 0, "tanh": 1, "tanh_states": 2}
 _SOFTMAX, _RELU2, _MEAN = range(3)
@@ -173,21 +178,30 @@ def _embed(inputs: Any, layer: _Layer, slope: float, vector: Any, states: Any, r
     activation and the product with the vector share a loop, which saves passes over the tile.
     """
     last, width = layer.weight.shape[1] - 2, len(result)
-    x0, x1 = inputs[last, :width], inputs[last + 1, :width]
     for k in range(0, len(layer.weight), 2):
-        h0, h1, (b0, b1), (v0, v1) = states[k, :width], states[k + 1, :width], _pair(layer.bias, k), _pair(vector, k)
-        (u0, u1), (w0, w1) = _pair(layer.weight[k], last), _pair(layer.weight[k + 1], last)
+        (b0, b1), (v0, v1) = _pair(layer.bias, k), _pair(vector, k)
+        u0, u1, w0, w1 = _square(layer.weight, k, last)
         if last == 0:
             for t in range(width):
-                z0, z1 = b0 + u0 * x0[t] + u1 * x1[t], b1 + w0 * x0[t] + w1 * x1[t]
-                h0[t], h1[t] = z0 if z0 > _ZERO else slope * z0, z1 if z1 > _ZERO else slope * z1
-                result[t] += v0 * h0[t] + v1 * h1[t]
+                x0, x1 = inputs[0, t], inputs[1, t]
+                z0, z1 = b0 + u0 * x0 + u1 * x1, b1 + w0 * x0 + w1 * x1
+                h0, h1 = _larger(z0, slope * z0), _larger(z1, slope * z1)
+                states[k, t], states[k + 1, t] = h0, h1
+                result[t] += v0 * h0 + v1 * h1
         else:
-            _embed_first(inputs, layer, k, last, h0, h1)
+            _embed_first(inputs, layer, k, last, states, width)
             for t in range(width):
-                z0, z1 = h0[t] + u0 * x0[t] + u1 * x1[t], h1[t] + w0 * x0[t] + w1 * x1[t]
-                h0[t], h1[t] = z0 if z0 > _ZERO else slope * z0, z1 if z1 > _ZERO else slope * z1
-                result[t] += v0 * h0[t] + v1 * h1[t]
+                x0, x1 = inputs[last, t], inputs[last + 1, t]
+                z0, z1 = states[k, t] + u0 * x0 + u1 * x1, states[k + 1, t] + w0 * x0 + w1 * x1
+                h0, h1 = _larger(z0, slope * z0), _larger(z1, slope * z1)
+                states[k, t], states[k + 1, t] = h0, h1
+                result[t] += v0 * h0 + v1 * h1
+
+
+@kernel
+def _larger(a: float, b: float) -> float:
+    """One instruction; NaN if b is NaN. A leaky ReLU is the larger of z and slope * z, since slope is at most 1."""
+    return a if a > b else b
 
 
 @kernel
@@ -196,15 +210,20 @@ def _pair(vector: Any, k: int) -> tuple[float, float]:
 
 
 @kernel
-def _embed_first(inputs: Any, layer: _Layer, k: int, count: int, h0: Any, h1: Any) -> None:
+def _square(matrix: Any, k: int, f: int) -> tuple[float, float, float, float]:
+    return matrix[k, f], matrix[k, f + 1], matrix[k + 1, f], matrix[k + 1, f + 1]
+
+
+@kernel
+def _embed_first(inputs: Any, layer: _Layer, k: int, count: int, states: Any, width: int) -> None:
     """What the bias and the first features contribute to hidden units k and k + 1."""
-    h0[:], h1[:] = layer.bias[k], layer.bias[k + 1]
+    states[k, :width], states[k + 1, :width] = layer.bias[k], layer.bias[k + 1]
     for f in range(0, count, 2):
-        x0, x1 = inputs[f, : len(h0)], inputs[f + 1, : len(h0)]
-        (u0, u1), (w0, w1) = _pair(layer.weight[k], f), _pair(layer.weight[k + 1], f)
-        for t in range(len(h0)):
-            h0[t] += u0 * x0[t] + u1 * x1[t]
-            h1[t] += w0 * x0[t] + w1 * x1[t]
+        u0, u1, w0, w1 = _square(layer.weight, k, f)
+        for t in range(width):
+            x0, x1 = inputs[f, t], inputs[f + 1, t]
+            states[k, t] += u0 * x0 + u1 * x1
+            states[k + 1, t] += w0 * x0 + w1 * x1
 
 
 @kernel
@@ -268,6 +287,13 @@ def _weigh(e: Any, data: _Data, i: int, maximum: float, normalizer: int, weights
 
 
 @kernel
+def _divide(space: Any, layer: _Layer) -> tuple[Any, Any, Any]:
+    """A tile's numbers for each step, its inputs and its states, in a thread's own space."""
+    end = _STEP_ROWS + layer.weight.shape[1]
+    return space[:_STEP_ROWS], space[_STEP_ROWS:end], space[end:]
+
+
+@kernel
 def _first_and_last(plan: _Plan, part: int, parts: int) -> tuple[int, int]:
     tiles = len(plan.tile) - 1
     return part * tiles // parts, (part + 1) * tiles // parts
@@ -318,12 +344,11 @@ def _fill_and_score(
 
 @kernel
 def _forward(
-    part: int, parts: int, data: _Data, layer: _Layer, rule: _Rule, plan: _Plan, scores: Any, sums: _Sums
+    part: int, parts: int, data: _Data, layer: _Layer, rule: _Rule, plan: _Plan, space: Any, scores: Any, sums: _Sums
 ) -> None:
     """Scores, and sums of weights and weighted states, of a part's tiles."""
-    inputs = np.zeros((layer.weight.shape[1], rule.tile + _VECTOR), np.float32)
-    states = np.zeros((sums.state.shape[1], rule.tile + _VECTOR), np.float32)
-    tile_e, tile_w = np.zeros(rule.tile, np.float32), np.zeros(rule.tile, np.float32)
+    numbers, inputs, states = _divide(space, layer)
+    tile_e, tile_w = numbers[_DU], numbers[_WEIGHT]
     first, last = _first_and_last(plan, part, parts)
     for tile in range(first, last):
         segments = np.arange(plan.tile[tile], plan.tile[tile + 1])
@@ -344,6 +369,17 @@ def _forward(
             _weigh(e, data, i, np.float32(sums.maximum[run]), rule.normalizer, w)
             sums.total[run] += _sum(w)
             _add_weighted(states, w, offset, sums.state[run])
+
+
+@kernel
+def _forward_parts(
+    counter: Any, parts: int, data: _Data, layer: _Layer, rule: _Rule, plan: _Plan, space: Any, scores: Any, sums: _Sums
+) -> None:
+    """What a thread does in the forward pass."""
+    part = next_part(counter)
+    while part < parts:
+        _forward(part, parts, data, layer, rule, plan, space, scores, sums)
+        part = next_part(counter)
 
 
 @kernel
@@ -377,45 +413,83 @@ def _score_gradient(p: Any, e: Any, weights: Any, g_scores: Any, scale: float, r
 
 
 @kernel
-def _through_embedding(h: Any, from_state: Any, du: Any, q: float, slope: float) -> tuple[float, float]:
-    """Put dL/dz of a hidden unit in the place of its states; its sum, and the sum of du h."""
-    total, query = _ZERO, _ZERO
-    for t in range(len(h)):
-        dz = from_state[t] + du[t] * q
-        dz = dz if h[t] > _ZERO else slope * dz
-        query += du[t] * h[t]
-        total += dz
-        h[t] = dz
-    return total, query
+def _through_embedding(
+    steps: Any,
+    inputs: Any,
+    states: Any,
+    width: int,
+    k: int,
+    source: Any,
+    layer: _Layer,
+    slope: float,
+    g: Any,
+    part: int,
+) -> None:
+    """Gradients of hidden units k and k + 1: of their biases, queries, and weights of the first two features.
+
+    One loop, since every pass over the tile costs as much as the arithmetic; and no views, since these are counted.
+    source is (row0, row1, g0, g1): the weighted sum hands g0 times row0 of steps to unit k.
+    """
+    (row0, row1, g0, g1), (q0, q1) = source, _pair(layer.query, k)
+    bias0, bias1, query0, query1 = _ZERO, _ZERO, _ZERO, _ZERO
+    weight00, weight01, weight10, weight11 = _ZERO, _ZERO, _ZERO, _ZERO
+    for t in range(width):
+        du, h0, h1, x0, x1 = steps[_DU, t], states[k, t], states[k + 1, t], inputs[0, t], inputs[1, t]
+        dz0, dz1 = steps[row0, t] * g0 + du * q0, steps[row1, t] * g1 + du * q1
+        query0 += du * h0
+        query1 += du * h1
+        dz0, dz1 = dz0 if h0 > _ZERO else slope * dz0, dz1 if h1 > _ZERO else slope * dz1
+        bias0 += dz0
+        bias1 += dz1
+        weight00 += dz0 * x0
+        weight01 += dz0 * x1
+        weight10 += dz1 * x0
+        weight11 += dz1 * x1
+    g.query[part, k] += query0
+    g.query[part, k + 1] += query1
+    g.bias[part, k] += bias0
+    g.bias[part, k + 1] += bias1
+    g.weight[part, k, 0] += weight00
+    g.weight[part, k, 1] += weight01
+    g.weight[part, k + 1, 0] += weight10
+    g.weight[part, k + 1, 1] += weight11
 
 
 @kernel
-def _through_tanh(h: Any, from_state: Any, du: Any, q: float, score: int) -> float:
-    """Put dL/dh of a hidden unit in the place of its states; returns the sum of du h, or of du tanh(h)."""
+def _through_activation(
+    steps: Any, states: Any, width: int, k: int, row: int, g: float, q: float, slope: float
+) -> None:
+    """Put dL/dz of hidden unit k in the place of its states."""
+    for t in range(width):
+        dz = steps[row, t] * g + steps[_DU, t] * q
+        states[k, t] = dz if states[k, t] > _ZERO else slope * dz
+
+
+@kernel
+def _through_score(steps: Any, states: Any, width: int, k: int, row: int, g: float, q: float, score: int) -> float:
+    """Put dL/dh of hidden unit k in the place of its states; returns the sum of du h, or of du tanh(h)."""
     query = _ZERO
     if score == _TANH_STATES:
-        for t in range(len(h)):
-            inner = _tanh(h[t])
-            query += du[t] * inner
-            h[t] = from_state[t] + du[t] * q * (_ONE - inner * inner)
+        for t in range(width):
+            inner = _tanh(states[k, t])
+            query += steps[_DU, t] * inner
+            states[k, t] = steps[row, t] * g + steps[_DU, t] * q * (_ONE - inner * inner)
     else:
-        for t in range(len(h)):
-            query += du[t] * h[t]
-            h[t] = from_state[t] + du[t] * q
+        for t in range(width):
+            query += steps[_DU, t] * states[k, t]
+            states[k, t] = steps[row, t] * g + steps[_DU, t] * q
     return query
 
 
 @kernel
 def _weight_gradient(states: Any, inputs: Any, result: Any, width: int) -> None:
-    """dL/dW += sum_t dL/dz_t x_t, two features at a time."""
+    """dL/dW += sum_t dL/dz_t x_t, two features at a time, for all but the first two."""
     for k in range(len(result)):
-        dz = states[k, :width]
-        for f in range(0, result.shape[1], 2):
-            x0, x1 = inputs[f, :width], inputs[f + 1, :width]
+        for f in range(2, result.shape[1], 2):
             sum0, sum1 = _ZERO, _ZERO
             for t in range(width):
-                sum0 += dz[t] * x0[t]
-                sum1 += dz[t] * x1[t]
+                sum0 += states[k, t] * inputs[f, t]
+                sum1 += states[k, t] * inputs[f + 1, t]
             result[k, f] += sum0
             result[k, f + 1] += sum1
 
@@ -425,11 +499,9 @@ def _input_gradient(states: Any, weight: Any, inputs: Any, width: int) -> None:
     """dL/dx_t = sum_k W_k dL/dz_kt, in the place of the inputs."""
     inputs[:, :width] = _ZERO
     for k in range(len(weight)):
-        dz = states[k, :width]
         for f in range(weight.shape[1]):
-            w, dx = weight[k, f], inputs[f, :width]
             for t in range(width):
-                dx[t] += w * dz[t]
+                inputs[f, t] += weight[k, f] * states[k, t]
 
 
 @kernel
@@ -489,46 +561,54 @@ def _weight_derivative(
 
 
 @kernel
-def _state_gradient(plan: _Plan, segments: Any, outer: _Outer, k: int, tile_w: Any, result: Any) -> None:
-    """What reaches hidden unit k by way of the weighted sum: w_t g_k."""
-    for segment in segments:
-        offset, g = plan.offset[segment], outer.state[plan.sequence[segment], k]
-        w, own = tile_w[offset : offset + plan.steps[segment]], result[offset : offset + plan.steps[segment]]
-        for t in range(len(w)):
-            own[t] = w[t] * g
+def _share_out(plan: _Plan, first: int, last: int, outer: _Outer, k: int, steps: Any) -> None:
+    """What reaches hidden units k and k + 1 by way of the weighted sum, w_t g, where sequences share a tile."""
+    for segment in range(first, last):
+        i, begin = plan.sequence[segment], plan.offset[segment]
+        g0, g1 = outer.state[i, k], outer.state[i, k + 1]
+        for t in range(begin, begin + plan.steps[segment]):
+            steps[_SHARE0, t], steps[_SHARE1, t] = steps[_WEIGHT, t] * g0, steps[_WEIGHT, t] * g1
 
 
 @kernel
 def _backward(
-    part: int, parts: int, data: _Data, layer: _Layer, rule: _Rule, plan: _Plan, outer: _Outer, g_x: Any, g: _Gradients
+    part: int,
+    parts: int,
+    data: _Data,
+    layer: _Layer,
+    rule: _Rule,
+    plan: _Plan,
+    outer: _Outer,
+    space: Any,
+    g_x: Any,
+    g: _Gradients,
 ) -> None:
     """Gradients of a part's tiles; g_x may be empty."""
     is_embedded, hidden = len(layer.weight) > 0, g.query.shape[1]
-    inputs = np.zeros((layer.weight.shape[1], rule.tile + _VECTOR), np.float32)
-    states = np.zeros((hidden, rule.tile + _VECTOR), np.float32)
-    tile_w, tile_du, tile_g = (
-        np.zeros(rule.tile, np.float32),
-        np.zeros(rule.tile, np.float32),
-        np.zeros(rule.tile, np.float32),
-    )
-    first, last = _first_and_last(plan, part, parts)
-    for tile in range(first, last):
-        segments, width = np.arange(plan.tile[tile], plan.tile[tile + 1]), _width(plan, tile)
-        du, from_state = tile_du[:width], tile_g[:width]
-        from_state[:] = _ZERO
-        _weight_derivative(data, layer, rule, plan, segments, outer, inputs, states, du)
+    is_kept = g_x.size > 0 or layer.weight.shape[1] > 2
+    steps, inputs, states = _divide(space, layer)
+    for tile in range(*_first_and_last(plan, part, parts)):
+        first, last, width = plan.tile[tile], plan.tile[tile + 1], _width(plan, tile)
+        segments = np.arange(first, last)
+        _weight_derivative(data, layer, rule, plan, segments, outer, inputs, states, steps[_DU, :width])
         for segment in segments:
-            _outer_gradient(segment, data, rule, plan, outer, tile_w, tile_du)
-        du[plan.offset[segments[-1]] + plan.steps[segments[-1]] :] = _ZERO
-        g.query_bias[part, 0] += _sum(du)
-        for k in range(hidden):
-            _state_gradient(plan, segments, outer, k, tile_w, from_state)
+            _outer_gradient(segment, data, rule, plan, outer, steps[_WEIGHT], steps[_DU])
+        steps[:, plan.offset[last - 1] + plan.steps[last - 1] : width] = _ZERO
+        g.query_bias[part, 0] += _sum(steps[_DU, :width])
+        for k in range(0, hidden, 2):
+            source = _WEIGHT, _WEIGHT, outer.state[plan.sequence[first], k], outer.state[plan.sequence[first], k + 1]
+            if last > first + 1:
+                _share_out(plan, first, last, outer, k, steps)
+                source = _SHARE0, _SHARE1, _ONE, _ONE
+            (row0, row1, g0, g1), (q0, q1) = source, _pair(layer.query, k)
             if is_embedded:
-                sums = _through_embedding(states[k, :width], from_state, du, layer.query[k], rule.slope)
-                g.bias[part, k] += sums[0]
-                g.query[part, k] += sums[1]
+                _through_embedding(steps, inputs, states, width, k, source, layer, rule.slope, g, part)
+                if is_kept:
+                    _through_activation(steps, states, width, k, row0, g0, q0, rule.slope)
+                    _through_activation(steps, states, width, k + 1, row1, g1, q1, rule.slope)
             else:
-                g.query[part, k] += _through_tanh(states[k, :width], from_state, du, layer.query[k], rule.score)
+                g.query[part, k] += _through_score(steps, states, width, k, row0, g0, q0, rule.score)
+                g.query[part, k + 1] += _through_score(steps, states, width, k + 1, row1, g1, q1, rule.score)
         if is_embedded:
             _weight_gradient(states, inputs, g.weight[part], width)
             if g_x.size > 0:
@@ -536,6 +616,26 @@ def _backward(
                 _store(inputs, plan, segments, g_x)
         elif g_x.size > 0:
             _store(states, plan, segments, g_x)
+
+
+@kernel
+def _backward_parts(
+    counter: Any,
+    parts: int,
+    data: _Data,
+    layer: _Layer,
+    rule: _Rule,
+    plan: _Plan,
+    outer: _Outer,
+    space: Any,
+    g_x: Any,
+    g: _Gradients,
+) -> None:
+    """What a thread does in the backward pass."""
+    part = next_part(counter)
+    while part < parts:
+        _backward(part, parts, data, layer, rule, plan, outer, space, g_x, g)
+        part = next_part(counter)
 
 
 def _floats(tensor: Tensor | None, empty: tuple[int, ...] = (0,)) -> Any:
@@ -581,6 +681,20 @@ def _parts(steps: int, hidden: int, tile: int) -> int:
     return 1 if steps * hidden < _SMALL else min(PARTS, -(-steps // tile))
 
 
+_own = threading.local()
+
+
+def _space(hidden: int, features: int, tile: int) -> Any:
+    """Room for a tile, which a thread keeps, since fresh memory costs more than the work of a short call.
+
+    Its rows start at multiples of 64 bytes, a cache line, but not of a power of two.
+    """
+    shape = _STEP_ROWS + features + hidden, tile + _VECTOR
+    if getattr(_own, "shape", None) != shape:
+        _own.shape, _own.space = shape, torch.empty(shape).numpy()
+    return _own.space
+
+
 def _sum_forward(data: _Data, layer: _Layer, rule: _Rule, hidden: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     batch, time, _ = data.x.shape
     parts = _parts(int(data.lengths.sum()), hidden, rule.tile)
@@ -590,7 +704,12 @@ def _sum_forward(data: _Data, layer: _Layer, rule: _Rule, hidden: int) -> tuple[
     sums = _Sums(np.full(runs, nothing), np.zeros(runs), np.zeros((runs, even)))
     scores = torch.zeros(batch, 0 if rule.normalizer == _MEAN else time)
     out = scores.numpy()
-    run_parts(lambda part: _forward(part, parts, data, layer, rule, plan, out, sums), parts)
+
+    def work(counter: Any) -> None:
+        space = _space(even, layer.weight.shape[1], rule.tile)
+        _forward_parts(counter, parts, data, layer, rule, plan, space, out, sums)
+
+    run_parts(work, parts)
     maximum, total, state = torch.full((batch,), nothing), torch.empty(batch), torch.empty(batch, hidden)
     _merge(plan.run_sequence, sums, maximum.numpy(), total.numpy(), state.numpy())
     return maximum, total, state, scores
@@ -651,7 +770,12 @@ def _sum_backward(
         _floats(g_total), _even(_floats(g_state)), _floats(g_scores, (0, 0)), kept[0].numpy(), kept[1].numpy()
     )
     out = g_x.numpy()
-    run_parts(lambda part: _backward(part, parts, data, layer, rule, plan, known, out, gradients), parts)
+
+    def work(counter: Any) -> None:
+        space = _space(even, layer.weight.shape[1], rule.tile)
+        _backward_parts(counter, parts, data, layer, rule, plan, known, space, out, gradients)
+
+    run_parts(work, parts)
     return g_x, _Gradients(*(part.sum(axis=0) for part in gradients))
 
 
