@@ -2,9 +2,6 @@
 
 There is no generator state. So splits are disjoint by construction, batch size, workers and ranks do not matter, a
 sequence can be made piece by piece, any device makes the same bits, and any example can be named.
-
-Source:
-    Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011: Philox 4x32-10.
 """
 
 from dataclasses import dataclass
@@ -14,11 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
-_WEYL = 0x9E3779B9, 0xBB67AE85
-_ROUNDS = 10
-_MASK = 0xFFFFFFFF
-_WORDS = 4  # one Philox call makes four words, which serve four consecutive steps
+from ffattn import philox
+
 MAX_SEED = 2**63 - 1
 LENGTH_FIELD = 255  # the field that lengths are drawn from; tasks number theirs from 0
 
@@ -29,35 +23,6 @@ class Split(IntEnum):
     TRAIN = 0
     VAL = 1
     TEST = 2
-
-
-Words = tuple[Tensor, Tensor, Tensor, Tensor]
-
-
-def _multiply(a: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
-    """High and low 32 bits of a 32 x 32 bit product; int64 wraps around, which leaves the bits right."""
-    product = a * multiplier
-    return (product >> 32) & _MASK, product & _MASK
-
-
-def philox(counter: Words, key: tuple[int, int]) -> Words:
-    """Philox 4x32-10.
-
-    Args:
-        counter: Four int64 tensors of 32-bit words, of shapes that broadcast.
-        key: Two 32-bit words.
-
-    Returns:
-        Four int64 tensors of 32-bit words.
-    """
-    c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for _ in range(_ROUNDS):
-        high0, low0 = _multiply(c0, _MULTIPLIERS[0])
-        high1, low1 = _multiply(c2, _MULTIPLIERS[1])
-        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
-        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
-    return c0, c1, c2, c3
 
 
 def _scale(words: Tensor, count: int | Tensor) -> Tensor:
@@ -77,21 +42,17 @@ class Stream:
     seed: int
     split: Split
 
-    def words(self, sequences: Tensor, blocks: Tensor, field: int) -> Words:
-        """Four 32-bit words for each sequence and block of four steps.
+    def fill(self, out: Tensor, sequences: Tensor, starts: Tensor, field: int) -> None:
+        """Fill rows with the numbers of consecutive steps.
 
         Args:
-            sequences: Sequence numbers, int64, 0..2^63-1.
-            blocks: Block numbers, int64, 0..2^48-1, of a shape that broadcasts with `sequences`.
+            out: (batch, time), of any strides. float32: uniform on [0, 1), multiples of 2^-24; int64: 32-bit words.
+            sequences: Sequence numbers, (batch,), int64, 0..2^63-1.
+            starts: Each row's first step, (batch,), int64, 0..2^50-1.
             field: Which quantity, 0..255; quantities share no random number.
-
-        Returns:
-            Four int64 tensors of the broadcast shape.
         """
         assert 0 <= field < 256, field
-        address = int(self.split) << 24 | field << 16
-        counter = (blocks & _MASK, (blocks >> 32) | address, sequences & _MASK, sequences >> 32)
-        return philox(counter, (self.seed & _MASK, self.seed >> 32))
+        philox.fill(out, sequences, starts, int(self.split) << 8 | field, self.seed)
 
     def integers(
         self, sequences: Int[Tensor, " batch"], low: int | Tensor, high: int | Tensor, field: int
@@ -107,9 +68,10 @@ class Stream:
         Returns:
             int64 numbers; 64 random bits each, so the bias is below 2^-32.
         """
-        word0, word1, _, _ = self.words(sequences, torch.zeros_like(sequences), field)
+        words = sequences.new_empty(len(sequences), 2)
+        self.fill(words, sequences, torch.zeros_like(sequences), field)
         count = high - low + 1
-        return low + _scale_wide(word0, word1, count)
+        return low + _scale_wide(words[:, 0], words[:, 1], count)
 
 
 def _scale_wide(high_word: Tensor, low_word: Tensor, count: int | Tensor) -> Tensor:
@@ -138,6 +100,11 @@ class Draw:
     stop: int
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Number of sequences, and of steps in the window."""
+        return len(self.sequences), self.stop - self.start
+
+    @property
     def steps(self) -> Int[Tensor, " time"]:
         """Numbers of the window's steps."""
         return torch.arange(self.start, self.stop, device=self.sequences.device)
@@ -147,37 +114,39 @@ class Draw:
         """Which steps of the window lie before the end of their sequence."""
         return self.steps < self.lengths[:, None]
 
-    def _words(self, field: int) -> Int[Tensor, "batch time"]:
-        first, last = self.start // _WORDS, (self.stop - 1) // _WORDS + 1
-        blocks = torch.arange(first, last, device=self.sequences.device)
-        words = torch.stack(self.stream.words(self.sequences[:, None], blocks, field), dim=-1).flatten(1)
-        return words[:, self.start - first * _WORDS : self.stop - first * _WORDS]
+    def _fill(self, out: Tensor, field: int) -> Tensor:
+        self.stream.fill(out, self.sequences, torch.full_like(self.sequences, self.start), field)
+        return out
 
-    def _words_at(self, field: int, steps: Tensor) -> Int[Tensor, " batch"]:
-        words = torch.stack(self.stream.words(self.sequences, steps // _WORDS, field), dim=-1)
-        return words.gather(1, (steps % _WORDS)[:, None])[:, 0]
+    def _at(self, field: int, steps: Tensor, dtype: torch.dtype) -> Tensor:
+        out = self.sequences.new_empty(len(self.sequences), 1, dtype=dtype)
+        self.stream.fill(out, self.sequences, steps, field)
+        return out[:, 0]
 
-    def uniform(self, field: int) -> Float[Tensor, "batch time"]:
-        """A float32 for each step, uniform on [0, 1), a multiple of 2^-24."""
-        return _to_unit(self._words(field))
+    def _empty(self, dtype: torch.dtype) -> Tensor:
+        return self.sequences.new_empty(self.shape, dtype=dtype)
+
+    def uniform(self, field: int, out: Float[Tensor, "batch time"] | None = None) -> Float[Tensor, "batch time"]:
+        """A float32 for each step, uniform on [0, 1), a multiple of 2^-24.
+
+        Args:
+            field: Which quantity, 0..255.
+            out: Where to put them: a tensor or a view of one, of any strides; a new one if not given.
+        """
+        return self._fill(self._empty(torch.float32) if out is None else out, field)
 
     def uniform_at(self, field: int, steps: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """The number that `uniform` has at one step of each sequence, inside the window or not."""
-        return _to_unit(self._words_at(field, steps))
+        return self._at(field, steps, torch.float32)
 
     def choice(self, field: int, count: int) -> Int[Tensor, "batch time"]:
         """An integer for each step, uniform on 0..count-1, for counts up to 2^16."""
-        return _scale(self._words(field), count)
+        return _scale(self._fill(self._empty(torch.int64), field), count)
 
     def choice_at(self, field: int, steps: Int[Tensor, " batch"], count: int) -> Int[Tensor, " batch"]:
         """The number that `choice` has at one step of each sequence, inside the window or not."""
-        return _scale(self._words_at(field, steps), count)
+        return _scale(self._at(field, steps, torch.int64), count)
 
     def integers(self, field: int, low: int | Tensor, high: int | Tensor) -> Int[Tensor, " batch"]:
         """One integer for each sequence, uniform on low..high (both included)."""
         return self.stream.integers(self.sequences, low, high, field)
-
-
-def _to_unit(words: Tensor) -> Tensor:
-    """32-bit words to float32 on [0, 1): the top 24 bits, so that every value is exact."""
-    return (words >> 8).to(torch.float32) * 2.0**-24

@@ -50,8 +50,9 @@ class MarkedPair(Task):
         """Make sequences (see `Task.sample`)."""
         marks = self._marks(draw)
         first, second = (self.values(draw.uniform_at(_VALUES, mark)) for mark in marks.unbind(1))
-        values = self.values(draw.uniform(_VALUES)).masked_fill(~draw.valid, 0.0)
-        x = torch.stack((values, _markers(draw, marks)), dim=-1)
+        x = torch.zeros(*draw.shape, len(self.feature_names), device=marks.device)
+        x[..., 0] = self.values(draw.uniform(_VALUES)).mul_(draw.valid)
+        _mark(x[..., 1], draw, marks)
         return Batch(x, draw.lengths, self.target(first, second), marks)
 
     def _marks(self, draw: Draw) -> Int[Tensor, "batch 2"]:
@@ -60,12 +61,10 @@ class MarkedPair(Task):
         return torch.stack((first, second + (second == first)), dim=1)
 
 
-def _markers(draw: Draw, marks: Int[Tensor, "batch 2"]) -> Float[Tensor, "batch time"]:
+def _mark(markers: Float[Tensor, "batch time"], draw: Draw, marks: Int[Tensor, "batch 2"]) -> None:
     """Put -1 at the ends and 1 at the marks, as far as they lie inside the window."""
     ends = torch.stack((torch.zeros_like(draw.lengths), draw.lengths - 1), dim=1)
     places = torch.cat((ends, marks), dim=1) - draw.start
-    width = draw.stop - draw.start
-    inside = (places >= 0) & (places < width)
-    values = torch.tensor([-1.0, -1.0, 1.0, 1.0], device=marks.device).expand_as(places)
-    markers = torch.zeros(len(marks), width + 1, device=marks.device)  # the extra step takes what lies outside
-    return markers.scatter_(1, places.where(inside, width), values)[:, :width]
+    inside = (places >= 0) & (places < markers.shape[1])
+    values = torch.tensor([-1.0, -1.0, 1.0, 1.0], device=marks.device)
+    markers.scatter_add_(1, places.where(inside, 0), values * inside)  # four different steps; outside, nothing is added

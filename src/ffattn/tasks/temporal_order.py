@@ -6,7 +6,6 @@ from typing import ClassVar
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from ffattn.batch import Batch
 from ffattn.streams import Draw
@@ -37,7 +36,8 @@ class TemporalOrder(Classification):
         """Make sequences (see `Task.sample`)."""
         marks, choices = self._marks(draw), self._choices(draw)
         symbols = self._symbols(draw, marks, choices)
-        x = one_hot(symbols, len(_SYMBOLS)).to(torch.float32).masked_fill(~draw.valid[..., None], 0.0)
+        x = torch.zeros(*draw.shape, len(_SYMBOLS), device=symbols.device)
+        x.scatter_(2, symbols[..., None], draw.valid[..., None].float())
         weights = 2 ** torch.arange(len(self.windows) - 1, -1, -1, device=choices.device)
         return Batch(x, draw.lengths, (choices * weights).sum(dim=1), marks)
 
@@ -50,12 +50,21 @@ class TemporalOrder(Classification):
         return torch.stack([draw.integers(_CHOICES + i, 0, 1) for i in range(len(self.windows))], dim=1)
 
     def _symbols(self, draw: Draw, marks: Tensor, choices: Tensor) -> Int[Tensor, "batch time"]:
-        symbols = _FIRST_DISTRACTOR + draw.choice(_DISTRACTORS, _NUM_DISTRACTORS)
-        symbols = symbols.masked_fill(draw.steps == 0, _BEGIN)
-        symbols = symbols.masked_fill(draw.steps == draw.lengths[:, None] - 1, _END)
+        symbols = draw.choice(_DISTRACTORS, _NUM_DISTRACTORS).add_(_FIRST_DISTRACTOR)
+        begin, end = (torch.full_like(draw.lengths, symbol) for symbol in (_BEGIN, _END))
+        _put(symbols, draw, torch.zeros_like(draw.lengths), begin)
+        _put(symbols, draw, draw.lengths - 1, end)
         for mark, choice in zip(marks.unbind(1), choices.unbind(1), strict=True):
-            symbols = torch.where(draw.steps == mark[:, None], choice[:, None], symbols)
+            _put(symbols, draw, mark, choice)
         return symbols
+
+
+def _put(symbols: Int[Tensor, "batch time"], draw: Draw, steps: Tensor, values: Tensor) -> None:
+    """Put a symbol at one step of each sequence, where that lies inside the window."""
+    places = (steps - draw.start)[:, None]
+    inside = (places >= 0) & (places < symbols.shape[1])
+    places = places.where(inside, 0)
+    symbols.scatter_(1, places, values[:, None].where(inside, symbols.gather(1, places)))
 
 
 @dataclass
