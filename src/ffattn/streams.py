@@ -7,6 +7,7 @@ sequence can be made piece by piece, any device makes the same bits, and any exa
 from dataclasses import dataclass
 from enum import IntEnum
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -26,8 +27,8 @@ class Split(IntEnum):
 
 
 def _scale(words: Tensor, count: int | Tensor) -> Tensor:
-    """Map 32-bit words to 0..count-1 (Lemire's multiply-shift; the bias is at most count / 2^32)."""
-    return (words * count) >> 32
+    """Map 32-bit words to 0..count-1, in place (Lemire's multiply-shift; the bias is at most count / 2^32)."""
+    return words.mul_(count).bitwise_right_shift_(32)
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class Stream:
 
 
 def _scale_wide(high_word: Tensor, low_word: Tensor, count: int | Tensor) -> Tensor:
-    """Map 64-bit words to 0..count-1, exact for counts below 2^31."""
-    return (high_word * count + _scale(low_word, count)) >> 32
+    """Map 64-bit words to 0..count-1, in place, exact for counts up to 2^31."""
+    return high_word.mul_(count).add_(_scale(low_word, count)).bitwise_right_shift_(32)
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,31 @@ class Draw:
     def valid(self) -> Bool[Tensor, "batch time"]:
         """Which steps of the window lie before the end of their sequence."""
         return self.steps < self.lengths[:, None]
+
+    def zeros(self, features: int) -> Float[Tensor, "batch time feature"]:
+        """Inputs to fill: float32 zeros for the window, on the device of the sequences.
+
+        Args:
+            features: Size of the feature axis.
+        """
+        shape = *self.shape, features
+        if self.sequences.is_cpu:  # NumPy asks for huge pages, which Linux hands out ten times as fast as small ones
+            return torch.from_numpy(np.zeros(shape, np.float32))
+        return self.sequences.new_zeros(shape, dtype=torch.float32)
+
+    def put(self, out: Tensor, steps: Int[Tensor, "batch step"], values: int | Tensor) -> None:
+        """Put whole numbers at some steps of each sequence, as far as those lie inside the window.
+
+        Args:
+            out: Whole numbers for the window, (batch, time), of any strides.
+            steps: Numbers of the steps, all different within a sequence.
+            values: What to put there: a number, or (batch, step).
+        """
+        if out.numel():
+            places = steps - self.start
+            inside = (places >= 0) & (places < out.shape[1])
+            places = places.where(inside, 0)  # where nothing is added, so that it need not be a place of its own
+            out.scatter_add_(1, places, (values - out.gather(1, places)) * inside)
 
     def _fill(self, out: Tensor, field: int) -> Tensor:
         self.stream.fill(out, self.sequences, torch.full_like(self.sequences, self.start), field)

@@ -1,6 +1,7 @@
 """Every implementation of the random numbers against the twin in Python's own integers: the same bits."""
 
 import importlib
+from concurrent.futures import ThreadPoolExecutor
 
 import philox_twin as twin
 import pytest
@@ -17,9 +18,9 @@ ROWS = [(0, 0), (7, 3), (2**40 + 5, 2**34 + 1), (2**63 - 1, 2**50 - 2000)]  # se
 @pytest.fixture(params=COMPILERS)
 def fill(request):
     pytest.importorskip(COMPILERS[request.param])
-    if request.param == "triton" and torch.cuda.is_available():
-        pytest.skip("compiled for the GPU here, not interpreted")
-    return importlib.import_module(f"ffattn.philox.{request.param}").fill
+    is_on_gpu = request.param == "triton" and torch.cuda.is_available()
+    with torch.device("cuda" if is_on_gpu else "cpu"):  # where the tests make their tensors
+        yield importlib.import_module(f"ffattn.philox.{request.param}").fill
 
 
 def expected_words(time, rows=ROWS):
@@ -29,6 +30,14 @@ def expected_words(time, rows=ROWS):
 
 def columns(rows=ROWS):
     return torch.tensor([sequence for sequence, _ in rows]), torch.tensor([start for _, start in rows])
+
+
+@pytest.mark.parametrize(("counter", "key", "expected"), twin.KNOWN_ANSWERS[::2])  # the other's seed is too large
+def test_published_answers(fill, counter, key, expected):
+    c0, c1, c2, c3, k0, k1 = (int(word, 16) for word in f"{counter} {key}".split())
+    out, sequence = torch.empty(1, 4, dtype=torch.int64), torch.tensor([c3 << 32 | c2])
+    fill(out, sequence, torch.tensor([4 * ((c1 & 0xFFFF) << 32 | c0)]), c1 >> 16, k1 << 32 | k0)
+    assert out[0].tolist() == [int(word, 16) for word in expected.split()]
 
 
 @pytest.mark.parametrize("time", [1, 2, 4, 5, 31, 1027])
@@ -83,3 +92,14 @@ def test_threads_change_no_bit(dtype):
     expected = torch.empty(70, 2_000, dtype=dtype)
     reference.fill(expected, sequences, starts, ADDRESS, SEED)
     assert all(torch.equal(numbers, expected) for numbers in found)
+
+
+def test_callers_in_several_threads_do_not_disturb_each_other():
+    def numbers(seed):
+        out = torch.empty(70, 2_000)
+        philox.fill(out, torch.arange(70), torch.arange(70) % 5, ADDRESS, seed)
+        return out
+
+    with ThreadPoolExecutor(4) as callers:
+        together = list(callers.map(numbers, range(8)))
+    assert all(torch.equal(out, numbers(seed)) for seed, out in enumerate(together))

@@ -10,15 +10,10 @@ from ffattn.streams import Draw, Split, Stream
 
 ONES = 2**32 - 1
 WORDS = "counter", "key", "expected"
-KNOWN_ANSWERS = [  # Random123's kat_vectors for philox4x32-10
-    ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
-    ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
-    ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
-]
 
 
 def make_draw(seed=3, split=Split.TRAIN, sequences=range(5), start=0, stop=23):
-    numbers = torch.tensor(list(sequences))
+    numbers = torch.tensor(list(sequences), dtype=torch.int64)
     lengths = torch.full_like(numbers, stop)
     return Draw(Stream(seed, split), numbers, lengths, lengths, start, stop)
 
@@ -40,14 +35,14 @@ def chi_square_is_plausible(observed, expected):
     return abs(statistic - freedom) < 5 * (2 * freedom) ** 0.5
 
 
-@pytest.mark.parametrize(WORDS, KNOWN_ANSWERS)
+@pytest.mark.parametrize(WORDS, twin.KNOWN_ANSWERS)
 def test_philox_gives_the_published_answers(counter, key, expected):
     parse = [[int(word, 16) for word in words.split()] for words in (counter, key, expected)]
     result = philox(tuple(torch.tensor([word]) for word in parse[0]), tuple(parse[1]))
     assert [int(word) for word in result] == parse[2]
 
 
-@pytest.mark.parametrize(WORDS, KNOWN_ANSWERS)
+@pytest.mark.parametrize(WORDS, twin.KNOWN_ANSWERS)
 def test_the_twin_gives_the_published_answers(counter, key, expected):
     parse = [[int(word, 16) for word in words.split()] for words in (counter, key, expected)]
     assert list(twin.philox(parse[0], parse[1])) == parse[2]
@@ -151,3 +146,26 @@ def test_steps_and_validity_describe_the_window():
     draw = Draw(Stream(0, Split.TEST), torch.arange(2), torch.tensor([6, 4]), torch.tensor([6, 4]), 3, 7)
     assert draw.steps.tolist() == [3, 4, 5, 6]
     assert draw.valid.tolist() == [[True, True, True, False], [True, False, False, False]]
+
+
+@pytest.mark.parametrize("start", [0, 3, 6, 99])
+def test_what_is_put_outside_the_window_is_left_out(start):
+    steps, values = torch.tensor([[0, 4, 9], [7, 3, 5]]), torch.tensor([[10, 20, 30], [40, 50, 60]])
+    whole = torch.arange(20).reshape(2, 10)
+    expected, window = whole.scatter(1, steps, values), whole[:, start : start + 4].clone()
+    make_draw(sequences=range(2), start=start, stop=start + window.shape[1]).put(window, steps, values)
+    assert torch.equal(window, expected[:, start : start + 4])
+
+
+def test_one_number_is_put_into_a_view_and_nowhere_else():
+    draw = make_draw(sequences=range(2), stop=3)
+    x = draw.zeros(2)
+    draw.put(x[..., 1], torch.tensor([[1], [2]]), -1)
+    assert x.tolist() == [[[0, 0], [0, -1], [0, 0]], [[0, 0], [0, 0], [0, -1]]]
+
+
+@pytest.mark.parametrize(("count", "stop"), [(0, 5), (3, 0), (2, 7)])
+def test_zeros_cover_the_window(count, stop):
+    zeros = make_draw(sequences=range(count), stop=stop).zeros(3)
+    assert zeros.dtype == torch.float32
+    assert torch.equal(zeros, torch.zeros(count, stop, 3))

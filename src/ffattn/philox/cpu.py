@@ -68,5 +68,6 @@ def _fill_parts(counter: Any, out: Any, sequences: Any, starts: Any, address: in
 
 def fill(out: Tensor, sequences: Tensor, starts: Tensor, address: int, seed: int) -> None:
     """Fill rows with the numbers of consecutive steps (see `ffattn.philox.fill`)."""
-    arguments = out.numpy(), sequences.numpy(), starts.numpy(), address, seed, out.is_floating_point()
+    columns = sequences.contiguous().numpy(), starts.contiguous().numpy()  # of one layout: fewer types to compile for
+    arguments = out.numpy(), *columns, address, seed, out.is_floating_point()
     run_parts(lambda counter: _fill_parts(counter, *arguments), len(out) if out.numel() > _SMALL else 1)

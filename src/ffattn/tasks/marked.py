@@ -50,21 +50,13 @@ class MarkedPair(Task):
         """Make sequences (see `Task.sample`)."""
         marks = self._marks(draw)
         first, second = (self.values(draw.uniform_at(_VALUES, mark)) for mark in marks.unbind(1))
-        x = torch.zeros(*draw.shape, len(self.feature_names), device=marks.device)
-        x[..., 0] = self.values(draw.uniform(_VALUES)).mul_(draw.valid)
-        _mark(x[..., 1], draw, marks)
+        x = draw.zeros(len(self.feature_names))
+        x[..., 0] = self.values(draw.uniform(_VALUES)).where(draw.valid, 0.0)
+        draw.put(x[..., 1], torch.stack((torch.zeros_like(draw.lengths), draw.lengths - 1), dim=1), -1)
+        draw.put(x[..., 1], marks, 1)
         return Batch(x, draw.lengths, self.target(first, second), marks)
 
     def _marks(self, draw: Draw) -> Int[Tensor, "batch 2"]:
         first = draw.integers(_FIRST_MARK, 1, _LAST_FIRST_MARK)
         second = draw.integers(_SECOND_MARK, 1, draw.lengths // 2 - 2)
         return torch.stack((first, second + (second == first)), dim=1)
-
-
-def _mark(markers: Float[Tensor, "batch time"], draw: Draw, marks: Int[Tensor, "batch 2"]) -> None:
-    """Put -1 at the ends and 1 at the marks, as far as they lie inside the window."""
-    ends = torch.stack((torch.zeros_like(draw.lengths), draw.lengths - 1), dim=1)
-    places = torch.cat((ends, marks), dim=1) - draw.start
-    inside = (places >= 0) & (places < markers.shape[1])
-    values = torch.tensor([-1.0, -1.0, 1.0, 1.0], device=marks.device)
-    markers.scatter_add_(1, places.where(inside, 0), values * inside)  # four different steps; outside, nothing is added

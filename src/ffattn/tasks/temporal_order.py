@@ -36,8 +36,7 @@ class TemporalOrder(Classification):
         """Make sequences (see `Task.sample`)."""
         marks, choices = self._marks(draw), self._choices(draw)
         symbols = self._symbols(draw, marks, choices)
-        x = torch.zeros(*draw.shape, len(_SYMBOLS), device=symbols.device)
-        x.scatter_(2, symbols[..., None], draw.valid[..., None].float())
+        x = draw.zeros(len(_SYMBOLS)).scatter_(2, symbols[..., None], draw.valid[..., None].float())
         weights = 2 ** torch.arange(len(self.windows) - 1, -1, -1, device=choices.device)
         return Batch(x, draw.lengths, (choices * weights).sum(dim=1), marks)
 
@@ -51,20 +50,11 @@ class TemporalOrder(Classification):
 
     def _symbols(self, draw: Draw, marks: Tensor, choices: Tensor) -> Int[Tensor, "batch time"]:
         symbols = draw.choice(_DISTRACTORS, _NUM_DISTRACTORS).add_(_FIRST_DISTRACTOR)
-        begin, end = (torch.full_like(draw.lengths, symbol) for symbol in (_BEGIN, _END))
-        _put(symbols, draw, torch.zeros_like(draw.lengths), begin)
-        _put(symbols, draw, draw.lengths - 1, end)
-        for mark, choice in zip(marks.unbind(1), choices.unbind(1), strict=True):
-            _put(symbols, draw, mark, choice)
+        first, last = torch.zeros_like(draw.lengths), draw.lengths - 1
+        begin, end = (torch.full_like(first, symbol) for symbol in (_BEGIN, _END))
+        steps, values = torch.column_stack((first, last, marks)), torch.column_stack((begin, end, choices))
+        draw.put(symbols, steps, values)
         return symbols
-
-
-def _put(symbols: Int[Tensor, "batch time"], draw: Draw, steps: Tensor, values: Tensor) -> None:
-    """Put a symbol at one step of each sequence, where that lies inside the window."""
-    places = (steps - draw.start)[:, None]
-    inside = (places >= 0) & (places < symbols.shape[1])
-    places = places.where(inside, 0)
-    symbols.scatter_(1, places, values[:, None].where(inside, symbols.gather(1, places)))
 
 
 @dataclass
