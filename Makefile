@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train evaluate test lint types docs-check tensorboard build format clean
+.PHONY: help install train evaluate test lint types docs-check tensorboard benchmark build format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ docs-check: $(STAMP)  ## Run the README's commands and examples, and check its l
 
 tensorboard: $(STAMP)  ## Look at all runs under outputs/ in a browser
 	$(BIN)/tensorboard --logdir outputs
+
+benchmark: $(STAMP)  ## Time the operators and a training step; ARGS="--save docs/benchmarks/cpu.md"
+	$(BIN)/python -m scripts.benchmark $(ARGS)
 
 build: $(STAMP)  ## Build the wheel and the source distribution into dist/
 	$(BIN)/python -m build --no-isolation

@@ -9,6 +9,7 @@ of its own, beyond its inputs.
 """
 
 import argparse
+import os
 import platform
 import subprocess
 import sys
@@ -16,6 +17,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
+
+# OpenMP's threads would go on spinning after one alternative has ended, and take the cores from the next.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
 from torch import Tensor
@@ -30,6 +34,7 @@ BATCH, HIDDEN, FEATURES, SLOPE = 100, 100, 2, 0.01
 OPERATIONS = 26
 TIMES = 50, 500, 5_000, 10_000, 100_000
 MOST_BYTES = 8e9  # eager PyTorch keeps about five tensors of batch x time x hidden; beyond this it is not tried
+_TURN, _REST = 3, 0.2  # runs in a turn that count, and seconds of those that do not
 Step = Callable[[], object]
 
 
@@ -114,20 +119,24 @@ def _synchronize() -> None:
 
 
 def seconds(steps: dict[str, Step], budget: float = 6.0) -> dict[str, float]:
-    """Median time of each step; the steps take turns, for about so many seconds in all."""
-    for step in steps.values():
-        step()
-        step()
+    """Median time of each step; the steps take turns, for about so many seconds in all.
+
+    A turn is runs that do not count, which bring memory and caches back from the one before, and some that do.
+    """
     taken: dict[str, list[float]] = {name: [] for name in steps}
     end = time.perf_counter() + budget
-    while time.perf_counter() < end or len(taken[next(iter(steps))]) < 3:
+    while time.perf_counter() < end or len(taken[next(iter(steps))]) < 2 * _TURN:
         for name, step in steps.items():
-            _synchronize()
-            start = time.perf_counter()
-            step()
-            _synchronize()
-            taken[name].append(time.perf_counter() - start)
-    return {name: median(values) for name, values in taken.items()}
+            rested = time.perf_counter() + _REST
+            while time.perf_counter() < rested:
+                step()
+            for _ in range(_TURN):
+                _synchronize()
+                start = time.perf_counter()
+                step()
+                _synchronize()
+                taken[name].append(time.perf_counter() - start)
+    return {name: median(values[_TURN:]) for name, values in taken.items()}
 
 
 def sgemm_rate(device: str) -> float:
@@ -212,7 +221,7 @@ def header(device: str) -> Iterator[str]:
     yield f"# Benchmarks: {device_name(torch.device(device))}\n"
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
     yield f"Made by `python -m scripts.benchmark` at commit {commit.strip() or 'unknown'}: {versions}."
-    yield "Alternatives take turns in one process; times are medians.\n"
+    yield "Alternatives take turns in one process, with OMP_WAIT_POLICY=passive; times are medians.\n"
 
 
 def main() -> None:

@@ -1,0 +1,140 @@
+"""The Triton kernels, run by Triton's interpreter on CPU tensors: outputs and gradients are the plain twin's."""
+
+import pytest
+import torch
+from helpers import spoil_padding
+from operator_cases import (
+    FORMS,
+    PLAIN_FORMS,
+    SMALL,
+    Case,
+    Form,
+    assert_near,
+    everything,
+    gradients,
+    leaves,
+    make_inputs,
+    names,
+    outputs,
+    probe,
+)
+
+pytest.importorskip("triton")
+if torch.cuda.is_available():
+    pytest.skip("compiled for the GPU here, not interpreted", allow_module_level=True)
+
+from ffattn.ops import operators, triton
+
+CASES = {
+    "one step": Case([1, 0, 1], 1, 2, 5),
+    "one hidden unit": Case([17, 1, 3], 17, 2, 1),
+    "nothing but empty sequences": Case([0, 0, 0], 7, 2, 5),
+    "no sequence": Case([], 7, 2, 5),
+    "no step": Case([0, 0], 0, 2, 5),
+    "several tiles": Case([41, 16, 17, 0, 1], 41, 3, 100),
+    "many features": Case([9, 4], 9, 19, 7),
+    "wide": Case([5, 2], 5, 2, 1030),
+}
+every_form = pytest.mark.parametrize("form", FORMS, ids=str)
+every_plain_form = pytest.mark.parametrize("form", PLAIN_FORMS, ids=str)
+
+
+@pytest.fixture(autouse=True)
+def _triton_serves(monkeypatch):
+    monkeypatch.setattr(operators, "implementation", lambda x: triton)
+
+
+@pytest.fixture
+def short_pieces(monkeypatch):
+    """Sequences of some steps are cut into pieces, and a few programs share them."""
+    monkeypatch.setattr(triton, "_SHORTEST", 4)
+    monkeypatch.setattr(triton, "_TILE", 64)
+    monkeypatch.setattr(triton, "_GROUPS", 3)
+
+
+def assert_agrees(form, case, wanted, dtypes, bar=1e-5):
+    inputs = [i.to(dtype) for i, dtype in zip(make_inputs(form, case), dtypes, strict=False)]
+    lengths = torch.tensor(case.lengths, dtype=torch.int64)
+    twins, inputs = leaves(inputs, torch.float64), leaves(inputs)
+    actual = outputs(form, inputs, lengths)
+    if not case.lengths:
+        assert [len(output) for output in actual.values()] == [0] * 5
+        return
+    expected = outputs(form, twins, lengths, twin=True)
+    for name, output in actual.items():
+        assert output.dtype == torch.float32
+        assert_near(name, output.detach(), expected[name].detach(), 1e-5)
+    outer = sum(probe(expected[name]).norm().item() for name in wanted)
+    pairs = zip(gradients(actual, inputs, wanted), gradients(expected, twins, wanted), strict=True)
+    for name, leaf, (gradient, twin) in zip(names(form), inputs, pairs, strict=True):
+        assert gradient.dtype == leaf.dtype
+        assert_near(f"d {name}", gradient, twin, 2**-8 if leaf.dtype == torch.bfloat16 else bar, outer)
+
+
+@every_form
+@pytest.mark.parametrize("wanted", [("context", "scores"), ("total",)], ids="-".join)
+def test_outputs_and_gradients_are_the_twins(form, wanted):
+    assert_agrees(form, SMALL, wanted, [torch.float32] * 5)
+
+
+@every_plain_form
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_sizes_are_handled(form, case):
+    assert_agrees(form, case, ["total", "context"], [torch.float32] * 5)
+
+
+@pytest.mark.usefixtures("short_pieces")
+@every_form
+def test_pieces_are_merged(form):
+    assert_agrees(form, Case([23, 0, 4, 1, 8], 23, 2, 5), ["context", "scores"], [torch.float32] * 5)
+
+
+@every_plain_form
+@pytest.mark.parametrize("parameters", [torch.float32, torch.bfloat16], ids=str)
+def test_bfloat16_inputs_are_summed_in_float32(form, parameters):
+    assert_agrees(form, SMALL, ["context"], [torch.bfloat16] + [parameters] * 4)
+
+
+@pytest.mark.usefixtures("short_pieces")
+@every_plain_form
+def test_garbage_in_padding_reaches_nothing(form):
+    x, *parameters = make_inputs(form)
+    lengths = torch.tensor(SMALL.lengths)
+    clean, spoiled = (everything(form, [i, *parameters], lengths) for i in (x, spoil_padding(x, lengths)))
+    for name, tensor in clean.items():
+        assert torch.equal(spoiled[name], tensor), name
+    assert not clean["d x"][torch.arange(SMALL.time) >= lengths[:, None]].any()
+
+
+@pytest.mark.usefixtures("short_pieces")
+@every_plain_form
+def test_a_nan_in_a_sequence_stays_in_it(form):
+    x, *parameters = make_inputs(form)
+    clean = everything(form, [x, *parameters], SMALL.lengths)
+    x[0, 3, 1] = torch.nan
+    spoiled = everything(form, [x, *parameters], SMALL.lengths)
+    assert spoiled["context"][0].isnan().any()
+    for name in ("maximum", "total", "state", "context", "scores", "d x"):
+        assert torch.equal(spoiled[name][1:], clean[name][1:]), name
+
+
+@pytest.mark.parametrize("operator", ["feed_forward_attention", "attention_pooling"])
+def test_any_strides_give_the_same(operator):
+    form = Form(operator, "tanh", "softmax")
+    x, *parameters = make_inputs(form)
+    strided = x.transpose(0, 2).contiguous().transpose(0, 2)
+    expected, found = (everything(form, [i, *parameters], SMALL.lengths) for i in (x, strided))
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.usefixtures("short_pieces")
+@pytest.mark.parametrize("sign", [1, -1])
+def test_softmax_takes_scores_of_ten_thousand(sign):
+    """exp overflows beyond 88; the largest score may come in the first piece or in the last."""
+    x = torch.zeros(1, 20, 2)
+    x[0, :, 0], x[0, :, 1] = torch.linspace(1, -1, 20), 1
+    form = Form("attention_pooling", "linear", "softmax")
+    found = everything(form, [x, sign * torch.tensor([1e4, 0.0]), torch.zeros(1)], [20])
+    torch.testing.assert_close(found["context"][0], x[0, 0 if sign > 0 else 19])
+    assert all(tensor.isfinite().all() for tensor in found.values())
