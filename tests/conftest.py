@@ -1,7 +1,13 @@
-"""Fixtures that every test gets."""
+"""Fixtures that every test gets, and how Triton is imported."""
+
+import os
 
 import pytest
 import torch
+
+# Triton reads this when it is imported, which Lightning does: so before any test module. Kernels then run on CPU tensors.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(autouse=True)

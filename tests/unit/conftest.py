@@ -1,15 +1,10 @@
 """Fixtures of the unit tests; pytest also puts this directory on the import path, for `helpers` and `philox_twin`."""
 
-import os
-
 import jaxtyping
 import pytest
 import torch
 
 torch.set_num_threads(1)  # the tensors are small: more threads would only wait for each other
-
-if not torch.cuda.is_available():
-    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported: kernels then run on CPU tensors
 
 
 @pytest.fixture
