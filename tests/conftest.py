@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-# Triton reads this when it is imported, which Lightning does: so before any test module. Kernels then run on CPU tensors.
+# Read when Triton is imported, which Lightning does: so it stands before any test module. Kernels run on CPU tensors.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 

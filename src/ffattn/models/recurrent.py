@@ -10,7 +10,7 @@ from ffattn.models.base import Answer, Model, Network, Sizes
 from ffattn.nn import RecurrentEncoder
 from ffattn.nn.recurrent import CELLS
 from ffattn.ops import attention_pooling
-from ffattn.ops.reference import SOFTMAX, TANH_STATES, unnormalised_weights, valid_steps
+from ffattn.ops.reference import SOFTMAX, TANH_STATES, divisor, unnormalised_weights, valid_steps
 from ffattn.settings import setting
 
 
@@ -43,12 +43,13 @@ class LSTMAttentionNetwork(Network):
     ) -> Answer:
         """Answer for each sequence (see `Network.forward`)."""
         states = self.encoder(x, lengths)
-        sums, scores = attention_pooling(states, lengths, self.query[:, 0], self.no_bias, score=TANH_STATES)
-        prediction = self.output(self.dropout(sums.context().to(states.dtype)))
+        pooled, scores = attention_pooling(states, lengths, self.query[:, 0], self.no_bias, score=TANH_STATES)
+        prediction = self.output(self.dropout(pooled.context.to(states.dtype)))
         if not return_weights:
             return Answer(prediction)
         valid = valid_steps(lengths, x.shape[1])
-        return Answer(prediction, unnormalised_weights(scores, valid, sums.maximum, SOFTMAX) / sums.divisor())
+        weights = unnormalised_weights(scores, valid, pooled.maximum, SOFTMAX)
+        return Answer(prediction, weights / divisor(pooled.total))
 
 
 @dataclass

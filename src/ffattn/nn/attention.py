@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from ffattn.nn.initialisers import init_linear
 from ffattn.nn.masking import check_mask, clear_padding, resolve_lengths
 from ffattn.nn.streaming import AttentionState
-from ffattn.ops import Sums, attention_pooling, feed_forward_attention
+from ffattn.ops import Pooled, attention_pooling, feed_forward_attention
 from ffattn.ops.reference import (
     MEAN,
     NORMALIZERS,
     RELU2,
     SCORES,
     SOFTMAX,
+    divisor,
     full_precision,
     largest_score,
     scale_scores,
@@ -41,14 +42,14 @@ class _Attention(nn.Module, ABC):
             nn.init.constant_(self.query.bias, 1.0 if normalizer == RELU2 else 0.0)  # relu2 must not start dead
 
     @abstractmethod
-    def sums(
+    def reduce(
         self,
         x: Float[Tensor, "batch time feature"],
         lengths: Int[Tensor, " batch"],
         shift: Float[Tensor, ""] | None,
         scale: Float[Tensor, " batch"] | None,
-    ) -> tuple[Sums, Tensor]:
-        """Sums over the real steps, and raw scores (see `ffattn.ops`)."""
+    ) -> tuple[Pooled, Tensor]:
+        """Attention over the real steps, and raw scores (see `ffattn.ops`)."""
 
     def start(self, lengths: Int[Tensor, " batch"] | None = None) -> AttentionState:
         """A state that takes sequences in pieces, in constant memory.
@@ -80,15 +81,16 @@ class _Attention(nn.Module, ABC):
 
     def _pool(self, x: Tensor, lengths: Tensor, return_weights: bool) -> tuple[Tensor, Tensor | None]:
         shift, scale = self.shift(x.device), self.scale(lengths)
-        sums, scores = self.sums(x, lengths, shift, scale)
-        context = sums.context().to(x.dtype)
+        pooled, scores = self.reduce(x, lengths, shift, scale)
+        context = pooled.context.to(x.dtype)
         if not return_weights:
             return context, None
         valid = valid_steps(lengths, x.shape[1])
         if self.query is None:
-            return context, valid / sums.divisor()
+            return context, valid / divisor(pooled.total)
         scores = scale_scores(scores, shift, scale)
-        return context, unnormalised_weights(scores, valid, sums.maximum, self.normalizer) / sums.divisor()
+        weights = unnormalised_weights(scores, valid, pooled.maximum, self.normalizer)
+        return context, weights / divisor(pooled.total)
 
 
 class AttentionPooling(_Attention):
@@ -117,14 +119,14 @@ class AttentionPooling(_Attention):
     ) -> None:
         super().__init__(num_features, score, normalizer, length_scale, score_jitter)
 
-    def sums(
+    def reduce(
         self,
         x: Float[Tensor, "batch time feature"],
         lengths: Int[Tensor, " batch"],
         shift: Float[Tensor, ""] | None,
         scale: Float[Tensor, " batch"] | None,
-    ) -> tuple[Sums, Tensor]:
-        """Sums over the real steps, and raw scores (see `ops.attention_pooling`)."""
+    ) -> tuple[Pooled, Tensor]:
+        """Attention over the real steps, and raw scores (see `ops.attention_pooling`)."""
         query = self.query_parameters()
         return attention_pooling(
             x, lengths, *query, shift=shift, scale=scale, score=self.score, normalizer=self.normalizer
@@ -207,14 +209,14 @@ class FeedForwardAttention(_Attention):
         self.embed = nn.Linear(num_features, hidden)
         init_linear(self.embed, init, bias_init)
 
-    def sums(
+    def reduce(
         self,
         x: Float[Tensor, "batch time feature"],
         lengths: Int[Tensor, " batch"],
         shift: Float[Tensor, ""] | None,
         scale: Float[Tensor, " batch"] | None,
-    ) -> tuple[Sums, Tensor]:
-        """Sums over the real steps, and raw scores (see `ops.feed_forward_attention`)."""
+    ) -> tuple[Pooled, Tensor]:
+        """Attention over the real steps, and raw scores (see `ops.feed_forward_attention`)."""
         parameters = self.embed.weight, self.embed.bias, *self.query_parameters()
         return feed_forward_attention(
             x,

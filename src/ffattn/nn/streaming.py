@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ffattn.nn.masking import require
-from ffattn.ops import Sums
+from ffattn.ops import Pooled
 
 if TYPE_CHECKING:
     from ffattn.nn.attention import _Attention
@@ -17,7 +17,7 @@ class AttentionState:
     """What attention over the steps seen so far adds up to; a few numbers for each sequence, however long it is.
 
     Pieces may be of any size and come in any order. States over different steps of the same sequences can be merged,
-    so that several processes can share a sequence. Sums are kept in float64.
+    so that several processes can share a sequence. Results are kept in float64.
 
     Example:
         state = layer.start()
@@ -36,7 +36,7 @@ class AttentionState:
         self.layer = layer
         self._scale = None if lengths is None else layer.scale(lengths)
         self._shift: Tensor | None = None
-        self._sums: Sums | None = None
+        self._pooled: Pooled | None = None
         self._dtype = torch.get_default_dtype()
 
     def update(
@@ -56,10 +56,10 @@ class AttentionState:
         """
         if lengths is None:
             lengths = torch.full(piece.shape[:1], piece.shape[1], device=piece.device)
-        if self._sums is None:  # one jitter for all pieces
+        if self._pooled is None:  # one jitter for all pieces
             self._shift, self._dtype = self.layer.shift(piece.device), piece.dtype
-        sums, _ = self.layer.sums(piece, lengths, self._shift, self._scale)
-        self._add(sums)
+        pooled, _ = self.layer.reduce(piece, lengths, self._shift, self._scale)
+        self._add(pooled)
         return self
 
     def merge(self, other: "AttentionState") -> "AttentionState":
@@ -74,26 +74,26 @@ class AttentionState:
         Raises:
             ValueError: The other state has another number of sequences.
         """
-        if other._sums is not None:
-            self._add(other._sums)
+        if other._pooled is not None:
+            self._add(other._pooled)
             self._dtype = other._dtype
         return self
 
-    def _add(self, sums: Sums) -> None:
-        if self._sums is not None and sums.state.shape != self._sums.state.shape:
-            raise ValueError(f"a piece of {len(sums.total)} sequences after one of {len(self._sums.total)}")
-        self._sums = sums.double() if self._sums is None else self._sums.merge(sums.double())
+    def _add(self, new: Pooled) -> None:
+        if self._pooled is not None and new.context.shape != self._pooled.context.shape:
+            raise ValueError(f"a piece of {len(new.total)} sequences after one of {len(self._pooled.total)}")
+        self._pooled = new.double() if self._pooled is None else self._pooled.merge(new.double())
 
     @property
-    def sums(self) -> Sums:
-        """The sums over all steps seen so far, in float64.
+    def pooled(self) -> Pooled:
+        """Attention over all steps seen so far, in float64.
 
         Raises:
             ValueError: Nothing was seen.
         """
-        if self._sums is None:
+        if self._pooled is None:
             raise ValueError("nothing was seen: call update first")
-        return self._sums
+        return self._pooled
 
     def finish(self) -> Float[Tensor, "batch hidden"]:
         """The context: the weighted mean over all steps seen so far. More pieces may follow.
@@ -101,7 +101,7 @@ class AttentionState:
         Raises:
             ValueError: Nothing was seen, or nothing of one of the sequences.
         """
-        sums = self.sums
+        pooled = self.pooled
         if self.layer.normalizer != "relu2":  # whose weights may all be zero
-            require(sums.total != 0, "a sequence without steps has no context")
-        return sums.context().to(self._dtype)
+            require(pooled.total != 0, "a sequence without steps has no context")
+        return pooled.context.to(self._dtype)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ffattn.compiled import bits_to_float, exact_kernel, float_to_bits, kernel, next_part, run_parts, to_float32
+from ffattn.ops.reference import Outer, Results
 
 TILE = 512  # steps whose states are held at a time: 200 kB at 100 hidden units; measured best of 64..1024
 PARTS = 64  # at most so many threads can share the work; each part has sums of gradients of its own
@@ -383,19 +384,42 @@ def _forward_parts(
 
 
 @kernel
-def _merge(runs: Any, sums: _Sums, maximum: Any, total: Any, state: Any) -> None:
-    """Add up the runs of each sequence, in order; results start as those of a sequence without steps."""
-    whole, states = np.zeros(len(total)), np.zeros(state.shape)
+def _merge(runs: Any, sums: _Sums, maximum: Any, total: Any, context: Any) -> None:
+    """Add up the runs of each sequence, in order, and divide; maxima start as those of a sequence without steps."""
+    whole, states = np.zeros(len(total)), np.zeros(context.shape)
     for run in range(len(runs)):
         maximum[runs[run]] = max(maximum[runs[run]], sums.maximum[run])
     for run in range(len(runs)):
         i = runs[run]
         factor = math.exp(sums.maximum[run] - maximum[i])
         whole[i] += sums.total[run] * factor
-        for k in range(state.shape[1]):
+        for k in range(context.shape[1]):
             states[i, k] += sums.state[run, k] * factor
-    total[:] = whole
-    state[:] = states
+    for i in range(len(whole)):
+        total[i], by = whole[i], _divisor(whole[i])
+        for k in range(context.shape[1]):
+            context[i, k] = states[i, k] / by
+
+
+@kernel
+def _divisor(total: float) -> float:
+    """What a sum of states is divided by: a total of zero becomes one."""
+    return total if total != 0 else 1.0
+
+
+@kernel
+def _through_division(g_total: Any, g_context: Any, total: Any, context: Any, hidden: int) -> tuple[Any, Any]:
+    """Gradients of total and state, where context = state / total; g_total and g_context may be empty, for zeros."""
+    totals, states = np.zeros(len(total), np.float32), np.zeros((len(total), hidden), np.float32)
+    for i in range(len(g_total)):
+        totals[i] = g_total[i]
+    for i in range(len(g_context)):
+        by, product = np.float32(_divisor(total[i])), _ZERO
+        for k in range(context.shape[1]):
+            states[i, k] = g_context[i, k] / by
+            product += states[i, k] * context[i, k]
+        totals[i] -= product
+    return totals, states
 
 
 @kernel
@@ -566,7 +590,7 @@ def _share_out(plan: _Plan, first: int, last: int, outer: _Outer, k: int, steps:
     for segment in range(first, last):
         i, begin = plan.sequence[segment], plan.offset[segment]
         g0, g1 = outer.state[i, k], outer.state[i, k + 1]
-        for t in range(begin, begin + plan.steps[segment]):
+        for t in range(np.uint64(begin), np.uint64(begin + plan.steps[segment])):  # a signed t may be negative
             steps[_SHARE0, t], steps[_SHARE1, t] = steps[_WEIGHT, t] * g0, steps[_WEIGHT, t] * g1
 
 
@@ -710,9 +734,9 @@ def _sum_forward(data: _Data, layer: _Layer, rule: _Rule, hidden: int) -> tuple[
         _forward_parts(counter, parts, data, layer, rule, plan, space, out, sums)
 
     run_parts(work, parts)
-    maximum, total, state = torch.full((batch,), nothing), torch.empty(batch), torch.empty(batch, hidden)
-    _merge(plan.run_sequence, sums, maximum.numpy(), total.numpy(), state.numpy())
-    return maximum, total, state, scores
+    maximum, total, context = torch.full((batch,), nothing), torch.empty(batch), torch.empty(batch, hidden)
+    _merge(plan.run_sequence, sums, maximum.numpy(), total.numpy(), context.numpy())
+    return maximum, total, context, scores
 
 
 def feed_forward_attention_forward(
@@ -728,7 +752,7 @@ def feed_forward_attention_forward(
     score: str,
     normalizer: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Maximum, total, state and scores (see `reference.feed_forward_attention_forward`)."""
+    """Maximum, total, context and scores (see `reference.feed_forward_attention_forward`)."""
     hidden = len(weight)
     layer = _layer(weight, bias, query, query_bias, hidden)
     return _sum_forward(_data(x, lengths, shift, scale), layer, _rule(slope, score, normalizer, hidden), hidden)
@@ -744,31 +768,25 @@ def attention_pooling_forward(
     score: str,
     normalizer: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Maximum, total, state and scores (see `reference.attention_pooling_forward`)."""
+    """Maximum, total, context and scores (see `reference.attention_pooling_forward`)."""
     hidden = sequence.shape[2]
     layer = _layer(None, None, query, query_bias, hidden)
     return _sum_forward(_data(sequence, lengths, shift, scale), layer, _rule(0.0, score, normalizer, hidden), hidden)
 
 
 def _sum_backward(
-    outer: tuple[Tensor, Tensor, Tensor | None],
-    data: _Data,
-    layer: _Layer,
-    rule: _Rule,
-    kept: tuple[Tensor, Tensor],
-    needs_x: bool,
+    outer: Outer, data: _Data, layer: _Layer, rule: _Rule, kept: Results, needs_x: bool
 ) -> tuple[Tensor, _Gradients]:
-    g_total, g_state, g_scores = outer
-    hidden, (batch, time, features) = g_state.shape[1], data.x.shape
+    maximum, total, context, scores = (tensor.numpy() for tensor in kept)
+    hidden, (batch, time, features) = context.shape[1], data.x.shape
     even, numbers = hidden + hidden % 2, hidden * (layer.weight.shape[1] + 2)
     parts = max(1, min(_parts(int(data.lengths.sum()), hidden, rule.tile), _PART_NUMBERS // numbers))
     plan = _plan(data.lengths, time, rule.tile, parts)
     shapes = (parts, even, layer.weight.shape[1]), (parts, even), (parts, even), (parts, 1)
     gradients = _Gradients(*(np.zeros(shape) for shape in shapes))
     g_x = torch.zeros(batch, time, features) if needs_x else torch.zeros(0, 0, 0)
-    known = _Outer(
-        _floats(g_total), _even(_floats(g_state)), _floats(g_scores, (0, 0)), kept[0].numpy(), kept[1].numpy()
-    )
+    g_total, g_state = _through_division(_floats(outer[0]), _floats(outer[1], (0, 0)), total, context, even)
+    known = _Outer(g_total, g_state, _floats(outer[2], (0, 0)), maximum, scores)
     out = g_x.numpy()
 
     def work(counter: Any) -> None:
@@ -785,8 +803,8 @@ def _like(gradient: Any, parameter: Tensor | None, x: Tensor) -> Tensor:
 
 
 def feed_forward_attention_backward(
-    grad_total: Tensor,
-    grad_state: Tensor,
+    grad_total: Tensor | None,
+    grad_context: Tensor | None,
     grad_scores: Tensor | None,
     x: Tensor,
     lengths: Tensor,
@@ -797,6 +815,8 @@ def feed_forward_attention_backward(
     shift: Tensor | None,
     scale: Tensor | None,
     maximum: Tensor,
+    total: Tensor,
+    context: Tensor,
     scores: Tensor,
     slope: float,
     score: str,
@@ -806,8 +826,9 @@ def feed_forward_attention_backward(
     """Gradients of inputs and parameters (see `reference.feed_forward_attention_backward`)."""
     hidden, features = weight.shape
     layer = _layer(weight, bias, query, query_bias, hidden)
-    outer, rule = (grad_total, grad_state, grad_scores), _rule(slope, score, normalizer, hidden)
-    grad_x, g = _sum_backward(outer, _data(x, lengths, shift, scale), layer, rule, (maximum, scores), needs_x)
+    outer, kept = (grad_total, grad_context, grad_scores), (maximum, total, context, scores)
+    data, rule = _data(x, lengths, shift, scale), _rule(slope, score, normalizer, hidden)
+    grad_x, g = _sum_backward(outer, data, layer, rule, kept, needs_x)
     parameters = (
         (g.weight[:hidden, :features], weight),
         (g.bias[:hidden], bias),
@@ -819,8 +840,8 @@ def feed_forward_attention_backward(
 
 
 def attention_pooling_backward(
-    grad_total: Tensor,
-    grad_state: Tensor,
+    grad_total: Tensor | None,
+    grad_context: Tensor | None,
     grad_scores: Tensor | None,
     sequence: Tensor,
     lengths: Tensor,
@@ -829,6 +850,8 @@ def attention_pooling_backward(
     shift: Tensor | None,
     scale: Tensor | None,
     maximum: Tensor,
+    total: Tensor,
+    context: Tensor,
     scores: Tensor,
     score: str,
     normalizer: str,
@@ -836,7 +859,7 @@ def attention_pooling_backward(
     """Gradients of sequence and query (see `reference.attention_pooling_backward`)."""
     hidden = sequence.shape[2]
     layer, rule = _layer(None, None, query, query_bias, hidden), _rule(0.0, score, normalizer, hidden)
-    outer, data = (grad_total, grad_state, grad_scores), _data(sequence, lengths, shift, scale)
-    grad_sequence, g = _sum_backward(outer, data, layer, rule, (maximum, scores), True)
+    outer, kept = (grad_total, grad_context, grad_scores), (maximum, total, context, scores)
+    grad_sequence, g = _sum_backward(outer, _data(sequence, lengths, shift, scale), layer, rule, kept, True)
     grad_query, grad_query_bias = _like(g.query[:hidden], query, sequence), _like(g.query_bias, query_bias, sequence)
     return grad_sequence.to(sequence.dtype), grad_query, grad_query_bias

@@ -11,8 +11,8 @@ from torch.library import custom_op
 
 from ffattn.backends import compiled
 from ffattn.ops import reference
+from ffattn.ops.pooled import Pooled
 from ffattn.ops.reference import MEAN, NORMALIZERS, SCORES, TANH_STATES
-from ffattn.ops.sums import Sums
 
 _FUSED = torch.float32, torch.bfloat16
 
@@ -28,7 +28,7 @@ def _check_lengths(lengths: Tensor, time: int) -> None:
         raise ValueError(f"lengths must be on 0..{time}, the number of steps; got {lengths.min()}..{lengths.max()}")
 
 
-def _empty_sums(x: Tensor, hidden: int, normalizer: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _empty_results(x: Tensor, hidden: int, normalizer: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     batch, time, _ = x.shape
     shapes: tuple[tuple[int, ...], ...] = (
@@ -37,8 +37,8 @@ def _empty_sums(x: Tensor, hidden: int, normalizer: str) -> tuple[Tensor, Tensor
         (batch, hidden),
         (batch, 0 if normalizer == MEAN else time),
     )
-    maximum, total, state, scores = (x.new_empty(shape, dtype=dtype) for shape in shapes)
-    return maximum, total, state, scores
+    maximum, total, context, scores = (x.new_empty(shape, dtype=dtype) for shape in shapes)
+    return maximum, total, context, scores
 
 
 def _empty_like(parameter: Tensor | None, x: Tensor) -> Tensor:
@@ -66,13 +66,13 @@ def _feed_forward(
 
 @_feed_forward.register_fake
 def _(x: Tensor, lengths: Tensor, weight: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _empty_sums(x, len(weight), others[-1])
+    return _empty_results(x, len(weight), others[-1])
 
 
 @custom_op("ffattn::feed_forward_attention_backward", mutates_args=())
 def _feed_forward_backward(
-    grad_total: Tensor,
-    grad_state: Tensor,
+    grad_total: Tensor | None,
+    grad_context: Tensor | None,
     grad_scores: Tensor | None,
     x: Tensor,
     lengths: Tensor,
@@ -83,21 +83,23 @@ def _feed_forward_backward(
     shift: Tensor | None,
     scale: Tensor | None,
     maximum: Tensor,
+    total: Tensor,
+    context: Tensor,
     scores: Tensor,
     slope: float,
     score: str,
     normalizer: str,
     needs_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    outer, parameters = (grad_total, grad_state, grad_scores), (weight, bias, query, query_bias)
-    arguments = *outer, x, lengths, *parameters, shift, scale, maximum, scores, slope, score, normalizer, needs_x
+    outer, inputs = (grad_total, grad_context, grad_scores), (x, lengths, weight, bias, query, query_bias, shift, scale)
+    arguments = *outer, *inputs, maximum, total, context, scores, slope, score, normalizer, needs_x
     return implementation(x).feed_forward_attention_backward(*arguments)  # type: ignore[no-any-return]
 
 
 @_feed_forward_backward.register_fake
 def _(
-    grad_total: Tensor,
-    grad_state: Tensor,
+    grad_total: Tensor | None,
+    grad_context: Tensor | None,
     grad_scores: Tensor | None,
     x: Tensor,
     lengths: Tensor,
@@ -129,13 +131,13 @@ def _pooling(
 
 @_pooling.register_fake
 def _(sequence: Tensor, lengths: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _empty_sums(sequence, sequence.shape[2], others[-1])
+    return _empty_results(sequence, sequence.shape[2], others[-1])
 
 
 @custom_op("ffattn::attention_pooling_backward", mutates_args=())
 def _pooling_backward(
-    grad_total: Tensor,
-    grad_state: Tensor,
+    grad_total: Tensor | None,
+    grad_context: Tensor | None,
     grad_scores: Tensor | None,
     sequence: Tensor,
     lengths: Tensor,
@@ -144,19 +146,21 @@ def _pooling_backward(
     shift: Tensor | None,
     scale: Tensor | None,
     maximum: Tensor,
+    total: Tensor,
+    context: Tensor,
     scores: Tensor,
     score: str,
     normalizer: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    outer = grad_total, grad_state, grad_scores
-    arguments = *outer, sequence, lengths, query, query_bias, shift, scale, maximum, scores, score, normalizer
+    outer, inputs = (grad_total, grad_context, grad_scores), (sequence, lengths, query, query_bias, shift, scale)
+    arguments = *outer, *inputs, maximum, total, context, scores, score, normalizer
     return implementation(sequence).attention_pooling_backward(*arguments)  # type: ignore[no-any-return]
 
 
 @_pooling_backward.register_fake
 def _(
-    grad_total: Tensor,
-    grad_state: Tensor,
+    grad_total: Tensor | None,
+    grad_context: Tensor | None,
     grad_scores: Tensor | None,
     sequence: Tensor,
     lengths: Tensor,
@@ -168,35 +172,25 @@ def _(
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    """Keep what the backward pass needs: the inputs, the maximum and the scores."""
+    """Keep what the backward pass needs."""
     tensors, ctx.options = [i for i in inputs if not isinstance(i, str | float)], inputs[-3:]
-    ctx.save_for_backward(*tensors, output[0], output[3])
+    ctx.save_for_backward(*tensors, *output)
     ctx.set_materialize_grads(False)
 
 
-def _outer(ctx: Any, grad_total: Tensor | None, grad_state: Tensor | None, hidden: int) -> tuple[Tensor, Tensor]:
-    """Gradients of total and state, zero where nothing depends on them."""
-    maximum = ctx.saved_tensors[-2]
-    total = torch.zeros_like(maximum) if grad_total is None else grad_total
-    return total, maximum.new_zeros(len(maximum), hidden) if grad_state is None else grad_state
-
-
 def _feed_forward_gradients(ctx: Any, grad_maximum: Tensor | None, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
-    weight, query = ctx.saved_tensors[2], ctx.saved_tensors[4]
-    total, state = _outer(ctx, outer[0], outer[1], len(weight))
     slope, score, normalizer = ctx.options
-    arguments = *ctx.saved_tensors, slope, score, normalizer, ctx.needs_input_grad[0]
-    g_x, g_weight, g_bias, g_query, g_query_bias = _feed_forward_backward(total, state, outer[2], *arguments)
-    g_queries = (None, None) if query is None else (g_query, g_query_bias)
-    return g_x if ctx.needs_input_grad[0] else None, None, g_weight, g_bias, *g_queries, None, None, None, None, None
+    needs_x, has_query = ctx.needs_input_grad[0], ctx.saved_tensors[4] is not None
+    arguments = *outer, *ctx.saved_tensors, slope, score, normalizer, needs_x
+    g_x, g_weight, g_bias, g_query, g_query_bias = _feed_forward_backward(*arguments)
+    g_queries = (g_query, g_query_bias) if has_query else (None, None)
+    return g_x if needs_x else None, None, g_weight, g_bias, *g_queries, None, None, None, None, None
 
 
 def _pooling_gradients(ctx: Any, grad_maximum: Tensor | None, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
-    sequence, _, query = ctx.saved_tensors[:3]
-    total, state = _outer(ctx, outer[0], outer[1], sequence.shape[2])
-    arguments = *ctx.saved_tensors, *ctx.options[1:]
-    g_sequence, g_query, g_query_bias = _pooling_backward(total, state, outer[2], *arguments)
-    g_queries = (None, None) if query is None else (g_query, g_query_bias)
+    has_query = ctx.saved_tensors[2] is not None
+    g_sequence, g_query, g_query_bias = _pooling_backward(*outer, *ctx.saved_tensors, *ctx.options[1:])
+    g_queries = (g_query, g_query_bias) if has_query else (None, None)
     return g_sequence, None, *g_queries, None, None, None, None
 
 
@@ -257,8 +251,8 @@ def feed_forward_attention(
     slope: float = 0.01,
     score: str = "tanh",
     normalizer: str = "softmax",
-) -> tuple[Sums, Tensor]:
-    """Embed each step, score it, and add up: h_t = LReLU(W x_t + b), e_t = tanh(q . h_t + c), sum_t w(e_t) h_t.
+) -> tuple[Pooled, Tensor]:
+    """Embed each step, score it, and average: h_t = LReLU(W x_t + b), e_t = tanh(q . h_t + c), mean of h_t by w(e_t).
 
     Nothing of size batch x time x hidden is stored, and time is spent on real steps only.
 
@@ -276,8 +270,8 @@ def feed_forward_attention(
         normalizer: Weights are exp(score) (`softmax`), max(score, 0)^2 (`relu2`) or 1 (`mean`).
 
     Returns:
-        Sums, whose `context()` is the weighted mean; and the scores e_t, (batch, time), before shift and scale, zero in
-        padding ((batch, 0) for `mean`). Both in float32, or float64 for float64 inputs.
+        The weighted mean and what merging it with others takes; and the scores e_t, (batch, time), before shift and
+        scale, zero in padding ((batch, 0) for `mean`). All in float32, or float64 for float64 inputs.
 
     Raises:
         ValueError: A shape, type, device or option does not fit, or (on the CPU) a length is beyond time.
@@ -297,8 +291,8 @@ def feed_forward_attention(
     _require("weight", weight, tuple(weight.shape), x)
     _require("bias", bias, (len(weight),), x)
     arguments = x, lengths, weight, bias, query, query_bias, shift, scale, float(slope), score, normalizer
-    *sums, scores = _feed_forward(*arguments)
-    return Sums(*sums), scores
+    *pooled, scores = _feed_forward(*arguments)
+    return Pooled(*pooled), scores
 
 
 def attention_pooling(
@@ -311,8 +305,8 @@ def attention_pooling(
     scale: Tensor | None = None,
     score: str = "tanh",
     normalizer: str = "softmax",
-) -> tuple[Sums, Tensor]:
-    """Score and add up states that have been computed already; the sequence is not copied.
+) -> tuple[Pooled, Tensor]:
+    """Score and average states that have been computed already; the sequence is not copied.
 
     Args:
         sequence: States h, (batch, time, hidden), of any strides. What lies beyond a sequence's length is not read.
@@ -325,7 +319,7 @@ def attention_pooling(
         normalizer: Weights are exp(score) (`softmax`), max(score, 0)^2 (`relu2`) or 1 (`mean`).
 
     Returns:
-        Sums and scores, as in `feed_forward_attention`.
+        Weighted mean and scores, as in `feed_forward_attention`.
 
     Raises:
         ValueError: A shape, type, device or option does not fit, or (on the CPU) a length is beyond time.
@@ -337,5 +331,5 @@ def attention_pooling(
         raise ValueError(f"the sequence has shape {tuple(sequence.shape)}; must be (batch, time, hidden)")
     _require_choice("score", score, (*SCORES, TANH_STATES))
     _check(sequence, lengths, (query, query_bias), (shift, scale), sequence.shape[2], normalizer)
-    *sums, scores = _pooling(sequence, lengths, query, query_bias, shift, scale, score, normalizer)
-    return Sums(*sums), scores
+    *pooled, scores = _pooling(sequence, lengths, query, query_bias, shift, scale, score, normalizer)
+    return Pooled(*pooled), scores

@@ -21,6 +21,8 @@ SOFTMAX, RELU2, MEAN = "softmax", "relu2", "mean"
 NORMALIZERS = (SOFTMAX, RELU2, MEAN)
 TANH, LINEAR, TANH_STATES = "tanh", "linear", "tanh_states"
 SCORES = (TANH, LINEAR)
+Results = tuple[Tensor, Tensor, Tensor, Tensor]  # maximum, total, context, scores
+Outer = tuple[Tensor | None, Tensor | None, Tensor | None]  # gradients of total, context and scores
 PIECE = 16_384  # (sequence, step) pairs in a piece: 6.5 MB of states at 100 hidden units; measured best of 2^11..2^15
 
 
@@ -118,6 +120,20 @@ def _pieces(x: Tensor) -> Iterator[slice]:
     return (slice(start, start + width) for start in range(0, max(1, x.shape[1]), width))
 
 
+def divisor(total: Tensor) -> Tensor:
+    """What weights and states are divided by, (batch, 1): a sum of zero (relu2, or no step at all) becomes one."""
+    return total.where(total != 0, 1.0)[:, None]
+
+
+def _through_division(outer: Outer, total: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of total and state, where context = state / total, from those of total and context."""
+    g_total = torch.zeros_like(total) if outer[0] is None else outer[0]
+    if outer[1] is None:
+        return g_total, torch.zeros_like(context)
+    g_state = outer[1] / divisor(total)
+    return g_total - (g_state * context).sum(dim=1), g_state
+
+
 def merge_sums(
     left: tuple[Tensor, Tensor, Tensor], right: tuple[Tensor, Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -139,8 +155,9 @@ def _forward(x: Tensor, lengths: Tensor, problem: _Problem) -> tuple[Tensor, Ten
             sums = (new[0], new[1], new[2]) if sums is None else merge_sums(sums, (new[0], new[1], new[2]))
             scores.append(raw.where(valid[:, piece], 0.0))
     assert sums is not None
-    kept = torch.cat(scores, dim=1) if problem.normalizer != MEAN else sums[1].new_zeros(len(x), 0)
-    return *sums, kept
+    maximum, total, state = sums
+    kept = torch.cat(scores, dim=1) if problem.normalizer != MEAN else total.new_zeros(len(x), 0)
+    return maximum, total, state / divisor(total), kept
 
 
 def _differentiate(
@@ -178,33 +195,23 @@ def _differentiate(
 
 @torch.no_grad()
 def _backward(
-    outer: tuple[Tensor, Tensor, Tensor | None],
-    x: Tensor,
-    lengths: Tensor,
-    maximum: Tensor,
-    scores: Tensor,
-    problem: _Problem,
-    needs_x: bool,
+    outer: Outer, x: Tensor, lengths: Tensor, kept: Results, problem: _Problem, needs_x: bool
 ) -> tuple[Tensor, list[Tensor]]:
     """Gradients of the inputs (empty, unless needed) and of the four parameters (empty, where there is none)."""
-    valid = valid_steps(lengths, x.shape[1])
+    maximum, total, context, scores = kept
+    valid, (g_total, g_state) = valid_steps(lengths, x.shape[1]), _through_division(outer, total, context)
     maximum = maximum.masked_fill(maximum == -torch.inf, 0.0)
     pieces, sums = [], [None if p is None else torch.zeros_like(full_precision(p)) for p in problem[:4]]
     with torch.autocast(x.device.type, enabled=False):
         for piece in _pieces(x):
             raw = scores[:, piece] if problem.query is not None else maximum.new_zeros(valid[:, piece].shape)
             g_scores = None if outer[2] is None else outer[2][:, piece]
-            g_x, new = _differentiate(
-                x[:, piece], valid[:, piece], raw, (outer[0], outer[1], g_scores), maximum, problem
-            )
+            g_x, new = _differentiate(x[:, piece], valid[:, piece], raw, (g_total, g_state, g_scores), maximum, problem)
             pieces += [g_x.to(x.dtype)] if needs_x else []
             sums = [None if s is None or n is None else s + n for s, n in zip(sums, new, strict=True)]
     pairs = zip(sums, problem[:4], strict=True)
     parameters = [x.new_empty(0) if s is None or p is None else s.to(p.dtype) for s, p in pairs]
     return torch.cat(pieces, dim=1) if needs_x else x.new_empty(0), parameters
-
-
-Sums = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def feed_forward_attention_forward(
@@ -219,11 +226,11 @@ def feed_forward_attention_forward(
     slope: float,
     score: str,
     normalizer: str,
-) -> Sums:
-    """Embed each step, score it, and add up weights and weighted states.
+) -> Results:
+    """Embed each step, score it, and average.
 
     h_t = LReLU(W x_t + b); e_t = tanh(q . h_t + c) or q . h_t + c; s_t = (e_t + shift) * scale;
-    w_t = exp(s_t - max s), max(s_t, 0)^2 or 1. The context is state / total.
+    w_t = exp(s_t - max s), max(s_t, 0)^2 or 1.
 
     Args:
         x: Inputs, (batch, time, feature). What lies beyond a sequence's length is not read.
@@ -239,15 +246,16 @@ def feed_forward_attention_forward(
         normalizer: `softmax`, `relu2` or `mean`.
 
     Returns:
-        Maximum of s, (batch,) (zero but for softmax); total = sum_t w_t, (batch,); state = sum_t w_t h_t,
-        (batch, hidden); raw scores e, (batch, time), zero beyond the length; (batch, 0) for `mean`. At least float32.
+        Maximum of s, (batch,) (zero but for softmax; -inf without steps); total = sum_t w_t, (batch,); context =
+        sum_t w_t h_t / total, (batch, hidden), zero where the total is; raw scores e, (batch, time), zero beyond the
+        length; (batch, 0) for `mean`. All in at least float32.
     """
     return _forward(x, lengths, _Problem(weight, bias, query, query_bias, shift, scale, slope, score, normalizer))
 
 
 def feed_forward_attention_backward(
-    grad_total: Tensor,
-    grad_state: Tensor,
+    grad_total: Tensor | None,
+    grad_context: Tensor | None,
     grad_scores: Tensor | None,
     x: Tensor,
     lengths: Tensor,
@@ -258,6 +266,8 @@ def feed_forward_attention_backward(
     shift: Tensor | None,
     scale: Tensor | None,
     maximum: Tensor,
+    total: Tensor,
+    context: Tensor,
     scores: Tensor,
     slope: float,
     score: str,
@@ -267,19 +277,19 @@ def feed_forward_attention_backward(
     """Gradients for `feed_forward_attention_forward`.
 
     Args:
-        grad_total: Gradient of the total, (batch,).
-        grad_state: Gradient of the state, (batch, hidden).
+        grad_total: Gradient of the total, (batch,), or None for zeros.
+        grad_context: Gradient of the context, (batch, hidden), or None.
         grad_scores: Gradient of the raw scores, (batch, time), or None.
         x, lengths, weight, bias, query, query_bias, shift, scale, slope, score, normalizer: As in the forward pass.
-        maximum: As the forward pass returned it.
-        scores: As the forward pass returned them.
+        maximum, total, context, scores: As the forward pass returned them.
         needs_x: Whether the gradient of the inputs is wanted.
 
     Returns:
         Gradients of x (empty, unless wanted), weight, bias, query and query_bias (empty, where there is none).
     """
     problem = _Problem(weight, bias, query, query_bias, shift, scale, slope, score, normalizer)
-    grad_x, parameters = _backward((grad_total, grad_state, grad_scores), x, lengths, maximum, scores, problem, needs_x)
+    outer, kept = (grad_total, grad_context, grad_scores), (maximum, total, context, scores)
+    grad_x, parameters = _backward(outer, x, lengths, kept, problem, needs_x)
     return grad_x, parameters[0], parameters[1], parameters[2], parameters[3]
 
 
@@ -292,7 +302,7 @@ def attention_pooling_forward(
     scale: Tensor | None,
     score: str,
     normalizer: str,
-) -> Sums:
+) -> Results:
     """As `feed_forward_attention_forward`, for states that have been computed already.
 
     Args:
@@ -301,14 +311,14 @@ def attention_pooling_forward(
         score: `tanh`, `linear`, or `tanh_states`: e_t = q . tanh(h_t) + c.
 
     Returns:
-        Maximum, total, state and raw scores, as there.
+        Maximum, total, context and raw scores, as there.
     """
     return _forward(sequence, lengths, _Problem(None, None, query, query_bias, shift, scale, 0.0, score, normalizer))
 
 
 def attention_pooling_backward(
-    grad_total: Tensor,
-    grad_state: Tensor,
+    grad_total: Tensor | None,
+    grad_context: Tensor | None,
     grad_scores: Tensor | None,
     sequence: Tensor,
     lengths: Tensor,
@@ -317,13 +327,14 @@ def attention_pooling_backward(
     shift: Tensor | None,
     scale: Tensor | None,
     maximum: Tensor,
+    total: Tensor,
+    context: Tensor,
     scores: Tensor,
     score: str,
     normalizer: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients for `attention_pooling_forward`: of sequence, query and query_bias (see above)."""
     problem = _Problem(None, None, query, query_bias, shift, scale, 0.0, score, normalizer)
-    grad_sequence, parameters = _backward(
-        (grad_total, grad_state, grad_scores), sequence, lengths, maximum, scores, problem, True
-    )
+    outer, kept = (grad_total, grad_context, grad_scores), (maximum, total, context, scores)
+    grad_sequence, parameters = _backward(outer, sequence, lengths, kept, problem, True)
     return grad_sequence, parameters[2], parameters[3]

@@ -17,6 +17,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ffattn.ops.reference import Results
+
 _TILE = 1024  # (step, hidden unit) pairs in a tile: 32 states for each thread; twice as many spill registers
 _WIDEST = 512  # hidden units that one warp holds; wider layers take more warps
 _PIECES = 4096  # programs of the forward pass, about: a few rounds of what a large GPU runs at a time
@@ -134,13 +136,19 @@ def _stored_maximum(highest, has_steps, NORMALIZER: tl.constexpr):
 
 
 @_kernel
+def _divisor(total):
+    """What a sum of states is divided by: a total of zero becomes one."""
+    return tl.where(total == 0.0, 1.0, total)
+
+
+@_kernel
 def _forward_kernel(
     x, lengths, weight, bias, query, query_bias, shift, scale, scores, maximum, total, state,
     time, pieces, piece, stride_batch, stride_time, stride_feature, slope,
     SCORE: tl.constexpr, NORMALIZER: tl.constexpr, HIDDEN: tl.constexpr, FEATURES: tl.constexpr,
-    UNROLLED: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
+    UNROLLED: tl.constexpr, IS_WHOLE: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Scores, and maximum, total and state of one piece of a sequence."""
+    """Scores, and maximum, total and state of a piece of a sequence; of a whole one the context, not the state."""
     item = tl.program_id(0)
     sequence, start, stop = _piece_of(item, lengths, time, pieces, piece)
     unit = tl.arange(0, BLOCK)
@@ -167,15 +175,17 @@ def _forward_kernel(
         sum_h += tl.sum(tl.where(valid[:, None], w[:, None] * h, 0.0), axis=0)
     tl.store(maximum + item, _stored_maximum(highest, start < stop, NORMALIZER))
     tl.store(total + item, sum_w)
+    if IS_WHOLE:
+        sum_h /= _divisor(sum_w)
     tl.store(state + item.to(tl.int64) * HIDDEN + unit, sum_h, unit < HIDDEN)
 
 
 @_kernel
 def _merge_kernel(
-    maxima, totals, states, maximum, total, state, pieces,
+    maxima, totals, states, maximum, total, context, pieces,
     NORMALIZER: tl.constexpr, HIDDEN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Add up the pieces of one sequence, in order."""
+    """Add up the pieces of one sequence, in order, and divide."""
     sequence, unit = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
     first = sequence * pieces
     highest, sum_w, sum_h = tl.full([], _LOWEST, tl.float32), tl.zeros([], tl.float32), tl.zeros([BLOCK], tl.float32)
@@ -190,7 +200,22 @@ def _merge_kernel(
     has_steps = tl.load(maxima + first) != -float("inf")
     tl.store(maximum + sequence, _stored_maximum(highest, has_steps, NORMALIZER))
     tl.store(total + sequence, sum_w)
-    tl.store(state + sequence * HIDDEN + unit, sum_h, unit < HIDDEN)
+    tl.store(context + sequence * HIDDEN + unit, sum_h / _divisor(sum_w), unit < HIDDEN)
+
+
+@_kernel
+def _through_division(
+    g_total, g_context, total, context, sequence, unit, HIDDEN: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """Gradients of a sequence's total and state, where context = state / total."""
+    g_sum, g = 0.0, tl.zeros([BLOCK], tl.float32)
+    if g_total is not None:
+        g_sum += tl.load(g_total + sequence)
+    if g_context is not None:
+        place = sequence * HIDDEN + unit
+        g = tl.load(g_context + place, unit < HIDDEN, 0.0) / _divisor(tl.load(total + sequence))
+        g_sum -= tl.sum(g * tl.load(context + place, unit < HIDDEN, 0.0), axis=0)
+    return g_sum, g
 
 
 @_kernel
@@ -223,7 +248,8 @@ def _feature_gradient(
 
 @_kernel
 def _backward_kernel(
-    g_total, g_state, g_scores, x, lengths, weight, bias, query, shift, scale, maximum, scores, g_x, partial,
+    g_total, g_context, g_scores, x, lengths, weight, bias, query, shift, scale,
+    maximum, total, context, scores, g_x, partial,
     items, time, pieces, piece, stride_batch, stride_time, stride_feature, slope,
     SCORE: tl.constexpr, NORMALIZER: tl.constexpr, HIDDEN: tl.constexpr, FEATURES: tl.constexpr,
     UNROLLED: tl.constexpr, WEIGHTS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
@@ -237,8 +263,8 @@ def _backward_kernel(
     sum_dz, sum_q, sum_du = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32), tl.zeros([], tl.float32)
     for item in range(tl.program_id(0), items, tl.num_programs(0)):
         sequence, start, stop = _piece_of(item, lengths, time, pieces, piece)
-        g = tl.load(g_state + sequence * HIDDEN + unit, known, 0.0)
-        shared, highest = tl.load(g_total + sequence), tl.load(maximum + sequence)
+        shared, g = _through_division(g_total, g_context, total, context, sequence, unit, HIDDEN, BLOCK)
+        highest = tl.load(maximum + sequence)
         for first in range(start, stop, STEPS):
             step = first + tl.arange(0, STEPS)
             valid = step < stop
@@ -327,14 +353,15 @@ def _empty_sums(x: Tensor, rows: int, hidden: int) -> tuple[Tensor, Tensor, Tens
 def _forward(
     x: Tensor, lengths: Tensor, parameters: Optional, extras: Optional, slope: float, rule: tuple[str, str]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Maximum, total, state and scores. rule: score and normalizer."""
+    """Maximum, total, context and scores. rule: score and normalizer."""
     hidden = x.shape[2] if parameters[0] is None else len(parameters[0])
     launch, (batch, time, _) = _Launch(x, hidden, *rule), x.shape
     scores = x.new_zeros(batch, 0 if rule[1] == "mean" else time, dtype=torch.float32)
     sums = _empty_sums(x, launch.items, hidden)
     if batch:
         arguments = x, *_contiguous(lengths.long(), *parameters, *extras), scores, *sums
-        _forward_kernel[(launch.items,)](*arguments, *launch.shape, slope, **launch.constants)
+        constants = launch.constants | {"IS_WHOLE": launch.pieces == 1}
+        _forward_kernel[(launch.items,)](*arguments, *launch.shape, slope, **constants)
     if batch and launch.pieces > 1:
         parts, sums = sums, _empty_sums(x, batch, hidden)
         _merge_kernel[(batch,)](*parts, *sums, launch.pieces, launch.normalizer, hidden, launch.block)
@@ -347,12 +374,12 @@ def _backward(
     lengths: Tensor,
     parameters: Optional,
     extras: Optional,
-    kept: tuple[Tensor, Tensor],
+    kept: Results,
     slope: float,
     rule: tuple[str, str],
     needs_x: bool,
 ) -> tuple[Tensor, ...]:
-    """Gradients of x, weight, bias, query and query_bias. kept: maximum and scores; rule: score and normalizer."""
+    """Gradients of x, weight, bias, query and query_bias. rule: score and normalizer."""
     weight, bias, query, _ = parameters
     hidden = x.shape[2] if weight is None else len(weight)
     launch, sizes = _Launch(x, hidden, *rule), (0 if weight is None else weight.numel(), hidden, hidden, 1)
@@ -360,9 +387,9 @@ def _backward(
     programs = max(1, min(launch.items, _GROUPS, _NUMBERS // sum(sizes)))
     partial = x.new_zeros(programs, sum(sizes), dtype=torch.float32)
     if launch.items:
-        g_total, g_state, g_scores = _contiguous(*outer)
+        g_total, g_context, g_scores = _contiguous(*outer)
         g_scores = g_scores if query is not None else None  # those of a mean have no steps
-        arguments = g_total, g_state, g_scores, x, *_contiguous(lengths.long(), weight, bias, query, *extras, *kept)
+        arguments = g_total, g_context, g_scores, x, *_contiguous(lengths.long(), weight, bias, query, *extras, *kept)
         places = g_x if needs_x else None, partial, launch.items
         constants = launch.constants | {"WEIGHTS": sizes[0]}
         _backward_kernel[(programs,)](*arguments, *places, *launch.shape, slope, **constants)
@@ -383,13 +410,13 @@ def feed_forward_attention_forward(
     score: str,
     normalizer: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Maximum, total, state and scores (see `reference.feed_forward_attention_forward`)."""
+    """Maximum, total, context and scores (see `reference.feed_forward_attention_forward`)."""
     return _forward(x, lengths, (weight, bias, query, query_bias), (shift, scale), slope, (score, normalizer))
 
 
 def feed_forward_attention_backward(
-    grad_total: Tensor,
-    grad_state: Tensor,
+    grad_total: Tensor | None,
+    grad_context: Tensor | None,
     grad_scores: Tensor | None,
     x: Tensor,
     lengths: Tensor,
@@ -400,6 +427,8 @@ def feed_forward_attention_backward(
     shift: Tensor | None,
     scale: Tensor | None,
     maximum: Tensor,
+    total: Tensor,
+    context: Tensor,
     scores: Tensor,
     slope: float,
     score: str,
@@ -408,11 +437,12 @@ def feed_forward_attention_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of inputs and parameters (see `reference.feed_forward_attention_backward`)."""
     outer, parameters, rule = (
-        (grad_total, grad_state, grad_scores),
+        (grad_total, grad_context, grad_scores),
         (weight, bias, query, query_bias),
         (score, normalizer),
     )
-    arguments = outer, x, lengths, parameters, (shift, scale), (maximum, scores), slope, rule, needs_x
+    kept = maximum, total, context, scores
+    arguments = outer, x, lengths, parameters, (shift, scale), kept, slope, rule, needs_x
     g_x, g_weight, g_bias, g_query, g_query_bias = _backward(*arguments)
     return g_x, g_weight, g_bias, g_query, g_query_bias
 
@@ -427,13 +457,13 @@ def attention_pooling_forward(
     score: str,
     normalizer: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Maximum, total, state and scores (see `reference.attention_pooling_forward`)."""
+    """Maximum, total, context and scores (see `reference.attention_pooling_forward`)."""
     return _forward(sequence, lengths, (None, None, query, query_bias), (shift, scale), 0.0, (score, normalizer))
 
 
 def attention_pooling_backward(
-    grad_total: Tensor,
-    grad_state: Tensor,
+    grad_total: Tensor | None,
+    grad_context: Tensor | None,
     grad_scores: Tensor | None,
     sequence: Tensor,
     lengths: Tensor,
@@ -442,16 +472,19 @@ def attention_pooling_backward(
     shift: Tensor | None,
     scale: Tensor | None,
     maximum: Tensor,
+    total: Tensor,
+    context: Tensor,
     scores: Tensor,
     score: str,
     normalizer: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of sequence and query (see `reference.attention_pooling_backward`)."""
     outer, parameters, rule = (
-        (grad_total, grad_state, grad_scores),
+        (grad_total, grad_context, grad_scores),
         (None, None, query, query_bias),
         (score, normalizer),
     )
-    arguments = outer, sequence, lengths, parameters, (shift, scale), (maximum, scores), 0.0, rule, True
+    kept = maximum, total, context, scores
+    arguments = outer, sequence, lengths, parameters, (shift, scale), kept, 0.0, rule, True
     g_sequence, _, _, g_query, g_query_bias = _backward(*arguments)
     return g_sequence, g_query, g_query_bias

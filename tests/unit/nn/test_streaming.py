@@ -184,7 +184,7 @@ def test_impossible_lengths_of_a_piece_are_refused(cls, lengths):
 @every_normalizer
 def test_a_state_that_has_seen_nothing_has_no_context(cls, normalizer):
     state = make_layer(cls, normalizer=normalizer).start()
-    for ask in (state.finish, lambda: state.sums, state.merge(make_layer(cls).start()).finish):
+    for ask in (state.finish, lambda: state.pooled, state.merge(make_layer(cls).start()).finish):
         with pytest.raises(ValueError, match="nothing was seen"):
             ask()
 
@@ -258,9 +258,9 @@ def test_memory_does_not_grow_with_the_steps_seen(cls, normalizer):
     for pieces in (1, 10):
         for _ in range(pieces):
             state.update(x)
-        assert [part.shape for part in state.sums] == [(BATCH,), (BATCH,), (BATCH, layer.hidden)]
-        assert {part.dtype for part in state.sums} == {torch.float64}
-        assert {part.untyped_storage().nbytes() for part in state.sums} == {8 * BATCH, 8 * BATCH * layer.hidden}
+        assert [part.shape for part in state.pooled] == [(BATCH,), (BATCH,), (BATCH, layer.hidden)]
+        assert {part.dtype for part in state.pooled} == {torch.float64}
+        assert {part.untyped_storage().nbytes() for part in state.pooled} == {8 * BATCH, 8 * BATCH * layer.hidden}
     torch.testing.assert_close(state.finish(), whole(layer, x, None))
 
 

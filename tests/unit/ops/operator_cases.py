@@ -86,13 +86,12 @@ def names(form):
 
 
 def outputs(form, inputs, lengths, twin=False):
-    """Everything that an operator returns, and the context that follows from it."""
+    """Everything that an operator returns."""
     x, *parameters = inputs
     call = getattr(plain if twin else ops, form.operator)
     found = call(x, torch.as_tensor(lengths), *parameters, **form.options(len(x)))
-    maximum, total, state, scores = found if twin else (*found[0], found[1])
-    context = state / total.where(total != 0, 1.0)[:, None]
-    return {"maximum": maximum, "total": total, "state": state, "scores": scores, "context": context}
+    maximum, total, context, scores = found if twin else (*found[0], found[1])
+    return {"maximum": maximum, "total": total, "context": context, "scores": scores}
 
 
 def probe(tensor):

@@ -1,6 +1,6 @@
 """The operators as their formulas have them, a sequence at a time, in float64 and by autograd: nothing shared with src.
 
-Both return (maximum, total, state, scores), as the implementations do.
+Both return (maximum, total, context, scores), as the operators do.
 """
 
 import torch
@@ -23,9 +23,10 @@ def attention_pooling(sequence, lengths, query=None, query_bias=None, *, shift=N
         s = (e + (0.0 if shift is None else shift.item())) * factor
         maximum = largest(s) if normalizer == "softmax" else h.new_zeros(())
         w = {"softmax": torch.exp(s - maximum), "relu2": s.clamp(min=0) ** 2, "mean": torch.ones_like(s)}[normalizer]
-        results.append((maximum, w.sum(), w @ h, pad(e, (0, len(states) - length))))
-    maximum, total, state, scores = (torch.stack(column) for column in zip(*results, strict=True))
-    return maximum, total, state, scores[:, :0] if query is None else scores
+        context = w @ h / w.sum() if w.sum() else w @ h
+        results.append((maximum, w.sum(), context, pad(e, (0, len(states) - length))))
+    maximum, total, context, scores = (torch.stack(column) for column in zip(*results, strict=True))
+    return maximum, total, context, scores[:, :0] if query is None else scores
 
 
 def raw_scores(h, query, query_bias, score):

@@ -30,23 +30,25 @@ def test_tanh_keeps_what_is_no_number():
 
 
 def test_exp_is_right_to_the_last_bits():
-    """Scores 0 and -d weigh 1 and e^-d, so that the state is -d e^-d."""
+    """Scores 0 and -d weigh 1 and e^-d, so that the sum of states is -d e^-d."""
     d = torch.cat((torch.logspace(-6, 0, 5_000), torch.linspace(1, 87, 20_001)))
-    sums, _ = pool(torch.stack((torch.zeros_like(d), -d), dim=1), score="linear")
-    torch.testing.assert_close((sums.state[:, 0] / -d).double(), (-d.double()).exp(), rtol=6 * ULP, atol=0)
+    pooled, _ = pool(torch.stack((torch.zeros_like(d), -d), dim=1), score="linear")
+    torch.testing.assert_close(
+        (pooled.context[:, 0] * pooled.total / -d).double(), (-d.double()).exp(), rtol=8 * ULP, atol=0
+    )
 
 
 @pytest.mark.parametrize("distance", [87.5, 104.0, 1e4, 3e38, torch.inf])
 def test_exp_vanishes_far_below_the_largest_score(distance):
-    sums, _ = pool(torch.tensor([[1.0, 1.0 - distance]]), score="linear", normalizer="softmax")
-    assert sums.total.item() == 1.0
+    pooled, _ = pool(torch.tensor([[1.0, 1.0 - distance]]), score="linear", normalizer="softmax")
+    assert pooled.total.item() == 1.0
 
 
 def test_weights_in_gradients_are_those_of_the_forward_pass():
     """For one hidden unit and linear scores: dL/dh = w (1 + h - c) / total, where c is the context."""
     x = torch.randn(3, 700).requires_grad_()
-    sums, _ = pool(x, score="linear")
-    (gradient,) = torch.autograd.grad(sums.context().sum(), x)
+    pooled, _ = pool(x, score="linear")
+    (gradient,) = torch.autograd.grad(pooled.context.sum(), x)
     exact = x.detach().double()
     weights = exact.softmax(dim=1)
     expected = weights * (1 + exact - (weights * exact).sum(dim=1, keepdim=True))

@@ -127,8 +127,8 @@ def test_sequences_on_another_device(operator):
 
 @every_operator
 def test_lengths_may_be_any_integers(operator):
-    sums, others = (call(operator, lengths=torch.tensor([7, 3], dtype=dtype)) for dtype in (torch.int64, torch.int32))
-    torch.testing.assert_close(others, sums)
+    pooled, others = (call(operator, lengths=torch.tensor([7, 3], dtype=dtype)) for dtype in (torch.int64, torch.int32))
+    torch.testing.assert_close(others, pooled)
 
 
 @every_operator
@@ -139,10 +139,10 @@ def test_nothing_adds_up_to_nothing(operator, dtype, batch, time, normalizer):
     """A stream may end with a piece without steps."""
     form = Form(operator, "tanh", normalizer)
     x, *parameters = (i.to(dtype).requires_grad_() for i in make_inputs(form, Case([time] * batch, time, 3, 5)))
-    sums, scores = getattr(ops, operator)(x, torch.full((batch,), time), *parameters, normalizer=normalizer)
-    assert sums.maximum.tolist() == [-torch.inf if normalizer == "softmax" else 0.0] * batch
-    assert not sums.total.any()
-    assert not sums.context().any()
+    pooled, scores = getattr(ops, operator)(x, torch.full((batch,), time), *parameters, normalizer=normalizer)
+    assert pooled.maximum.tolist() == [-torch.inf if normalizer == "softmax" else 0.0] * batch
+    assert not pooled.total.any()
+    assert not pooled.context.any()
     assert scores.shape == (batch, 0 if normalizer == "mean" else time)
-    for gradient in torch.autograd.grad(sums.context().sum(), [x, *parameters]):
+    for gradient in torch.autograd.grad(pooled.context.sum(), [x, *parameters]):
         assert not gradient.any()

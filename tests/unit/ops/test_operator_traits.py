@@ -70,7 +70,7 @@ def test_ten_thousand_steps_of_padding_change_no_bit(form, case):
 def test_what_an_empty_sequence_leaves(form, dtype):
     found = everything(form, make_mixed(form, dtype), LENGTHS)
     assert found["maximum"][2].item() == (-torch.inf if form.normalizer == "softmax" else 0.0)
-    assert not any(found[name][2].any() for name in ("total", "state", "context", "scores", "d x"))
+    assert not any(found[name][2].any() for name in ("total", "context", "scores", "d x"))
 
 
 @every_precision
@@ -94,7 +94,7 @@ def test_a_nan_in_a_sequence_stays_in_it(form, dtype, value, case):
     x[0, 3, 1] = value
     spoiled = everything(form, [x, *parameters], case.lengths)
     assert not spoiled["context"][0].isfinite().all()
-    rows = ("maximum", "total", "state", "context", "scores", "d x")
+    rows = ("maximum", "total", "context", "scores", "d x")
     assert_same({name: spoiled[name][1:] for name in rows}, {name: clean[name][1:] for name in rows})
 
 
@@ -195,7 +195,7 @@ def test_expanded_gradients_give_the_same(form, dtype):
     """Those of a sum are one number, expanded."""
     inputs = leaves(make_mixed(form, dtype))
     found = outputs(form, inputs, LENGTHS)
-    kept = [found[name] for name in ("total", "state", "scores")]
+    kept = [found[name] for name in ("total", "context", "scores")]
     summed = torch.autograd.grad(sum(output.sum() for output in kept), inputs, retain_graph=True)
     torch.testing.assert_close(summed, torch.autograd.grad(kept, inputs, [torch.ones_like(k) for k in kept]))
 
@@ -236,8 +236,8 @@ def test_shift_and_scale_are_constants(operator):
     inputs, constants = leaves(make_inputs(form)), [torch.tensor(0.5), torch.ones(5)]
     shift, scale = leaves(constants)
     options = {**form.options(5), "shift": shift, "scale": scale}
-    sums, _ = getattr(ops, operator)(inputs[0], LENGTHS, *inputs[1:], **options)
-    assert torch.autograd.grad(sums.context().sum(), [shift, scale], allow_unused=True) == (None, None)
+    pooled, _ = getattr(ops, operator)(inputs[0], LENGTHS, *inputs[1:], **options)
+    assert torch.autograd.grad(pooled.context.sum(), [shift, scale], allow_unused=True) == (None, None)
 
 
 @every_operator

@@ -27,7 +27,7 @@ def _without_type_checks(monkeypatch):
     """A compiler can neither trace the checks that the tests install, nor pass symbols for numbers through them."""
     torch._dynamo.reset()
     layers = nn.AttentionPooling, nn.FeedForwardAttention, *nn.AttentionPooling.__bases__
-    for place in (ops, operators, reference, ops.Sums, attention, masking, *layers):
+    for place in (ops, operators, reference, ops.Pooled, attention, masking, *layers):
         for name, value in list(vars(place).items()):
             if inspect.isfunction(value) and value.__module__.startswith("ffattn"):
                 monkeypatch.setattr(place, name, inspect.unwrap(value))
@@ -64,10 +64,11 @@ def test_forward_operators_are_what_they_say(form, dtype):
 )
 def test_backward_operators_are_what_they_say(form, dtype, needs_x, has_scores):
     tensors, options = positional(form, [i.to(dtype) for i in make_inputs(form)])
-    maximum, total, state, scores = operator(form)(*tensors, *options)
-    outer = torch.randn_like(total), torch.randn_like(state), torch.randn_like(scores) if has_scores else None
+    kept = operator(form)(*tensors, *options)
+    _, total, context, scores = (torch.randn_like(output) for output in kept)
+    outer = (total, context, scores) if has_scores else (None, context, None)
     wanted = (needs_x,) if form.is_embedded else ()
-    opcheck(backward_operator(form), (*outer, *tensors, maximum, scores, *options, *wanted))
+    opcheck(backward_operator(form), (*outer, *tensors, *kept, *options, *wanted))
 
 
 @every_form
@@ -76,8 +77,8 @@ def test_a_compiled_function_gives_the_same(form):
     options = form.options(len(x))
 
     def function(x, *parameters):
-        sums, scores = getattr(ops, form.operator)(x, LENGTHS, *parameters, **options)
-        return {"scores": scores * 2, "context": sums.context()}
+        pooled, scores = getattr(ops, form.operator)(x, LENGTHS, *parameters, **options)
+        return {"scores": scores * 2, "context": pooled.context}
 
     compiled = torch.compile(function, backend="aot_eager", fullgraph=True)
     expected, found = function(x, *parameters), compiled(x, *parameters)
@@ -101,4 +102,4 @@ def test_shapes_need_no_data():
     form = FORMS[0]._replace(has_shift=False, has_scale=False)
     found = outputs(form, [i.to("meta") for i in make_inputs(form)], LENGTHS.to("meta"))
     shapes = {name: tuple(output.shape) for name, output in found.items()}
-    assert shapes == {"maximum": (5,), "total": (5,), "state": (5, 11), "scores": (5, 13), "context": (5, 11)}
+    assert shapes == {"maximum": (5,), "total": (5,), "scores": (5, 13), "context": (5, 11)}

@@ -35,12 +35,12 @@ def test_no_tensor_holds_all_states(monkeypatch):
     monkeypatch.setattr(reference, "linear", lambda *arguments: sizes.append(linear(*arguments)) or sizes[-1])
     x, weight, bias = torch.randn(2, 64, 3), torch.randn(7, 3), torch.randn(7)
     tensors = x, torch.tensor([64, 9]), weight, bias, None, None, None, None
-    maximum, _, state, scores = reference.feed_forward_attention_forward(*tensors, 0.5, "tanh", "mean")
-    outer = torch.zeros(2), torch.ones_like(state), None
-    reference.feed_forward_attention_backward(*outer, *tensors, maximum, scores, 0.5, "tanh", "mean", True)
+    kept = reference.feed_forward_attention_forward(*tensors, 0.5, "tanh", "mean")
+    outer = None, torch.ones_like(kept[2]), None
+    reference.feed_forward_attention_backward(*outer, *tensors, *kept, 0.5, "tanh", "mean", True)
     assert {states.shape for states in sizes} == {(2, 16, 7)}
     expected = feed_forward_attention(x, tensors[1], weight, bias, slope=0.5, score="tanh", normalizer="mean")
-    assert_near("state", state, expected[2], 1e-6)
+    assert_near("context", kept[2], expected[2], 1e-6)
 
 
 def test_valid_steps_are_those_before_the_length():

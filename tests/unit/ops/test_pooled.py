@@ -1,4 +1,4 @@
-"""Sums over disjoint steps: merged in any order, they give the weighted mean over all steps."""
+"""Attention over disjoint steps: merged in any order, it is the weighted mean over all steps."""
 
 import itertools
 
@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from ffattn.ops import Sums, attention_pooling
-from ffattn.ops.reference import NORMALIZERS
+from ffattn.ops import Pooled, attention_pooling
+from ffattn.ops.reference import NORMALIZERS, divisor
 
 HIDDEN = 5
 
 
 def one_step(score, state):
-    return Sums(score.reshape(1), torch.ones(1, dtype=score.dtype), state[None])
+    return Pooled(score.reshape(1), torch.ones(1, dtype=score.dtype), state[None])
 
 
 def no_step(dtype=torch.float64):
-    return Sums(
+    return Pooled(
         torch.full((1,), -torch.inf, dtype=dtype), torch.zeros(1, dtype=dtype), torch.zeros(1, HIDDEN, dtype=dtype)
     )
 
@@ -37,14 +37,14 @@ def test_steps_merge_in_any_order(order):
     parts = [*map(one_step, scores, states), no_step()]
     merged = merge_all([parts[i] for i in order])
     assert merged.maximum.item() == 700.0
-    torch.testing.assert_close(merged.context(), (scores.softmax(dim=0) @ states)[None], rtol=1e-14, atol=1e-14)
+    torch.testing.assert_close(merged.context, (scores.softmax(dim=0) @ states)[None], rtol=1e-14, atol=1e-14)
 
 
 def test_nothing_and_nothing_is_nothing():
     merged = no_step().merge(no_step())
     assert merged.maximum.item() == -torch.inf
     assert not merged.total.any()
-    assert not merged.context().any()
+    assert not merged.context.any()
 
 
 def test_parts_group_in_any_way():
@@ -61,8 +61,8 @@ def test_gradients_pass_through_a_merge(normalizer):
 
     def context(sequence, *query):
         pieces = zip((sequence[:, :3], sequence[:, 3:]), lengths, strict=True)
-        sums = [attention_pooling(piece, length, *query, normalizer=normalizer)[0] for piece, length in pieces]
-        return merge_all(sums).context()
+        parts = [attention_pooling(piece, length, *query, normalizer=normalizer)[0] for piece, length in pieces]
+        return merge_all(parts).context
 
     query = [] if normalizer == "mean" else [torch.randn(HIDDEN), torch.ones(1)]
     inputs = [i.double().requires_grad_() for i in (torch.randn(2, 7, HIDDEN), *query)]
@@ -70,18 +70,19 @@ def test_gradients_pass_through_a_merge(normalizer):
 
 
 def test_a_total_of_zero_divides_nothing():
-    sums = Sums(torch.zeros(2), torch.tensor([0.0, 4.0]), torch.tensor([[0.0], [2.0]]))
-    assert sums.divisor().tolist() == [[1.0], [4.0]]
-    assert sums.context().tolist() == [[0.0], [0.5]]
+    assert divisor(torch.tensor([0.0, 4.0])).tolist() == [[1.0], [4.0]]
+    nothing, half = (Pooled(torch.zeros(1), torch.zeros(1) + t, torch.zeros(1, 1) + c) for t, c in ((0, 0), (4, 0.5)))
+    assert nothing.merge(nothing).context.item() == 0.0
+    assert nothing.merge(half).context.item() == half.merge(nothing).context.item() == 0.5
 
 
 def test_double_keeps_the_numbers():
-    sums = Sums(torch.randn(2), torch.rand(2), torch.randn(2, HIDDEN))
-    assert {part.dtype for part in sums.double()} == {torch.float64}
-    assert [part.float().tolist() for part in sums.double()] == [part.tolist() for part in sums]
+    pooled = Pooled(torch.randn(2), torch.rand(2), torch.randn(2, HIDDEN))
+    assert {part.dtype for part in pooled.double()} == {torch.float64}
+    assert [part.float().tolist() for part in pooled.double()] == [part.tolist() for part in pooled]
 
 
 def test_many_parts_in_double_add_up_exactly():
     """In float32 a sum of ones stops at 2^24 and the mean drifts."""
-    part = Sums(torch.zeros(1), torch.full((1,), 2.0**24), torch.full((1, 1), 2.0**24)).double()
-    assert part.merge(Sums(torch.zeros(1), torch.ones(1), torch.ones(1, 1)).double()).total.item() == 2**24 + 1
+    part = Pooled(torch.zeros(1), torch.full((1,), 2.0**24), torch.ones(1, 1)).double()
+    assert part.merge(Pooled(torch.zeros(1), torch.ones(1), torch.ones(1, 1)).double()).total.item() == 2**24 + 1
