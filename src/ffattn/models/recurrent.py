@@ -43,7 +43,7 @@ class LSTMAttentionNetwork(Network):
     ) -> Answer:
         """Answer for each sequence (see `Network.forward`)."""
         states = self.encoder(x, lengths)
-        pooled, scores = attention_pooling(states, lengths, self.query[:, 0], self.no_bias, score=TANH_STATES)
+        pooled, scores = attention_pooling(states, lengths, self.query.squeeze(1), self.no_bias, score=TANH_STATES)
         prediction = self.output(self.dropout(pooled.context.to(states.dtype)))
         if not return_weights:
             return Answer(prediction)

@@ -20,7 +20,7 @@ from ffattn.ops.reference import Outer, Results
 TILE = 512  # steps whose states are held at a time: 200 kB at 100 hidden units; measured best of 64..1024
 PARTS = 64  # at most so many threads can share the work; each part has sums of gradients of its own
 _PART_NUMBERS = 2**22  # at most so many numbers in all parts' gradients
-_SMALL = 2**20  # (sequence, step, hidden unit) triples that take less time than waking a thread
+_SMALL = 2**20  # (sequence, step, hidden unit) triples of a forward pass that take less time than waking a thread
 _VECTOR = 16  # float32 in the widest vector unit: tiles are padded to it
 _STEP_ROWS = 4  # rows of a tile that have one number for each step:
 _WEIGHT, _DU, _SHARE0, _SHARE1 = range(
@@ -700,9 +700,9 @@ def _rule(slope: float, score: str, normalizer: str, hidden: int) -> _Rule:
     return _Rule(np.float32(slope), _SCORES[score], _NORMALIZERS[normalizer], tile)
 
 
-def _parts(steps: int, hidden: int, tile: int) -> int:
+def _parts(steps: int, hidden: int, tile: int, work: int = 1) -> int:
     """Into how many parts the work is divided: one where waking a thread takes longer than it saves."""
-    return 1 if steps * hidden < _SMALL else min(PARTS, -(-steps // tile))
+    return 1 if work * steps * hidden < _SMALL else min(PARTS, -(-steps // tile))
 
 
 _own = threading.local()
@@ -780,7 +780,7 @@ def _sum_backward(
     maximum, total, context, scores = (tensor.numpy() for tensor in kept)
     hidden, (batch, time, features) = context.shape[1], data.x.shape
     even, numbers = hidden + hidden % 2, hidden * (layer.weight.shape[1] + 2)
-    parts = max(1, min(_parts(int(data.lengths.sum()), hidden, rule.tile), _PART_NUMBERS // numbers))
+    parts = max(1, min(_parts(int(data.lengths.sum()), hidden, rule.tile, work=2), _PART_NUMBERS // numbers))
     plan = _plan(data.lengths, time, rule.tile, parts)
     shapes = (parts, even, layer.weight.shape[1]), (parts, even), (parts, even), (parts, 1)
     gradients = _Gradients(*(np.zeros(shape) for shape in shapes))
