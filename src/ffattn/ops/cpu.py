@@ -402,6 +402,13 @@ def _merge(runs: Any, sums: _Sums, maximum: Any, total: Any, context: Any) -> No
 
 
 @kernel
+def _clear_padding(lengths: Any, scores: Any) -> None:
+    """Zero the scores beyond each sequence's length. Clearing all of them beforehand would wake torch's threads."""
+    for i in range(len(scores)):
+        scores[i, lengths[i] :] = _ZERO
+
+
+@kernel
 def _divisor(total: float) -> float:
     """What a sum of states is divided by: a total of zero becomes one."""
     return total if total != 0 else 1.0
@@ -726,7 +733,7 @@ def _sum_forward(data: _Data, layer: _Layer, rule: _Rule, hidden: int) -> tuple[
     runs, even = len(plan.run_sequence), hidden + hidden % 2
     nothing = -math.inf if rule.normalizer == _SOFTMAX else 0.0
     sums = _Sums(np.full(runs, nothing), np.zeros(runs), np.zeros((runs, even)))
-    scores = torch.zeros(batch, 0 if rule.normalizer == _MEAN else time)
+    scores = torch.empty(batch, 0 if rule.normalizer == _MEAN else time)
     out = scores.numpy()
 
     def work(counter: Any) -> None:
@@ -735,6 +742,7 @@ def _sum_forward(data: _Data, layer: _Layer, rule: _Rule, hidden: int) -> tuple[
 
     run_parts(work, parts)
     maximum, total, context = torch.full((batch,), nothing), torch.empty(batch), torch.empty(batch, hidden)
+    _clear_padding(data.lengths, out)
     _merge(plan.run_sequence, sums, maximum.numpy(), total.numpy(), context.numpy())
     return maximum, total, context, scores
 
