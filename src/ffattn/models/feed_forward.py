@@ -128,7 +128,7 @@ class _FeedForward(Model):
         position: Features appended to the input: `none`, `fraction` (t / length) or `sinusoid`.
         init: Weight initialisation: `paper` (N(0, 1/sqrt(fan_in))) or `he` (the authors' code).
         bias_init: Biases of the embedding: `zero` (the paper's), or `uniform` on +-1/sqrt(num_features), from which
-            short problems are learned sooner (docs/initialisation.md). All other biases start at zero.
+            short problems are learned sooner (docs/training.md). All other biases start at zero.
     """
 
     hidden: int = setting(100, low=1)
