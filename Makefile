@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train evaluate test lint types docs-check tensorboard benchmark build format clean
+.PHONY: help install train evaluate test test-gpu lint types docs-check tensorboard benchmark gpu-kernels build format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ evaluate: $(STAMP)  ## Evaluate; ARGS="checkpoint=PATH T=10000"
 test: $(STAMP)  ## Run every test; ARGS="-k resume" passes options to pytest
 	$(BIN)/python -m pytest -q -n 2 $(ARGS)
 
+test-gpu: $(STAMP)  ## Run the tests that say more where there is a GPU
+	$(BIN)/python -m pytest -q -m gpu $(ARGS)
+
 lint: $(STAMP)  ## Check style, and that imports go down only
 	$(BIN)/ruff check src tests scripts
 	$(BIN)/ruff format --check src tests scripts
@@ -42,6 +45,9 @@ tensorboard: $(STAMP)  ## Look at all runs under outputs/ in a browser
 
 benchmark: $(STAMP)  ## Time the operators and a training step; ARGS="--save docs/benchmarks/cpu.md"
 	$(BIN)/python -m scripts.benchmark $(ARGS)
+
+gpu-kernels: $(STAMP)  ## Compile the GPU's kernels, here, and print what they use; ARGS="--capability 80"
+	@$(BIN)/python -m scripts.gpu_kernels $(ARGS)
 
 build: $(STAMP)  ## Build the wheel and the source distribution into dist/
 	$(BIN)/python -m build --no-isolation

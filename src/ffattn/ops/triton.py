@@ -361,10 +361,12 @@ def _forward(
     if batch:
         arguments = x, *_contiguous(lengths.long(), *parameters, *extras), scores, *sums
         constants = launch.constants | {"IS_WHOLE": launch.pieces == 1}
-        _forward_kernel[(launch.items,)](*arguments, *launch.shape, slope, **constants)
+        with torch.cuda.device_of(x):
+            _forward_kernel[(launch.items,)](*arguments, *launch.shape, slope, **constants)
     if batch and launch.pieces > 1:
         parts, sums = sums, _empty_sums(x, batch, hidden)
-        _merge_kernel[(batch,)](*parts, *sums, launch.pieces, launch.normalizer, hidden, launch.block)
+        with torch.cuda.device_of(x):
+            _merge_kernel[(batch,)](*parts, *sums, launch.pieces, launch.normalizer, hidden, launch.block)
     return *sums, scores
 
 
@@ -392,7 +394,8 @@ def _backward(
         arguments = g_total, g_context, g_scores, x, *_contiguous(lengths.long(), weight, bias, query, *extras, *kept)
         places = g_x if needs_x else None, partial, launch.items
         constants = launch.constants | {"WEIGHTS": sizes[0]}
-        _backward_kernel[(programs,)](*arguments, *places, *launch.shape, slope, **constants)
+        with torch.cuda.device_of(x):
+            _backward_kernel[(programs,)](*arguments, *places, *launch.shape, slope, **constants)
     pairs = zip(partial.sum(dim=0).split(sizes), parameters, strict=True)
     return g_x, *(x.new_empty(0) if p is None else g.clone().view(p.shape).to(p.dtype) for g, p in pairs)
 

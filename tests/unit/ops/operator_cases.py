@@ -96,8 +96,8 @@ def outputs(form, inputs, lengths, twin=False):
 
 def probe(tensor):
     """A gradient that treats every number of a tensor differently."""
-    generator = torch.Generator().manual_seed(3)
-    return torch.randn(tensor.shape, generator=generator).to(tensor.dtype)
+    generator = torch.Generator("cpu").manual_seed(3)
+    return torch.randn(tensor.shape, generator=generator, device="cpu").to(tensor)
 
 
 def gradients(found, inputs, wanted):

@@ -1,4 +1,4 @@
-"""The Triton kernels, run by Triton's interpreter on CPU tensors: outputs and gradients are the plain twin's."""
+"""The Triton kernels against the plain twin, outputs and gradients: on a GPU where there is one, else interpreted."""
 
 import pytest
 import torch
@@ -20,8 +20,6 @@ from operator_cases import (
 )
 
 pytest.importorskip("triton")
-if torch.cuda.is_available():
-    pytest.skip("compiled for the GPU here, not interpreted", allow_module_level=True)
 
 from ffattn.ops import operators, triton
 
@@ -39,9 +37,14 @@ every_form = pytest.mark.parametrize("form", FORMS, ids=str)
 every_plain_form = pytest.mark.parametrize("form", PLAIN_FORMS, ids=str)
 
 
+pytestmark = pytest.mark.gpu
+
+
 @pytest.fixture(autouse=True)
 def _triton_serves(monkeypatch):
     monkeypatch.setattr(operators, "implementation", lambda x: triton)
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):  # where the tests make their tensors
+        yield
 
 
 @pytest.fixture

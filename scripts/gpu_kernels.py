@@ -1,0 +1,135 @@
+"""Compile the Triton kernels for a GPU that need not be there, and print what each one uses.
+
+python -m scripts.gpu_kernels                      # for compute capability 9.0 (H100)
+python -m scripts.gpu_kernels --capability 80      # 8.0 (A100)
+
+The operators are called as in training, with every option that makes a kernel of its own; nothing is launched.
+"""
+
+import argparse
+import itertools
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from triton.runtime.jit import KernelInterface
+
+from ffattn.ops import triton as ops
+from ffattn.ops.reference import NORMALIZERS, SCORES, TANH_STATES
+from ffattn.philox import triton as philox
+
+SIZES = {"paper": (2, 100), "many features": (19, 64), "wide": (2, 1030)}  # features and hidden units
+TIMES = 70, 10_000  # sequences in one piece, and in several
+_CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+
+Compiled = list[tuple[str, Any]]
+
+
+def record_instead_of_launching(capability: int) -> Compiled:
+    """Let every launch compile for a target, and note (kernel's name, compiled kernel) in the list that is returned."""
+    target, compiled = GPUTarget("cuda", capability, 32), []
+    driver.set_active(
+        SimpleNamespace(
+            get_current_device=lambda: 0, get_current_stream=lambda device: 0, get_current_target=lambda: target
+        )
+    )
+
+    def launcher(kernel: Any, grid: Any) -> Any:
+        def launch(*arguments: Any, **options: Any) -> None:
+            compiled.append((kernel.__name__, kernel.run(*arguments, grid=grid, warmup=True, **options)))
+
+        return launch
+
+    KernelInterface.__getitem__ = launcher
+    return compiled
+
+
+def _parameters(form: tuple[str, str], shape: tuple[int, ...] | None, hidden: int) -> list[torch.Tensor | None]:
+    weights = [] if shape is None else [torch.zeros(shape), torch.zeros(hidden)]
+    return [*weights, *([None, None] if form[1] == "mean" else [torch.zeros(hidden), torch.zeros(1)])]
+
+
+def call_operators(time: int, features: int, hidden: int, dtype: torch.dtype) -> Iterator[str]:
+    """Forward and backward of both operators in every form; yields what is called, before it is called."""
+    batch = 3
+    extras = {"plain": (None, None), "jitter and scale": (torch.zeros(()), torch.ones(batch))}
+    lengths, x = torch.full((batch,), time), torch.zeros(batch, time, features, dtype=dtype)
+    states, outer = torch.zeros(batch, time, hidden, dtype=dtype), torch.zeros(batch, hidden)
+    for form, (name, extra) in itertools.product(itertools.product(SCORES, NORMALIZERS), extras.items()):
+        for needs_x in (False, True):
+            yield f"{'-'.join(form)}, {name}, T={time}, {features} features, {hidden} hidden, {dtype}"
+            inputs = x, lengths, *_parameters(form, (hidden, features), hidden), *extra
+            kept = ops.feed_forward_attention_forward(*inputs, 0.01, *form)
+            ops.feed_forward_attention_backward(None, outer, None, *inputs, *kept, 0.01, *form, needs_x)
+    for form in itertools.product((*SCORES, TANH_STATES), NORMALIZERS):
+        yield f"pooling, {'-'.join(form)}, T={time}, {hidden} hidden, {dtype}"
+        inputs = states, lengths, *_parameters(form, None, hidden), None, None
+        kept = ops.attention_pooling_forward(*inputs, *form)
+        given = torch.zeros(batch), outer, torch.zeros_like(kept[3])
+        ops.attention_pooling_backward(*given, *inputs, *kept, *form)
+
+
+def call_philox() -> Iterator[str]:
+    """Random numbers of both kinds."""
+    for dtype in (torch.float32, torch.int64):
+        yield f"{dtype}"
+        philox.fill(torch.zeros(3, 70, dtype=dtype), torch.arange(3), torch.zeros(3, dtype=torch.int64), 1, 2)
+
+
+def usage(compiled: Any) -> dict[str, int]:
+    """Registers, stack (which holds spilled registers) and shared memory, in bytes, as cuobjdump reports them."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        command = [_CUOBJDUMP, "-res-usage", file.name]
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return {name: int(re.search(rf"{name}:(\d+)", text).group(1)) for name in ("REG", "STACK", "SHARED")}
+
+
+def calls(every: bool) -> Iterator[str]:
+    """All the calls to compile for; only those of the paper's sizes, unless every one is asked for."""
+    sizes = SIZES.values() if every else [SIZES["paper"]]
+    dtypes = (torch.float32, torch.bfloat16) if every else (torch.float32,)
+    for time, size, dtype in itertools.product(TIMES, sizes, dtypes):
+        yield from call_operators(time, *size, dtype)
+    yield from call_philox()
+
+
+def main() -> None:
+    """Print a Markdown table, and fail if a kernel does not compile."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--capability", type=int, default=90, help="of the GPU, times ten")
+    parser.add_argument("--every", action="store_true", help="all sizes and types, not the paper's alone")
+    arguments = parser.parse_args()
+    compiled, seen = record_instead_of_launching(arguments.capability), set()
+    print(
+        f"# GPU kernels, as compiled for compute capability {arguments.capability / 10} by Triton {triton.__version__}\n"
+    )
+    print(
+        "Made by `python -m scripts.gpu_kernels`, which needs no GPU; nothing here is a measurement. A thread may have"
+    )
+    print("255 registers; what does not fit goes to its stack.\n")
+    print("| kernel | called for | registers | stack, bytes | shared, bytes |\n|---|---|---:|---:|---:|")
+    what = ""
+    for following in itertools.chain(calls(arguments.every), [""]):
+        for name, kernel in compiled:
+            if kernel.hash not in seen:
+                used = usage(kernel)
+                print(f"| {name} | {what} | {used['REG']} | {used['STACK']} | {used['SHARED']} |", flush=True)
+                seen.add(kernel.hash)
+        compiled.clear()
+        what = following
+    print(f"\n{len(seen)} kernels compiled", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
