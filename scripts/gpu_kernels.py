@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--every", action="store_true", help="all sizes and types, not the paper's alone")
     arguments = parser.parse_args()
     compiled, seen = record_instead_of_launching(arguments.capability), set()
-    print(f"# GPU kernels for compute capability {arguments.capability / 10}, compiled by Triton {triton.__version__}\n")
+    print(f"# GPU kernels for compute capability {arguments.capability / 10}, by Triton {triton.__version__}\n")
     print("Made by `python -m scripts.gpu_kernels`, which needs no GPU; nothing here is a measurement. A thread may")
     print("have 255 registers; what does not fit goes to its stack.\n")
     print("| kernel | called for | registers | stack, bytes | shared, bytes |\n|---|---|---:|---:|---:|")
