@@ -226,9 +226,15 @@ def header(device: str) -> Iterator[str]:
 
 def main() -> None:
     """Print the tables, and save them if asked to."""
-    from scripts.benchmark_steps import recurrent_table, step_table  # noqa: PLC0415
+    from scripts import benchmark_steps as steps  # noqa: PLC0415
 
-    tables = {"operator": operator_table, "scaling": scaling_table, "step": step_table, "recurrent": recurrent_table}
+    tables = {
+        "operator": operator_table,
+        "scaling": scaling_table,
+        "step": steps.step_table,
+        "recurrent": steps.recurrent_table,
+        "gpu": steps.gpu_table,
+    }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--only", choices=tables, action="append", help="one table; may be repeated")

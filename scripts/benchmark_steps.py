@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,7 +12,8 @@ from lightning.pytorch import Callback, Trainer
 from rich.console import Console
 
 from ffattn.batch import Batch
-from ffattn.lightning import SequenceData, SequenceModule
+from ffattn.config import schema
+from ffattn.lightning import CapturedModule, SequenceData, SequenceModule
 from ffattn.lightning.logs import Curves, Watch
 from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning
 from ffattn.models import FFAttention
@@ -21,8 +22,9 @@ from ffattn.ops import attention_pooling
 from ffattn.tasks import Multiply
 from ffattn.tasks.length import Paper
 
-STEPS = {50: 2000, 500: 600, 10_000: 60}  # updates to time at each length
+STEPS = {50: 2000, 500: 600, 10_000: 120}  # updates to time at each length
 ROUNDS = 3
+CLIP = schema.Trainer().gradient_clip
 _WARM = 20
 
 
@@ -31,26 +33,35 @@ class _Stopwatch(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         if trainer.global_step == _WARM:
+            synchronize()
             self.start = time.perf_counter()
 
     def on_train_end(self, trainer: Trainer, *_: Any) -> None:
+        synchronize()
         self.seconds = (time.perf_counter() - self.start) / (trainer.global_step - _WARM)
 
 
-def _parts(T: int) -> tuple[SequenceModule, SequenceData]:
+def synchronize() -> None:
+    """Wait for the GPU, where there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _parts(T: int, kind: type[SequenceModule] = SequenceModule) -> tuple[SequenceModule, SequenceData]:
     task = Multiply(length=Paper(T=T))
-    return SequenceModule(task, FFAttention()), SequenceData(task, epoch=10**6)
+    return kind(task, FFAttention()), SequenceData(task, epoch=10**6)
 
 
-def lightning_step(T: int, device: str) -> float:
+def lightning_step(T: int, device: str, kind: type[SequenceModule] = SequenceModule) -> float:
     """Seconds of an update in a run as the command makes it: curves, progress lines, TensorBoard."""
-    module, data = _parts(T)
+    module, data = _parts(T, kind)
     watch = _Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         callbacks = [Curves(50), Watch("auto", STEPS[T], Console(quiet=True)), watch]
         logger = make_logger("tensorboard", Path(folder), {})
         kind = "gpu" if device == "cuda" else "cpu"
-        make_trainer(Path(folder), logger, callbacks, device=kind, updates=STEPS[T]).fit(module, data)
+        options = {"device": kind, "updates": STEPS[T], "gradient_clip": CLIP}
+        make_trainer(Path(folder), logger, callbacks, **options).fit(module, data)
     return watch.seconds
 
 
@@ -76,9 +87,10 @@ def bare_step(T: int, device: str) -> tuple[float, float]:
         loss = module.task.error(module.network(batch.x, batch.lengths).prediction, batch.y).mean()
         optimizer.zero_grad()
         loss.backward()
+        if CLIP is not None:
+            torch.nn.utils.clip_grad_norm_(module.parameters(), CLIP)
         optimizer.step()
-    if device == "cuda":
-        torch.cuda.synchronize()
+    synchronize()
     return (time.perf_counter() - start) / (STEPS[T] - _WARM), making / (STEPS[T] - _WARM)
 
 
@@ -95,6 +107,33 @@ def step_table(device: str) -> Iterator[str]:
         yield f"| {T:,} | {1 / bare:.0f} | {1 / whole:.0f} | {share:.0%} | {data / bare:.0%} |"
 
 
+def gpu_table(device: str) -> Iterator[str]:
+    """What bounds a GPU, and the paper's own measure: an epoch at T = 10,000. Nothing on a CPU."""
+    if device != "cuda":
+        return
+    numbers, one = torch.zeros(2**28, device=device), torch.zeros(1, device=device)
+    twin = torch.empty_like(numbers)
+    copy = _seconds_of(lambda: twin.copy_(numbers))
+    yield "\n## GPU\n"
+    yield f"Memory bandwidth {8 * numbers.numel() / copy / 1e9:.0f} GB/s (copies of 1 GiB); "
+    yield f"launch of a small kernel {_seconds_of(lambda: one.add_(1)) * 1e6:.1f} us.\n"
+    yield "1000 updates at T = 10,000 (the authors: 254 s on a GTX 980 Ti, Raffel & Ellis, section 2.2):\n"
+    yield "| step | seconds |"
+    yield "|---|---:|"
+    for name, kind in (("plain Lightning", SequenceModule), ("accelerator.cuda_graph=true", CapturedModule)):
+        yield f"| {name} | {1000 * lightning_step(10_000, device, kind):.2f} |"
+
+
+def _seconds_of(launch: Callable[[], object], repeats: int = 100) -> float:
+    launch()
+    synchronize()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        launch()
+    synchronize()
+    return (time.perf_counter() - start) / repeats
+
+
 def _recurrent(T: int, device: str) -> dict[str, float]:
     """Median seconds, forward and backward, of an LSTM's encoder and of attention over its states."""
     encoder = RecurrentEncoder("lstm", 2, 128).to(device)
@@ -105,11 +144,13 @@ def _recurrent(T: int, device: str) -> dict[str, float]:
         start = time.perf_counter()
         states = encoder(x, lengths)
         states.backward(torch.ones_like(states))
+        synchronize()
         taken["LSTM"].append(time.perf_counter() - start)
         given = states.detach().requires_grad_()
         start = time.perf_counter()
-        sums, _ = attention_pooling(given, lengths, query, bias, score="tanh_states")
-        sums.context().sum().backward()
+        pooled, _ = attention_pooling(given, lengths, query, bias, score="tanh_states")
+        pooled.context.sum().backward()
+        synchronize()
         taken["attention"].append(time.perf_counter() - start)
     return {name: median(values[1:]) for name, values in taken.items()}
 

@@ -24,7 +24,7 @@ class Trainer(Settings):
         sequences: How many sequences validation and test have each.
         stop_when_solved: Stop at the first validation that solves every sequence.
         accumulate: Batches whose gradients make one update.
-        gradient_clip: Largest norm of the gradient, or null, as in the paper (docs/training.md).
+        gradient_clip: Largest norm of the gradient, or null (docs/training.md).
         ema_decay: Decay of an exponential moving average of the weights, which is then what is validated, tested and
             kept; or null.
         distinct_batches: Train on the first so many batches again and again, and validate on them; or null.
@@ -38,7 +38,7 @@ class Trainer(Settings):
     sequences: int = setting(1000, low=1)
     stop_when_solved: bool = True
     accumulate: int = setting(1, low=1)
-    gradient_clip: float | None = setting(0.1, above=0)
+    gradient_clip: float | None = setting(None, above=0)
     ema_decay: float | None = setting(None, above=0, below=1)
     distinct_batches: int | None = setting(None, low=1)
     log_every: int = setting(50, low=1)

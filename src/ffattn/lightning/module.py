@@ -118,7 +118,7 @@ class SequenceModule(LightningModule):
             self._stop(f"the loss of update {update}")
 
     def _stop(self, what: str) -> NoReturn:
-        advice = "lower it, lower trainer.gradient_clip, or use precision=32"
+        advice = "lower it, set trainer.gradient_clip=0.1, or use precision=32"
         raise TrainingError(f"{what} is not finite (optim.lr={self.optim.lr:g}): {advice}")
 
     def _evaluation_step(self, batch: Batch) -> None:
