@@ -140,6 +140,17 @@ class Draw:
             places = places.where(inside, 0)  # where nothing is added, so that it need not be a place of its own
             out.scatter_add_(1, places, (values - out.gather(1, places)) * inside)
 
+    def clear_padding(self, out: Float[Tensor, "batch time"]) -> None:
+        """Put zeros on the steps of the window that lie beyond the end of their sequence.
+
+        Args:
+            out: Values for the window, of any strides; changed in place.
+        """
+        first = 0
+        if out.numel() and self.lengths.is_cpu:  # every sequence has the steps before; a GPU would have to be waited for
+            first = min(max(int(self.lengths.min()) - self.start, 0), out.shape[1])
+        out[:, first:].masked_fill_(self.steps[first:] >= self.lengths[:, None], 0)
+
     def _fill(self, out: Tensor, field: int) -> Tensor:
         self.stream.fill(out, self.sequences, torch.full_like(self.sequences, self.start), field)
         return out

@@ -19,7 +19,7 @@ class Add(MarkedPair, Regression):
 
     def values(self, uniform: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """[0, 1) to [-1, 1)."""
-        return 2 * uniform - 1
+        return uniform.mul_(2).sub_(1)
 
     def target(self, first: Float[Tensor, " batch"], second: Float[Tensor, " batch"]) -> Float[Tensor, "batch 1"]:
         """0.5 + (X1 + X2) / 4, on [0, 1)."""

@@ -40,7 +40,7 @@ class MarkedPair(Task):
 
     @abstractmethod
     def values(self, uniform: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Map numbers uniform on [0, 1) to the task's values."""
+        """Map numbers uniform on [0, 1) to the task's values, in their place, and return them."""
 
     @abstractmethod
     def target(self, first: Float[Tensor, " batch"], second: Float[Tensor, " batch"]) -> Tensor:
@@ -51,7 +51,8 @@ class MarkedPair(Task):
         marks = self._marks(draw)
         first, second = (self.values(draw.uniform_at(_VALUES, mark)) for mark in marks.unbind(1))
         x = draw.zeros(len(self.feature_names))
-        x[..., 0] = self.values(draw.uniform(_VALUES)).where(draw.valid, 0.0)
+        self.values(draw.uniform(_VALUES, out=x[..., 0]))
+        draw.clear_padding(x[..., 0])
         draw.put(x[..., 1], torch.stack((torch.zeros_like(draw.lengths), draw.lengths - 1), dim=1), -1)
         draw.put(x[..., 1], marks, 1)
         return Batch(x, draw.lengths, self.target(first, second), marks)

@@ -22,7 +22,7 @@ class Xor(MarkedPair, Classification):
 
     def values(self, uniform: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """[0, 1) to 0 or 1."""
-        return (2 * uniform).floor_()
+        return uniform.mul_(2).floor_()
 
     def target(self, first: Float[Tensor, " batch"], second: Float[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """1 where the two bits differ."""
