@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train evaluate test test-gpu lint types docs-check tensorboard benchmark gpu-kernels build format clean
+.PHONY: help install train sweep evaluate test test-gpu lint types docs-check tensorboard benchmark gpu-kernels build format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -19,6 +19,10 @@ install: $(STAMP)  ## Make .venv with everything that the tests use
 
 train: $(STAMP)  ## Train; ARGS="task=multiply T=1000" passes overrides
 	@$(BIN)/python -m ffattn.train $(ARGS)
+
+sweep: $(STAMP)  ## A small sweep, which goes on where it was when it is started again
+	@$(BIN)/python -m ffattn.train -m task=add,multiply model=ffattn,mean T=50 seed=0,1 updates=3000 \
+		hydra.sweep.dir=outputs/sweep/example trainer.progress=none $(ARGS)
 
 evaluate: $(STAMP)  ## Evaluate; ARGS="checkpoint=PATH T=10000"
 	@$(BIN)/python -m ffattn.evaluate $(ARGS)

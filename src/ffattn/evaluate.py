@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from ffattn.config.schema import Evaluate
 
 
-def _prepare(config: DictConfig, folder: Path | None) -> "Evaluate":
+def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Evaluate | None":
     """Fill in what only the checkpoint knows, and check everything before any work."""
     from ffattn.checkpoint import checkpoints_of, load, sizes_of
     from ffattn.config.convert import to_settings
     from ffattn.config.schema import Evaluate
-    from ffattn.report import RESULT
+    from ffattn.report import RESULT, read_result
+    from ffattn.settings import to_plain
 
     if OmegaConf.is_missing(config, "checkpoint"):
         raise ConfigError("checkpoint: missing; give checkpoint=PATH")
@@ -39,7 +40,10 @@ def _prepare(config: DictConfig, folder: Path | None) -> "Evaluate":
         raise ConfigError(
             f"task={settings.task.name}: needs another network than the checkpoint's, made for {trained.task.name}"
         )
-    if folder is not None and ((folder / RESULT).exists() or checkpoints_of(folder).exists()):
+    result = read_result(folder)
+    if in_sweep and result is not None and result["settings"] == to_plain(settings):
+        return None
+    if (folder / RESULT).exists() or checkpoints_of(folder).exists():
         raise ConfigError(f"{folder}: holds a run already; choose another hydra.run.dir")
     return settings
 
@@ -55,7 +59,7 @@ def _fill_in(config: DictConfig, trained: "Trained") -> None:
         config.task = OmegaConf.merge(own, config.get("task") or {})
 
 
-def _execute(settings: "Evaluate", folder: Path) -> None:
+def _execute(settings: "Evaluate", folder: Path, in_sweep: bool) -> None:
     import torch
     from rich.console import Console
 
@@ -65,7 +69,7 @@ def _execute(settings: "Evaluate", folder: Path) -> None:
     if settings.accelerator.num_threads is not None:
         torch.set_num_threads(settings.accelerator.num_threads)
     trained = load(settings.checkpoint, tuple(settings.trust), settings.accelerator.torch_device)
-    console, task, model = Console(), settings.task, trained.model.name
+    console, task, model = Console(quiet=in_sweep), settings.task, trained.model.name
     print_header(console, task=task.summary(), model=model, checkpoint=settings.checkpoint, written_to=folder)
     result = _evaluate(settings, trained)
     write_result(folder, result)
@@ -97,7 +101,9 @@ def _evaluate(settings: "Evaluate", trained: "Trained") -> dict[str, Any]:
 
 def main() -> None:
     """The command line."""
-    run_command("evaluate", _prepare, _execute)
+    from ffattn.sweep import SWEEP
+
+    run_command("evaluate", _prepare, _execute, SWEEP)
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ class Draw:
             out: Values for the window, of any strides; changed in place.
         """
         first = 0
-        if out.numel() and self.lengths.is_cpu:  # every sequence has the steps before; a GPU would have to be waited for
+        if out.numel() and self.lengths.is_cpu:  # no sequence ends before; a GPU's answer would have to be waited for
             first = min(max(int(self.lengths.min()) - self.start, 0), out.shape[1])
         out[:, first:].masked_fill_(self.steps[first:] >= self.lengths[:, None], 0)
 

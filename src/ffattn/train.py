@@ -21,8 +21,11 @@ class _Job(NamedTuple):
     start: "Start"
 
 
-def _prepare(config: DictConfig, folder: Path | None) -> _Job | None:
-    """Check everything that can be checked without Lightning, which takes seconds to import."""
+def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> _Job | None:
+    """Check everything that can be checked without Lightning, which takes seconds to import.
+
+    A sweep that is started again goes on where it was.
+    """
     from rich.console import Console
 
     from ffattn.config.convert import to_settings
@@ -32,23 +35,29 @@ def _prepare(config: DictConfig, folder: Path | None) -> _Job | None:
 
     settings = to_settings(config, Train)
     settings.accelerator.check(settings.precision)
+    if in_sweep and settings.resume is None:
+        settings.resume = "last"
     start = find_start(settings, folder)
     if start.result is None:
         return _Job(settings, start)
+    if in_sweep:
+        return None
     print("This run has finished already; a larger updates=... continues one that is not solved.")
     print_result(Console(), start.result, start.source)
     return None
 
 
-def _execute(job: _Job, folder: Path) -> None:
+def _execute(job: _Job, folder: Path, in_sweep: bool) -> None:
     from ffattn.experiment import train
 
-    train(job.settings, folder, job.start)
+    train(job.settings, folder, job.start, quiet=in_sweep)
 
 
 def main() -> None:
     """The command line."""
-    run_command("train", _prepare, _execute)
+    from ffattn.sweep import SWEEP
+
+    run_command("train", _prepare, _execute, SWEEP)
 
 
 if __name__ == "__main__":

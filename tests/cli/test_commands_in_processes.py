@@ -69,7 +69,9 @@ def result(folder):
 def assert_clean(done):
     """It worked, and there is nothing on stderr but lines of progress; the first run on a machine also compiles."""
     assert done.returncode == 0, done.stderr
-    progress = r"update +\d+ of at most|ffattn: compiling kernels for this CPU \(some seconds, once\)$"
+    progress = (
+        r"\[\d/\d\] .*: done|update +\d+ of at most|ffattn: compiling kernels for this CPU \(some seconds, once\)$"
+    )
     assert [line for line in done.stderr.splitlines() if not re.match(progress, line)] == []
 
 
@@ -121,11 +123,11 @@ def test_a_strangers_task_and_model_are_swept_and_evaluated(mine):
     options = ["task=first_bit", "model=sum", "hydra.sweep.dir=sweep", "logger=none", "model.scale=0.1,0.2"]
     swept = run("train", *own, "-m", *SMALL, *options, cwd=mine)
     assert_clean(swept)
-    jobs = [result(mine / "sweep" / number) for number in ("0", "1")]
+    jobs = [result(mine / "sweep/first_bit_sum/T12" / name) for name in ("scale0.1", "scale0.2")]
     assert [job["settings"]["model"]["scale"] for job in jobs] == [0.1, 0.2]
     assert [(job["task"], job["model"]) for job in jobs] == [("first_bit", "sum")] * 2
 
-    checkpoint = "checkpoint=sweep/1/checkpoints/best.ckpt"
+    checkpoint = "checkpoint=sweep/first_bit_sum/T12/scale0.2/checkpoints/best.ckpt"
     refused = run("evaluate", *own, checkpoint, cwd=mine)
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "trust" in refused.stderr

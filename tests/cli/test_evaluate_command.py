@@ -153,4 +153,9 @@ def test_a_sweep_over_lengths_makes_a_directory_for_each(evaluate, workplace):
     written = {
         path.parent.name: json.loads(path.read_text())["T"] for path in (workplace / "sweep").rglob("result.json")
     }
-    assert written == {"0": 12, "1": 20}
+    assert written == {"T12": 12, "T20": 20}
+    before = {path: path.read_bytes() for path in workplace.rglob("result.json")}
+    again = evaluate("-m", "hydra.sweep.dir=sweep", "T=12,20")
+    assert (again.status, again.err.count("skipped")) == (0, 2)
+    assert {path: path.read_bytes() for path in workplace.rglob("result.json")} == before
+    assert "holds a run already" in evaluate("-m", "hydra.sweep.dir=sweep", "T=12,20", "sequences=9").err

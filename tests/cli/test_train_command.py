@@ -172,7 +172,8 @@ def test_resuming_with_other_settings_names_them(train, workplace):
 def test_a_loss_that_is_not_finite_ends_in_one_line_of_advice(train, workplace):
     done = train("optim.lr=1e30", "updates=12", "trainer.log_every=1")
     assert done.status == 1
-    assert "is not finite (optim.lr=1e+30)" in done.err.splitlines()[-1]
+    assert "is not finite (optim.lr=1e+30)" in done.err
+    assert done.err.count("\n") == 1
     assert "Traceback" not in done.err
     assert not (workplace / "run" / "result.json").exists()
 
@@ -181,15 +182,7 @@ def test_a_sweep_makes_a_directory_for_each_job(train, workplace):
     done = train("-m", "hydra.sweep.dir=sweep", "seed=0,1")
     assert done.status == 0
     seeds = {path.parent.name: json.loads(path.read_text())["seed"] for path in workplace.rglob("result.json")}
-    assert seeds == {"0": 0, "1": 1}
-
-
-def test_a_job_that_fails_does_not_stop_the_others(train, workplace):
-    done = train("-m", "hydra.sweep.dir=sweep", "optim.lr=1e30,0.003", "updates=12", "trainer.log_every=1")
-    assert done.status == 1
-    assert "optim.lr=1e+30" in done.err
-    assert "Traceback" not in done.err
-    assert [path.parent.name for path in workplace.rglob("result.json")] == ["1"]
+    assert seeds == {"seed0": 0, "seed1": 1}
 
 
 @pytest.mark.parametrize("option", ["--cfg=job", "--info=config"])

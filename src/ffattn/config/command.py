@@ -14,19 +14,18 @@ from typing import Any
 
 import hydra
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ffattn.config.errors import ConfigError
 from ffattn.config.explain import explain
+from ffattn.config.jobs import BusyError, Place, Sweep, job_directory, job_overrides, locked
 from ffattn.config.paths import conf_dir
 from ffattn.errors import FFAttnError
 
@@ -34,27 +33,32 @@ _PRINTING = ("help", "hydra_help", "cfg", "info", "shell_completion", "experimen
 
 _OPTIONAL_GROUP = {"train": "experiment", "evaluate": "task"}  # may be null: none, or the checkpoint's own
 
-Prepare = Callable[[DictConfig, Path | None], Any]
-Execute = Callable[[Any, Path], None]
+Prepare = Callable[[DictConfig, Path, bool], Any]
+Execute = Callable[[Any, Path, bool], None]
 
 
-def run_command(name: str, prepare: Prepare, execute: Execute) -> None:
+def run_command(name: str, prepare: Prepare, execute: Execute, sweep: Sweep) -> None:
     """Run a command line from start to end; exits with status 1 after one message if the user made a mistake.
 
     Args:
         name: The YAML file of the command, without its suffix.
-        prepare: Checks a configuration for a run directory (None for a job of a sweep, whose directory is not known
-            yet), and returns the settings, or None if nothing is left to do. Raises a ValueError for a mistake.
-        execute: Does the work of one job.
+        prepare: Checks a configuration for a run directory, also given whether it is one of a sweep, and returns the
+            settings, or None if nothing is left to do. Raises a ValueError for a mistake.
+        execute: Does the work of one job, given what was prepared, the directory, and whether it is one of a sweep.
+        sweep: What is done around the jobs of a sweep.
     """
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: not _is_option(word))  # Hydra wants options before overrides
     arguments = get_args_parser().parse_args()
     _extend_import_path(arguments.config_dir)
     with _short_errors():
         _refuse_other_roots(arguments)
-        if not any(getattr(arguments, option) for option in _PRINTING) and not _is_needed(arguments, name, prepare):
-            return
-        _run_hydra(name, prepare, execute)
+        if any(getattr(arguments, option) for option in _PRINTING):
+            _run_hydra(name, lambda config: None)
+        elif arguments.multirun:
+            if status := _run_sweep(arguments, name, prepare, execute, sweep):
+                sys.exit(status)
+        elif _is_needed(arguments, name, prepare):
+            _run_alone(name, prepare, execute)
 
 
 def _is_option(word: str) -> bool:
@@ -90,16 +94,10 @@ def _extend_import_path(config_dir: str | None) -> None:
 
 
 def _is_needed(arguments: argparse.Namespace, name: str, prepare: Prepare) -> bool:
-    """Check every job; False if there is one job, and nothing is left to do for it."""
-    if not arguments.multirun:
-        config = compose_config(name, arguments.overrides, arguments.config_dir, with_hydra=True)
-        run_dir = Path(_select(config, "hydra.run.dir"))
-        return prepare(without_hydra(config), run_dir) is not None
-    for overrides in _sweep(arguments.overrides):
-        config = compose_config(name, overrides, arguments.config_dir, with_hydra=True)
-        _select(config, "hydra.sweep.dir")
-        prepare(without_hydra(config), None)
-    return True
+    """Check the run; False if nothing is left to do for it."""
+    config = compose_config(name, arguments.overrides, arguments.config_dir, with_hydra=True)
+    run_dir = Path(_select(config, "hydra.run.dir"))
+    return prepare(without_hydra(config), run_dir, False) is not None
 
 
 def compose_config(
@@ -199,23 +197,78 @@ def _select(config: DictConfig, key: str) -> str:
         raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
 
 
-def _sweep(overrides: list[str]) -> Iterator[list[str]]:
-    """The overrides of each job of Hydra's basic sweeper."""
-    for batch in BasicSweeper.split_arguments(parse_overrides(overrides), max_batch_size=None):
-        yield from (list(job) for job in batch)
+def _run_sweep(arguments: argparse.Namespace, name: str, prepare: Prepare, execute: Execute, sweep: Sweep) -> int:
+    """Check every job, run them, and sum up; returns the exit status."""
+    root, subdir = _sweep_directories(arguments, name)
+    where = [f"hydra.sweep.dir={_quoted(root)}", f"hydra.sweep.subdir={_quoted(subdir)}"]
+    folders: dict[Path, bool] = {}
+    for number, overrides in enumerate(job_overrides(parse_overrides([*arguments.overrides, *where]))):
+        config = compose_config(name, overrides, arguments.config_dir, with_hydra=True)
+        OmegaConf.update(config, "hydra.job.num", number, force_add=True)
+        folder = Path(root, _select(config, "hydra.sweep.subdir")).absolute()
+        if folder in folders:
+            raise ConfigError(f"{folder}: two jobs of the sweep would be written here")
+        folders[folder] = prepare(without_hydra(config), folder, True) is None
+    total = len(folders)
 
-
-def _run_hydra(name: str, prepare: Prepare, execute: Execute) -> None:
     def job(config: DictConfig) -> None:
-        run_dir = Path(HydraConfig.get().runtime.output_dir)
+        hydra_config = HydraConfig.get()
+        place = Place(
+            Path(hydra_config.runtime.output_dir), str(Path(hydra_config.sweep.subdir)), hydra_config.job.num + 1, total
+        )
         try:
-            settings = prepare(config, run_dir)
-            if settings is not None:
-                execute(settings, run_dir)
-        except FFAttnError as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:  # at the end, Hydra shows the first failure only
-                print(f"{run_dir}: {error}", file=sys.stderr)
-            raise
+            with locked(place.folder):
+                sweep.run_job(lambda: _work(prepare, execute, config, in_sweep=True), place)
+        except BusyError as error:
+            print(error, file=sys.stderr)
 
+    sys.argv += where
+    _run_hydra(name, job)
+    return sweep.finish(Path(root).absolute(), folders)
+
+
+def _sweep_directories(arguments: argparse.Namespace, name: str) -> tuple[str, str]:
+    """The sweep's directory, as the time of day has it now, and the pattern of its jobs'."""
+    overrides = parse_overrides(arguments.overrides)
+    first = next(job_overrides(overrides))
+    config = compose_config(name, first, arguments.config_dir, with_hydra=True)
+    subdir = str(OmegaConf.to_container(config.hydra, resolve=False)["sweep"]["subdir"])  # type: ignore[call-overload,index]
+    groups = set(config.hydra.runtime.choices)
+    if not any(override.key_or_group == "hydra.sweep.subdir" for override in overrides):
+        subdir = job_directory(subdir, overrides, groups)
+    return _select(config, "hydra.sweep.dir"), subdir
+
+
+def _quoted(text: str) -> str:
+    """A value as Hydra's grammar has it, whatever characters it holds."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _work(prepare: Prepare, execute: Execute, config: DictConfig, in_sweep: bool) -> bool:
+    """Do one job in its directory, which Hydra has made; returns whether anything was left to do."""
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    settings = prepare(config, run_dir, in_sweep)
+    if settings is not None:
+        execute(settings, run_dir, in_sweep)
+    return settings is not None
+
+
+def _run_alone(name: str, prepare: Prepare, execute: Execute) -> None:
+    """Run one job; what it raises goes around Hydra, which would put a line of its own above the message."""
+    errors: list[FFAttnError] = []
+
+    def job(config: DictConfig) -> None:
+        try:
+            with locked(Path(HydraConfig.get().runtime.output_dir)):
+                _work(prepare, execute, config, in_sweep=False)
+        except FFAttnError as error:
+            errors.append(error)
+
+    _run_hydra(name, job)
+    if errors:
+        raise errors[0]
+
+
+def _run_hydra(name: str, job: Callable[[DictConfig], object]) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us instead of Hydra's printer
     hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(job)()
