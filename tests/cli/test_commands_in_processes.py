@@ -127,6 +127,14 @@ def test_a_strangers_task_and_model_are_swept_and_evaluated(mine):
     assert [job["settings"]["model"]["scale"] for job in jobs] == [0.1, 0.2]
     assert [(job["task"], job["model"]) for job in jobs] == [("first_bit", "sum")] * 2
 
+    together = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    again = run("train", *own, "-m", *SMALL, *together, *options, "seed=0,1", "hydra.sweep.dir=other", cwd=mine)
+    assert_clean(again)
+    jobs = [result(mine / f"other/first_bit_sum/T12/scale{scale}_seed0") for scale in (0.1, 0.2)]
+    assert [job["val"] for job in jobs] == [
+        result(mine / f"sweep/first_bit_sum/T12/scale{s}")["val"] for s in (0.1, 0.2)
+    ]
+
     checkpoint = "checkpoint=sweep/first_bit_sum/T12/scale0.2/checkpoints/best.ckpt"
     refused = run("evaluate", *own, checkpoint, cwd=mine)
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)

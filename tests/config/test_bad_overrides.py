@@ -1,10 +1,12 @@
 """What a user can get wrong on the command line, and the message for it: a line for each mistake."""
 
 import pytest
+from hydra.errors import MissingConfigException
 
 from ffattn.config.command import compose_config
 from ffattn.config.convert import to_settings
 from ffattn.config.errors import ConfigError, nearest
+from ffattn.config.explain import explain
 from ffattn.config.schema import Train
 
 EXACT = {
@@ -172,3 +174,8 @@ def test_a_yaml_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "model" / "bad.yaml").write_text("a: b: c\n")
     with pytest.raises(ConfigError, match=r"bad\.yaml.*line 1"):
         compose_config("train", ["model=bad"], str(tmp_path))
+
+
+def test_a_launcher_that_is_not_installed_says_what_brings_it():
+    error = MissingConfigException("no", missing_cfg_file="hydra/launcher/joblib", options=["basic"])
+    assert explain(error, None) == "hydra/launcher=joblib: is not installed; pip install 'ffattn[sweep]' brings it"

@@ -10,6 +10,8 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from ffattn.config.errors import nearest
 from ffattn.config.paths import conf_dir
 
+_EXTRAS = {("hydra/launcher", "joblib"): "sweep"}  # choices that come with a package of their own
+
 
 def explain(error: Exception, defaults: DictConfig | None) -> str:
     """Say what is wrong with a command line.
@@ -41,6 +43,8 @@ def _missing_choice(error: MissingConfigException) -> str:
     options = list(error.options or [])
     if not group:
         return f"--config-name={choice}: there is no such file"
+    if (extra := _EXTRAS.get((group, choice))) is not None:
+        return f"{group}={choice}: is not installed; pip install 'ffattn[{extra}]' brings it"
     close = difflib.get_close_matches(choice, options, n=2, cutoff=0.7)
     hint = f"; did you mean {' or '.join(sorted(close))}?" if close else ""
     return f"{group}={choice}: no such choice{hint} ({group} has {', '.join(options)})"
