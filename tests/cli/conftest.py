@@ -1,6 +1,7 @@
 """Fixtures of the command tests: commands are run in this process where that is enough."""
 
 import importlib
+import logging
 import os
 import sys
 from typing import NamedTuple
@@ -35,6 +36,8 @@ class Done(NamedTuple):
 def workplace(tmp_path, monkeypatch):
     """An empty working directory; what a command does to the process is undone."""
     before, threads = dict(os.environ), torch.get_num_threads()
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     torch.set_num_threads(1)
@@ -42,6 +45,8 @@ def workplace(tmp_path, monkeypatch):
     torch.set_num_threads(threads)
     os.environ.clear()
     os.environ.update(before)
+    root.setLevel(level)
+    root.handlers[:] = handlers  # Hydra's --info leaves one that writes to this test's captured stream
 
 
 @pytest.fixture

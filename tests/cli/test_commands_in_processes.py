@@ -130,10 +130,8 @@ def test_a_strangers_task_and_model_are_swept_and_evaluated(mine):
     together = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     again = run("train", *own, "-m", *SMALL, *together, *options, "seed=0,1", "hydra.sweep.dir=other", cwd=mine)
     assert_clean(again)
-    jobs = [result(mine / f"other/first_bit_sum/T12/scale{scale}_seed0") for scale in (0.1, 0.2)]
-    assert [job["val"] for job in jobs] == [
-        result(mine / f"sweep/first_bit_sum/T12/scale{s}")["val"] for s in (0.1, 0.2)
-    ]
+    for job, scale in zip(jobs, ("0.1", "0.2"), strict=True):
+        assert result(mine / f"other/first_bit_sum/T12/scale{scale}_seed0")["val"] == job["val"]
 
     checkpoint = "checkpoint=sweep/first_bit_sum/T12/scale0.2/checkpoints/best.ckpt"
     refused = run("evaluate", *own, checkpoint, cwd=mine)
