@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
         Args:
             root: The sweep's directory, which jobs are named from.
         """
-        values: dict[str, Any] = {"job": str(self.folder.relative_to(root)), "state": self.state, "reason": self.reason}
+        values: dict[str, Any] = {"job": os.path.relpath(self.folder, root), "state": self.state, "reason": self.reason}
         if self.result is not None:
             values |= {name: self.result[name] for name in ("epochs", "seconds") if name in self.result}
             values["solved"] = _solved(self.result)
@@ -124,7 +124,7 @@ def finish(root: Path, folders: Mapping[Path, bool]) -> int:
         table.add_row(*(escape(_cell(name, row[name])) for name in _COLUMNS))
     Console().print(table)
     failed = sum(outcome.state == FAILED for outcome in outcomes)
-    print(f"{len(outcomes)} jobs, {failed} failed; the table is in {root / TABLE}")
+    print(f"{len(outcomes)} job{'s' * (len(outcomes) != 1)}, {failed} failed; the table is in {root / TABLE}")
     if failed:
         print(f"the same command with hydra.sweep.dir={root} tries these again and skips the others")
     return int(failed > 0)

@@ -28,6 +28,21 @@ def test_jobs_are_all_combinations():
     assert jobs == [[f"seed={seed}", f"T={T}", "updates=3"] for seed in (1, 2) for T in (11, 12)]
 
 
+@pytest.mark.parametrize("task", ["glob(*)", "glob([a*,x*])"])
+def test_choices_may_be_a_pattern(train, workplace, task):
+    assert train(*SWEEP, f"task={task}").status == 0
+    tasks = ["add", "multiply", "temporal_order_2", "temporal_order_3", "xor"] if task == "glob(*)" else ["add", "xor"]
+    assert list(states(workplace)) == [f"{name}_ffattn/T12" for name in tasks]
+
+
+def test_an_interrupted_check_is_one_line(train, monkeypatch):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ffattn.config.command.compose_config", interrupt)
+    assert train(*SWEEP, "seed=0,1")[::2] == (130, "interrupted\n")
+
+
 def files(workplace):
     """The bytes and the time of last change of every job's results and checkpoints."""
     paths = [path for path in workplace.rglob("*") if path.name == "result.json" or path.suffix == ".ckpt"]
@@ -150,5 +165,5 @@ def test_a_directory_of_other_settings_is_refused_before_the_first_job(train, wo
 
 
 def test_names_of_ones_own_are_kept(train, workplace):
-    assert train(*SWEEP, "seed=0,1", "hydra.sweep.subdir=job${hydra.job.num}").status == 0
-    assert list(states(workplace)) == ["job0", "job1"]
+    assert train(*SWEEP, "seed=0,1", "hydra.sweep.subdir=../job${hydra.job.num}").status == 0
+    assert list(states(workplace)) == ["../job0", "../job1"]

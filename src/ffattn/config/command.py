@@ -6,6 +6,7 @@ the configuration of every job is composed and checked first, and Hydra runs aft
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ from typing import Any
 
 import hydra
 from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -85,6 +87,9 @@ def _short_errors() -> Iterator[None]:
             raise
         print(error if isinstance(error, FFAttnError) else explain(error, None), file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:  # outside of training, which has a word of its own
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 def _extend_import_path(config_dir: str | None) -> None:
@@ -150,17 +155,21 @@ def _compose_choices(name: str, choices: list[str]) -> DictConfig | None:
         return None
 
 
-def parse_overrides(overrides: list[str]) -> list[Override]:
+def parse_overrides(overrides: list[str], config_dir: str | None = None) -> list[Override]:
     """Read overrides as Hydra does.
 
     Args:
         overrides: As on the command line.
+        config_dir: A further folder of YAML files, among which task=glob(*) looks.
 
     Raises:
         ConfigError: One of them has another form than key=value.
     """
+    folders = create_config_search_path(str(conf_dir()))
+    if config_dir is not None:
+        folders.append("command-line", str(Path(config_dir).resolve()))
     try:
-        return OverridesParser.create().parse_overrides(overrides)
+        return OverridesParser.create(ConfigLoaderImpl(folders)).parse_overrides(overrides)
     except HydraException as error:
         raise ConfigError(explain(error, None)) from error
 
@@ -202,7 +211,8 @@ def _run_sweep(arguments: argparse.Namespace, name: str, prepare: Prepare, execu
     root, subdir = _sweep_directories(arguments, name)
     where = [f"hydra.sweep.dir={_quoted(root)}", f"hydra.sweep.subdir={_quoted(subdir)}"]
     folders: dict[Path, bool] = {}
-    for number, overrides in enumerate(job_overrides(parse_overrides([*arguments.overrides, *where]))):
+    jobs = job_overrides(parse_overrides([*arguments.overrides, *where], arguments.config_dir))
+    for number, overrides in enumerate(jobs):
         config = compose_config(name, overrides, arguments.config_dir, with_hydra=True)
         OmegaConf.update(config, "hydra.job.num", number, force_add=True)
         folder = Path(root, _select(config, "hydra.sweep.subdir")).absolute()
@@ -229,7 +239,7 @@ def _run_sweep(arguments: argparse.Namespace, name: str, prepare: Prepare, execu
 
 def _sweep_directories(arguments: argparse.Namespace, name: str) -> tuple[str, str]:
     """The sweep's directory, as the time of day has it now, and the pattern of its jobs'."""
-    overrides = parse_overrides(arguments.overrides)
+    overrides = parse_overrides(arguments.overrides, arguments.config_dir)
     first = next(job_overrides(overrides))
     config = compose_config(name, first, arguments.config_dir, with_hydra=True)
     subdir = str(OmegaConf.to_container(config.hydra, resolve=False)["sweep"]["subdir"])  # type: ignore[call-overload,index]
