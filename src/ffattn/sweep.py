@@ -84,7 +84,7 @@ def _in_words(outcome: Outcome) -> str:
     if outcome.result is None:
         return f"{outcome.state}: {outcome.reason}"
     row = outcome.row(outcome.folder)
-    epochs = f"{row['epochs']:g} epochs, " if row["epochs"] != "" else ""
+    epochs = f"{row['epochs']:g} epoch{'s' * (row['epochs'] != 1)}, " if row["epochs"] != "" else ""
     return f"{outcome.state}: solved {row['solved']:.1%}, {epochs}{row['seconds']:.1f} s"
 
 
