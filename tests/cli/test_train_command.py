@@ -1,6 +1,8 @@
 """`ffattn-train`, in this process: mistakes leave no trace, runs leave a complete directory."""
 
+import errno
 import json
+import os
 
 import pytest
 import torch
@@ -197,6 +199,14 @@ def test_the_result_says_which_command_made_it(train, workplace):
     train("seed=3")
     command = json.loads((workplace / "run" / "result.json").read_text())["command"]
     assert "seed=3" in command
+
+
+def test_a_directory_that_cannot_be_made_is_one_line(train, monkeypatch):
+    def refuse(self, *arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    assert_one_line(train(), "run: No space left on device")
 
 
 def test_threads_are_set_as_asked(train):

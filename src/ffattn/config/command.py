@@ -87,6 +87,11 @@ def _short_errors() -> Iterator[None]:
             raise
         print(error if isinstance(error, FFAttnError) else explain(error, None), file=sys.stderr)
         sys.exit(1)
+    except OSError as error:
+        if wants_traceback or error.filename is None:
+            raise
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:  # outside of training, which has a word of its own
         print("interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
