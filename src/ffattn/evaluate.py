@@ -14,6 +14,7 @@ from ffattn.config.errors import ConfigError
 
 if TYPE_CHECKING:
     from ffattn.checkpoint import Trained
+    from ffattn.config.jobs import Sweep
     from ffattn.config.schema import Evaluate
 
 
@@ -99,11 +100,15 @@ def _evaluate(settings: "Evaluate", trained: "Trained") -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """The command line."""
+def _sweep() -> "Sweep":
     from ffattn.sweep import SWEEP
 
-    run_command("evaluate", _prepare, _execute, SWEEP)
+    return SWEEP
+
+
+def main() -> None:
+    """The command line."""
+    run_command("evaluate", _prepare, _execute, _sweep)
 
 
 if __name__ == "__main__":

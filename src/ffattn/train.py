@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from ffattn.config.command import run_command
 
 if TYPE_CHECKING:
+    from ffattn.config.jobs import Sweep
     from ffattn.config.schema import Train
     from ffattn.runs import Start
 
@@ -53,11 +54,15 @@ def _execute(job: _Job, folder: Path, in_sweep: bool) -> None:
     train(job.settings, folder, job.start, quiet=in_sweep)
 
 
-def main() -> None:
-    """The command line."""
+def _sweep() -> "Sweep":
     from ffattn.sweep import SWEEP
 
-    run_command("train", _prepare, _execute, SWEEP)
+    return SWEEP
+
+
+def main() -> None:
+    """The command line."""
+    run_command("train", _prepare, _execute, _sweep)
 
 
 if __name__ == "__main__":

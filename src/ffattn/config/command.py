@@ -39,7 +39,7 @@ Prepare = Callable[[DictConfig, Path, bool], Any]
 Execute = Callable[[Any, Path, bool], None]
 
 
-def run_command(name: str, prepare: Prepare, execute: Execute, sweep: Sweep) -> None:
+def run_command(name: str, prepare: Prepare, execute: Execute, sweep: Callable[[], Sweep]) -> None:
     """Run a command line from start to end; exits with status 1 after one message if the user made a mistake.
 
     Args:
@@ -47,7 +47,7 @@ def run_command(name: str, prepare: Prepare, execute: Execute, sweep: Sweep) -> 
         prepare: Checks a configuration for a run directory, also given whether it is one of a sweep, and returns the
             settings, or None if nothing is left to do. Raises a ValueError for a mistake.
         execute: Does the work of one job, given what was prepared, the directory, and whether it is one of a sweep.
-        sweep: What is done around the jobs of a sweep.
+        sweep: Imports what is done around the jobs of a sweep, which takes seconds.
     """
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: not _is_option(word))  # Hydra wants options before overrides
     arguments = get_args_parser().parse_args()
@@ -211,7 +211,9 @@ def _select(config: DictConfig, key: str) -> str:
         raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
 
 
-def _run_sweep(arguments: argparse.Namespace, name: str, prepare: Prepare, execute: Execute, sweep: Sweep) -> int:
+def _run_sweep(
+    arguments: argparse.Namespace, name: str, prepare: Prepare, execute: Execute, sweep: Callable[[], Sweep]
+) -> int:
     """Check every job, run them, and sum up; returns the exit status."""
     root, subdir = _sweep_directories(arguments, name)
     where = [f"hydra.sweep.dir={_quoted(root)}", f"hydra.sweep.subdir={_quoted(subdir)}"]
@@ -224,6 +226,7 @@ def _run_sweep(arguments: argparse.Namespace, name: str, prepare: Prepare, execu
         if folder in folders:
             raise ConfigError(f"{folder}: two jobs of the sweep would be written here")
         folders[folder] = prepare(without_hydra(config), folder, True) is None
+    run_job, finish = sweep()
     total = len(folders)
 
     def job(config: DictConfig) -> None:
@@ -233,13 +236,13 @@ def _run_sweep(arguments: argparse.Namespace, name: str, prepare: Prepare, execu
         )
         try:
             with locked(place.folder):
-                sweep.run_job(lambda: _work(prepare, execute, config, in_sweep=True), place)
+                run_job(lambda: _work(prepare, execute, config, in_sweep=True), place)
         except BusyError as error:
             print(error, file=sys.stderr)
 
     sys.argv += where
     _run_hydra(name, job)
-    return sweep.finish(Path(root).absolute(), folders)
+    return finish(Path(root).absolute(), folders)
 
 
 def _sweep_directories(arguments: argparse.Namespace, name: str) -> tuple[str, str]:
