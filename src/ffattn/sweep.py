@@ -119,7 +119,7 @@ def finish(root: Path, folders: Mapping[Path, bool]) -> int:
     _write_csv(root / TABLE, rows)
     table = Table()
     for name in _COLUMNS:
-        table.add_column(name, no_wrap=name == "job", overflow="fold")
+        table.add_column(name, no_wrap=name not in {"job", "reason"}, overflow="fold")
     for row in rows:
         table.add_row(*(escape(_cell(name, row[name])) for name in _COLUMNS))
     Console().print(table)

@@ -164,6 +164,15 @@ def test_a_directory_of_other_settings_is_refused_before_the_first_job(train, wo
     assert files(workplace) == before
 
 
+def test_a_run_from_other_weights_is_not_taken_for_this_one(train, workplace):
+    train(*SWEEP, "seed=0,1")
+    best = workplace / "sweep/add_ffattn/T12/seed0/checkpoints/best.ckpt"
+    done = train(*SWEEP, "seed=0,1", f"init_from={best}")
+    assert done.status == 1
+    assert "holds a run that started from other weights" in done.err
+    assert done.err.count("\n") == 1
+
+
 def test_names_of_ones_own_are_kept(train, workplace):
     assert train(*SWEEP, "seed=0,1", "hydra.sweep.subdir=../job${hydra.job.num}").status == 0
     assert list(states(workplace)) == ["../job0", "../job1"]
