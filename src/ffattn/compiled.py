@@ -1,24 +1,26 @@
 """Numba: loops compiled to machine code, kept on disk, and run on torch's number of threads.
 
-Kernels are plain functions that release the interpreter lock, on a small pool of threads of our own. Numba's parallel
+Kernels are plain functions that release the interpreter lock, on a small team of threads of our own. Numba's parallel
 loops would bring a second OpenMP pool beside torch's, and abort when two threads call them at once.
 """
 
 import os
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from inspect import unwrap
+from threading import Lock, Thread
 from typing import Any
 
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import njit, types
-from numba.core import event
+from numba import carray, cfunc, njit, types
+from numba.core import cgutils, event
 from numba.extending import intrinsic
 
+_LONG, _BYTES = ir.IntType(64), ir.IntType(8).as_pointer()
 _FAST = {"contract", "reassoc", "nsz"}  # sums may be vectorised; NaN and infinity keep their meaning
 
 
@@ -73,14 +75,68 @@ def to_float32(typing_context: Any, number: Any) -> Any:
 
 
 @intrinsic
-def next_part(typing_context: Any, counter: Any) -> Any:
-    """Take the next number from a counter, an array of one int64, as one indivisible step."""
+def share(typing_context: Any, team: Any, parts: Any, function: Any, arguments: Any) -> Any:
+    """Let a team of threads call function(place, part, *arguments) for every part, as threads come free.
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        place = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "monotonic")
+    This is what a compiler makes of an OpenMP loop with a dynamic schedule. A place is a number of the thread's own,
+    from 0 on.
 
-    return types.int64(counter), generate
+    Args:
+        typing_context: Numba's.
+        team: What `team()` gave.
+        parts: How many parts there are: a function of the shape alone, so that results do not depend on the threads.
+        function: A kernel.
+        arguments: A tuple.
+    """
+    callee = typing_context.resolve_function_type(function, (types.int64, types.int64, *arguments.types), {})
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        (lead, crew, threads), parts = cgutils.unpack_tuple(builder, values[0]), values[1]
+        compiled = function.dispatcher.overloads[callee.args]
+        context.active_code_library.add_linking_library(compiled.library)
+        shared = cgutils.pack_struct(builder, [_LONG(0), _LONG(0), parts, values[3]])
+        work = _outline(context, builder.module, compiled.fndesc, shared.type)
+        slot = builder.bitcast(cgutils.alloca_once_value(builder, shared), _BYTES)
+        threads = builder.select(builder.icmp_signed("<", parts, threads), parts, threads)
+        with builder.if_else(builder.icmp_signed("<", threads, _LONG(2))) as (is_alone, is_team):
+            with is_alone:
+                builder.call(work, [slot])
+            with is_team:
+                kind = ir.FunctionType(ir.VoidType(), [_LONG] * 4)
+                addresses = [builder.ptrtoint(pointer, _LONG) for pointer in (work, slot)]
+                builder.call(builder.inttoptr(lead, kind.as_pointer()), [crew, threads, *addresses])
+        return context.get_dummy_value()
+
+    return types.none(team, types.int64, function, arguments), generate
+
+
+def _outline(context: Any, module: ir.Module, callee: Any, shared: ir.Type) -> ir.Function:
+    """What each thread of a team runs: it takes a place, and then part after part.
+
+    They share: parts that were taken, places that were taken, number of parts, and arguments.
+    """
+    function = ir.Function(
+        module, ir.FunctionType(ir.VoidType(), [_BYTES]), module.get_unique_name(f"{callee.mangled_name}.share")
+    )
+    function.linkage = "internal"
+    start, ahead, body, end = (function.append_basic_block() for _ in range(4))
+    builder = ir.IRBuilder(start)
+    slot = builder.bitcast(function.args[0], shared.as_pointer())
+    taken, places = (cgutils.gep_inbounds(builder, slot, 0, field) for field in range(2))
+    _, _, parts, arguments = cgutils.unpack_tuple(builder, builder.load(slot))
+    place = builder.atomic_rmw("add", places, _LONG(1), "monotonic")
+    builder.branch(ahead)
+    builder.position_at_end(ahead)
+    part = builder.atomic_rmw("add", taken, _LONG(1), "monotonic")
+    builder.cbranch(builder.icmp_signed("<", part, parts), body, end)
+    builder.position_at_end(body)
+    compiled = context.declare_function(module, callee)
+    values = [place, part, *cgutils.unpack_tuple(builder, arguments)]
+    context.call_conv.call_function(builder, compiled, callee.restype, callee.argtypes, values)
+    builder.branch(ahead)
+    builder.position_at_end(end)
+    builder.ret_void()
+    return function
 
 
 class _Announcer(event.Listener):
@@ -99,30 +155,146 @@ class _Announcer(event.Listener):
         """Nothing to say."""
 
 
-event.register("numba:compile", _Announcer())  # type: ignore[no-untyped-call]
+event.register("numba:compile", _Announcer())
+
+
+# What a team's threads share: a lock and two conditions, with room for any system's; then places that are still free in
+# the work at hand, threads that have one and are not done, and addresses of the work's function and data.
+_WORDS, _LOCK, _START, _DONE, _FREE, _BUSY, _WORK, _DATA = 28, 0, 8, 16, 24, 25, 26, 27
+
+_PATIENCE = 2**19  # looks for something to do, about 0.2 ms, before a thread sleeps: waking it takes 25 to 50 us
+
+
+def _pthread(name: str, arguments: int) -> types.ExternalFunction:
+    return types.ExternalFunction(f"pthread_{name}", types.int32(*[types.intp] * arguments))
+
+
+_mutex_init, _cond_init = _pthread("mutex_init", 2), _pthread("cond_init", 2)
+_lock, _unlock, _wait = _pthread("mutex_lock", 1), _pthread("mutex_unlock", 1), _pthread("cond_wait", 2)
+_signal, _broadcast = _pthread("cond_signal", 1), _pthread("cond_broadcast", 1)
+
+
+@intrinsic
+def _call(typing_context: Any, work: Any, data: Any) -> Any:
+    """Call a function by its address."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [_BYTES])
+        builder.call(builder.inttoptr(values[0], kind.as_pointer()), [builder.inttoptr(values[1], _BYTES)])
+        return context.get_dummy_value()
+
+    return types.none(work, data), generate
+
+
+@intrinsic
+def _peek(typing_context: Any, words: Any, place: Any) -> Any:
+    """What another thread has written."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        start = context.make_array(words)(context, builder, values[0]).data
+        return builder.load_atomic(builder.gep(start, [values[1]]), "acquire", 8)
+
+    return types.int64(words, place), generate
+
+
+@kernel
+def _prepare(words: Any) -> None:
+    base = words.ctypes.data
+    _mutex_init(base + 8 * _LOCK, 0)
+    _cond_init(base + 8 * _START, 0)
+    _cond_init(base + 8 * _DONE, 0)
+
+
+@kernel
+def _serve(words: Any) -> None:
+    """What a thread of a team does, forever: it waits without spinning, outside of the interpreter."""
+    base = words.ctypes.data
+    _lock(base + 8 * _LOCK)
+    while True:
+        _unlock(base + 8 * _LOCK)
+        for _ in range(_PATIENCE):
+            if _peek(words, _FREE) > 0:
+                break
+        _lock(base + 8 * _LOCK)
+        while words[_FREE] == 0:
+            _wait(base + 8 * _START, base + 8 * _LOCK)
+        words[_FREE] -= 1
+        work, data = words[_WORK], words[_DATA]
+        _unlock(base + 8 * _LOCK)
+        _call(work, data)
+        _lock(base + 8 * _LOCK)
+        words[_BUSY] -= 1
+        if words[_BUSY] == 0:
+            _signal(base + 8 * _DONE)
+
+
+def _lead(team: Any, threads: int, work: int, data: int) -> None:
+    """Let so many threads of a team do a piece of work, the caller among them."""
+    words = carray(team, _WORDS)
+    base = words.ctypes.data
+    _lock(base + 8 * _LOCK)
+    words[_WORK], words[_DATA] = work, data
+    words[_FREE] = words[_BUSY] = threads - 1
+    _unlock(base + 8 * _LOCK)
+    _broadcast(base + 8 * _START)  # after the lock, for which the threads would have to wait
+    _call(work, data)
+    _lock(base + 8 * _LOCK)
+    words[_BUSY] -= words[_FREE]  # a thread that has not even started is not waited for
+    words[_FREE] = 0
+    _unlock(base + 8 * _LOCK)
+    for _ in range(_PATIENCE):
+        if _peek(words, _BUSY) == 0:
+            break
+    _lock(base + 8 * _LOCK)
+    while words[_BUSY] > 0:
+        _wait(base + 8 * _DONE, base + 8 * _LOCK)
+    _unlock(base + 8 * _LOCK)
+
+
+class _Crew:
+    """Threads of this process that share the work of kernels.
+
+    They wait as no others here do: Python's threads take a hundred microseconds to hand over a piece of work, and
+    OpenMP's (torch's) spin without end where another process has the processor.
+    """
+
+    def __init__(self) -> None:
+        self.words, self.threads, self.is_taken = np.zeros(_WORDS, np.int64), 1, Lock()
+        self.lead = cfunc(types.void(types.CPointer(types.int64), *[types.int64] * 3), cache=True)(
+            unwrap(_lead)
+        ).address
+        _prepare(self.words)
+
+    def grow(self, threads: int) -> None:
+        """Start the threads that are missing."""
+        for _ in range(self.threads, threads):
+            Thread(target=_serve, args=(self.words,), name="ffattn", daemon=True).start()
+        self.threads = max(self.threads, threads)
 
 
 @cache
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads of this process; a forked child makes its own."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="ffattn")
+def _crew(process: int) -> _Crew:
+    """The threads of a process: a forked child makes its own."""
+    return _Crew()
 
 
-def run_parts(work: Callable[[Any], None], parts: int) -> None:
-    """Let as many threads as torch has share the parts of a computation.
+@contextmanager
+def team(*, is_small: bool = False) -> Iterator[tuple[int, int, int]]:
+    """As many threads as torch has, for kernels that `share` their work.
 
     Args:
-        work: Called once by each thread, with a counter. It does part after part, as long as `next_part(counter)` is
-            less than the number of parts. So the interpreter, which only one thread can use at a time, is not involved.
-        parts: How many parts there are: a function of the shape alone, so that results do not depend on the threads.
+        is_small: Whether waking a thread would take longer than the work.
 
-    Raises:
-        Exception: What the work raised.
+    Yields:
+        Addresses of the function that leads them and of what they have in common, and their number; zeros and 1 if the
+        caller shall work alone: torch has one thread, the work is small, or the others work for another caller.
     """
-    counter = np.zeros(1, np.int64)
-    threads = min(parts, torch.get_num_threads())
-    futures = [_pool(threads, os.getpid()).submit(work, counter) for _ in range(threads - 1)]
-    work(counter)
-    for future in futures:
-        if not future.cancel():  # a thread that has not even started is not waited for
-            future.result()
+    threads = torch.get_num_threads()
+    if is_small or threads < 2 or not (crew := _crew(os.getpid())).is_taken.acquire(blocking=False):
+        yield 0, 0, 1
+        return
+    try:
+        crew.grow(threads)
+        yield crew.lead, crew.words.ctypes.data, threads
+    finally:
+        crew.is_taken.release()

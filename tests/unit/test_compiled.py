@@ -1,7 +1,6 @@
 """Parts of a computation, shared among threads."""
 
 import multiprocessing
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,22 +9,26 @@ import torch
 
 pytest.importorskip("numba")
 
-from ffattn.compiled import kernel, next_part, run_parts
+from ffattn.compiled import kernel, share, team
 
 
 @kernel
-def count_parts(counter, parts, seen):
-    part = next_part(counter)
-    while part < parts:
-        seen[part] += 1
-        part = next_part(counter)
+def count_part(place, part, seen, places):
+    seen[part] += 1
+    places[part] = place
 
 
-def seen_parts(parts):
-    """How often each part ran."""
-    seen = np.zeros(parts, np.int64)
-    run_parts(lambda counter: count_parts(counter, parts, seen), parts)
-    return seen.tolist()
+@kernel
+def count_parts(threads, parts, seen, places):
+    share(threads, parts, count_part, (seen, places))
+
+
+def seen_parts(parts, **options):
+    """How often each part ran, and at which thread's place."""
+    seen, places = np.zeros(parts, np.int64), np.zeros(parts, np.int64)
+    with team(**options) as threads:
+        count_parts(threads, parts, seen, places)
+    return seen.tolist(), set(places.tolist())
 
 
 @pytest.fixture(params=[1, 2, 3, 8])
@@ -36,49 +39,44 @@ def threads(request):
     torch.set_num_threads(before)
 
 
-@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("parts", [0, 1, 2, 3, 64, 1001])
-def test_every_part_runs_exactly_once(parts):
-    assert seen_parts(parts) == [1] * parts
+def test_every_part_runs_exactly_once(parts, threads):
+    for _ in range(20):
+        seen, places = seen_parts(parts)
+        assert seen == [1] * parts
+        assert places <= set(range(threads))
 
 
-def test_parts_share_the_threads_that_torch_has(threads):
-    """Each thread waits for all others, so that none could end if one were missing."""
-    barrier, names = threading.Barrier(threads, timeout=20), set()
-
-    def work(counter):
-        names.add(threading.get_ident())
-        barrier.wait()
-
-    run_parts(work, 64)
-    assert len(names) == threads
-    assert threading.get_ident() in names
+def test_a_team_has_the_threads_that_torch_has(threads):
+    with team() as crew:
+        assert crew[-1] == threads
+    with team(is_small=True) as crew:
+        assert crew == (0, 0, 1)
 
 
-def test_fewer_parts_need_fewer_threads(threads):
-    calls = []
-    run_parts(calls.append, 2)
-    assert len(calls) <= min(2, threads)
+def test_fewer_threads_than_before_are_enough(threads):
+    seen_parts(64)
+    torch.set_num_threads(1)
+    assert seen_parts(64) == ([1] * 64, {0})
 
 
-@pytest.mark.usefixtures("threads")
-def test_what_the_work_raises_is_raised():
-    def work(counter):
-        raise ZeroDivisionError("a part")
-
-    with pytest.raises(ZeroDivisionError, match="a part"):
-        run_parts(work, 16)
-    assert seen_parts(16) == [1] * 16
+def test_small_work_stays_with_the_caller(threads):
+    assert seen_parts(64, is_small=True) == ([1] * 64, {0})
 
 
-@pytest.mark.usefixtures("threads")
-def test_callers_in_several_threads_do_not_share_parts():
+def test_callers_in_several_threads_do_not_share_parts(threads):
     with ThreadPoolExecutor(4) as callers:
-        assert list(callers.map(seen_parts, [100] * 4)) == [[1] * 100] * 4
+        assert [seen for seen, _ in callers.map(seen_parts, [100] * 40)] == [[1] * 100] * 40
+
+
+def test_a_team_within_a_team_is_the_caller_alone(threads):
+    with team(), team() as inner:
+        assert inner == (0, 0, 1)
+    assert seen_parts(16)[0] == [1] * 16
 
 
 def _run_in_child(queue):
-    queue.put(seen_parts(16))
+    queue.put(seen_parts(16)[0])
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python warns of what is tested here

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ffattn.compiled import bits_to_float, exact_kernel, float_to_bits, kernel, next_part, run_parts, to_float32
-from ffattn.ops.reference import Outer, Results
+from ffattn.compiled import bits_to_float, exact_kernel, float_to_bits, kernel, share, team, to_float32
+from ffattn.ops.reference import MEAN, Outer, Results
 
 TILE = 512  # steps whose states are held at a time: 200 kB at 100 hidden units; measured best of 64..1024
 PARTS = 64  # at most so many threads can share the work; each part has sums of gradients of its own
 _PART_NUMBERS = 2**22  # at most so many numbers in all parts' gradients
-_SMALL = 2**20  # (sequence, step, hidden unit) triples of a forward pass that take less time than waking a thread
+_SMALL = 2**17  # (sequence, step, hidden unit) triples of a forward pass that take less time than waking a thread
 _VECTOR = 16  # float32 in the widest vector unit: tiles are padded to it
 _STEP_ROWS = 4  # rows of a tile that have one number for each step:
 _WEIGHT, _DU, _SHARE0, _SHARE1 = range(
@@ -345,10 +345,19 @@ def _fill_and_score(
 
 @kernel
 def _forward(
-    part: int, parts: int, data: _Data, layer: _Layer, rule: _Rule, plan: _Plan, space: Any, scores: Any, sums: _Sums
+    place: int,
+    part: int,
+    parts: int,
+    data: _Data,
+    layer: _Layer,
+    rule: _Rule,
+    plan: _Plan,
+    spaces: Any,
+    scores: Any,
+    sums: _Sums,
 ) -> None:
     """Scores, and sums of weights and weighted states, of a part's tiles."""
-    numbers, inputs, states = _divide(space, layer)
+    numbers, inputs, states = _divide(spaces[place], layer)
     tile_e, tile_w = numbers[_DU], numbers[_WEIGHT]
     first, last = _first_and_last(plan, part, parts)
     for tile in range(first, last):
@@ -370,17 +379,6 @@ def _forward(
             _weigh(e, data, i, np.float32(sums.maximum[run]), rule.normalizer, w)
             sums.total[run] += _sum(w)
             _add_weighted(states, w, offset, sums.state[run])
-
-
-@kernel
-def _forward_parts(
-    counter: Any, parts: int, data: _Data, layer: _Layer, rule: _Rule, plan: _Plan, space: Any, scores: Any, sums: _Sums
-) -> None:
-    """What a thread does in the forward pass."""
-    part = next_part(counter)
-    while part < parts:
-        _forward(part, parts, data, layer, rule, plan, space, scores, sums)
-        part = next_part(counter)
 
 
 @kernel
@@ -603,6 +601,7 @@ def _share_out(plan: _Plan, first: int, last: int, outer: _Outer, k: int, steps:
 
 @kernel
 def _backward(
+    place: int,
     part: int,
     parts: int,
     data: _Data,
@@ -610,14 +609,14 @@ def _backward(
     rule: _Rule,
     plan: _Plan,
     outer: _Outer,
-    space: Any,
+    spaces: Any,
     g_x: Any,
     g: _Gradients,
 ) -> None:
     """Gradients of a part's tiles; g_x may be empty."""
     is_embedded, hidden = len(layer.weight) > 0, g.query.shape[1]
     is_kept = g_x.size > 0 or layer.weight.shape[1] > 2
-    steps, inputs, states = _divide(space, layer)
+    steps, inputs, states = _divide(spaces[place], layer)
     for tile in range(*_first_and_last(plan, part, parts)):
         first, last, width = plan.tile[tile], plan.tile[tile + 1], _width(plan, tile)
         segments = np.arange(first, last)
@@ -650,28 +649,127 @@ def _backward(
 
 
 @kernel
-def _backward_parts(
-    counter: Any,
-    parts: int,
-    data: _Data,
-    layer: _Layer,
-    rule: _Rule,
-    plan: _Plan,
-    outer: _Outer,
-    space: Any,
-    g_x: Any,
-    g: _Gradients,
+def _whole_pairs(weight: Any, bias: Any, query: Any, query_bias: float, hidden: int) -> _Layer:
+    """Parameters padded with zeros to even sizes, since loops take them two at a time; no query counts as zero."""
+    rows, even = len(weight) + len(weight) % 2, hidden + hidden % 2
+    weights = np.zeros((rows, weight.shape[1] + weight.shape[1] % 2), np.float32)
+    biases, queries = np.zeros(rows, np.float32), np.zeros(even, np.float32)
+    weights[: len(weight), : weight.shape[1]] = weight
+    biases[: len(bias)] = bias
+    queries[: len(query)] = query
+    return _Layer(weights, biases, queries, np.float32(query_bias))
+
+
+@kernel
+def _data(x: Any, lengths: Any, scale: Any, shift: float) -> _Data:
+    return _Data(x, lengths, scale if len(scale) == len(x) else np.ones(len(x), np.float32), np.float32(shift))
+
+
+@kernel
+def _parts(lengths: Any, hidden: int, tile: int, work: int, most: int) -> int:
+    """Into how many parts the work is divided: one where handing it to a thread takes longer than it saves."""
+    steps = 0
+    for length in lengths:
+        steps += length
+    return 1 if work * steps * hidden < _SMALL else max(1, min(most, -(-steps // tile)))
+
+
+@kernel
+def _run_forward(
+    team: Any,
+    x: Any,
+    lengths: Any,
+    scale: Any,
+    shift: float,
+    weight: Any,
+    bias: Any,
+    query: Any,
+    query_bias: float,
+    slope: float,
+    score: int,
+    normalizer: int,
+    spaces: Any,
+    maximum: Any,
+    total: Any,
+    context: Any,
+    scores: Any,
 ) -> None:
-    """What a thread does in the backward pass."""
-    part = next_part(counter)
-    while part < parts:
-        _backward(part, parts, data, layer, rule, plan, outer, space, g_x, g)
-        part = next_part(counter)
+    """The whole forward pass; the last four are the results."""
+    hidden, tile = context.shape[1], spaces.shape[2] - _VECTOR
+    data, layer = _data(x, lengths, scale, shift), _whole_pairs(weight, bias, query, query_bias, hidden)
+    rule = _Rule(np.float32(slope), score, normalizer, tile)
+    parts = _parts(lengths, hidden, tile, 1, PARTS)
+    plan = _plan(lengths, x.shape[1], tile, parts)
+    runs = len(plan.run_sequence)
+    nothing = -np.inf if normalizer == _SOFTMAX else 0.0
+    sums = _Sums(np.full(runs, nothing), np.zeros(runs), np.zeros((runs, len(layer.query))))
+    share(team, parts, _forward, (parts, data, layer, rule, plan, spaces, scores, sums))
+    _clear_padding(lengths, scores)
+    maximum[:] = nothing
+    _merge(plan.run_sequence, sums, maximum, total, context)
 
 
-def _floats(tensor: Tensor | None, empty: tuple[int, ...] = (0,)) -> Any:
-    """A tensor's numbers as float32; zeros of a given shape for None."""
-    return np.zeros(empty, np.float32) if tensor is None else tensor.detach().float().numpy()
+@kernel
+def _add_up(parts: Any, result: Any) -> None:
+    """The parts' gradients, in order, without what was padded."""
+    for k in range(len(result)):
+        result[k] = parts[:, k].sum()
+
+
+@kernel
+def _run_backward(
+    team: Any,
+    g_total: Any,
+    g_context: Any,
+    g_scores: Any,
+    x: Any,
+    lengths: Any,
+    scale: Any,
+    shift: float,
+    weight: Any,
+    bias: Any,
+    query: Any,
+    query_bias: float,
+    slope: float,
+    score: int,
+    normalizer: int,
+    spaces: Any,
+    maximum: Any,
+    total: Any,
+    context: Any,
+    scores: Any,
+    g_x: Any,
+    g_weight: Any,
+    g_bias: Any,
+    g_query: Any,
+    g_query_bias: Any,
+) -> None:
+    """The whole backward pass; the last five are the results, of which g_x may be empty."""
+    hidden, tile = context.shape[1], spaces.shape[2] - _VECTOR
+    data, layer = _data(x, lengths, scale, shift), _whole_pairs(weight, bias, query, query_bias, hidden)
+    rule = _Rule(np.float32(slope), score, normalizer, tile)
+    (rows, features), even = layer.weight.shape, len(layer.query)
+    parts = _parts(lengths, hidden, tile, 2, max(1, min(PARTS, _PART_NUMBERS // (hidden * (features + 2)))))
+    plan = _plan(lengths, x.shape[1], tile, parts)
+    g = _Gradients(
+        np.zeros((parts, rows, features)), np.zeros((parts, rows)), np.zeros((parts, even)), np.zeros((parts, 1))
+    )
+    totals, states = _through_division(g_total, g_context, total, context, even)
+    outer = _Outer(totals, states, g_scores, maximum, scores)
+    share(team, parts, _backward, (parts, data, layer, rule, plan, outer, spaces, g_x, g))
+    _add_up(g.bias, g_bias)
+    _add_up(g.query, g_query)
+    _add_up(g.query_bias, g_query_bias)
+    for k in range(len(g_weight)):
+        _add_up(g.weight[:, k], g_weight[k])
+
+
+_NOTHING = tuple(np.zeros((0,) * axes, np.float32) for axes in range(3))
+
+
+def _floats(tensor: Tensor | None, axes: int) -> Any:
+    """A tensor's numbers as float32, in one layout, for which less is compiled; an empty array for None."""
+    return _NOTHING[axes] if tensor is None else tensor.detach().float().contiguous().numpy()
 
 
 def _bits(x: Tensor) -> Any:
@@ -680,70 +778,48 @@ def _bits(x: Tensor) -> Any:
     return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
 
 
-def _even(array: Any) -> Any:
-    """Pad the last two axes with zeros to an even size, since loops take them two at a time."""
-    padding = [(0, 0)] * (array.ndim - 2) + [(0, size % 2) for size in array.shape[-2:]]
-    return np.pad(array, padding) if any(end for _, end in padding) else array
+def _inputs(x: Tensor, lengths: Tensor, shift: Tensor | None, scale: Tensor | None) -> tuple[Any, ...]:
+    return _bits(x), lengths.contiguous().numpy(), _floats(scale, 1), 0.0 if shift is None else shift.item()
 
 
-def _layer(
-    weight: Tensor | None, bias: Tensor | None, query: Tensor | None, query_bias: Tensor | None, hidden: int
-) -> _Layer:
-    return _Layer(
-        _even(_floats(weight, (0, 0))),
-        _even(_floats(bias)),
-        _even(_floats(query, (hidden,))),
-        np.float32(0 if query_bias is None else float(query_bias)),
-    )
-
-
-def _data(x: Tensor, lengths: Tensor, shift: Tensor | None, scale: Tensor | None) -> _Data:
-    scales = np.ones(len(x), np.float32) if scale is None else _floats(scale)
-    return _Data(_bits(x), lengths.numpy(), scales, np.float32(0 if shift is None else float(shift)))
-
-
-def _rule(slope: float, score: str, normalizer: str, hidden: int) -> _Rule:
-    tile = max(_VECTOR, min(TILE, 2**16 // hidden // _VECTOR * _VECTOR))  # wide states: shorter tiles
-    return _Rule(np.float32(slope), _SCORES[score], _NORMALIZERS[normalizer], tile)
-
-
-def _parts(steps: int, hidden: int, tile: int, work: int = 1) -> int:
-    """Into how many parts the work is divided: one where waking a thread takes longer than it saves."""
-    return 1 if work * steps * hidden < _SMALL else min(PARTS, -(-steps // tile))
+def _parameters(
+    weight: Tensor | None, bias: Tensor | None, query: Tensor | None, query_bias: Tensor | None
+) -> tuple[Any, ...]:
+    constant = 0.0 if query_bias is None else query_bias.item()
+    return _floats(weight, 2), _floats(bias, 1), _floats(query, 1), constant
 
 
 _own = threading.local()
 
 
-def _space(hidden: int, features: int, tile: int) -> Any:
-    """Room for a tile, which a thread keeps, since fresh memory costs more than the work of a short call.
+def _spaces(threads: int, hidden: int, features: int) -> Any:
+    """Room for a tile for each thread, which the caller's thread keeps: fresh memory costs more than a short call.
 
-    Its rows start at multiples of 64 bytes, a cache line, but not of a power of two.
+    Rows are a vector longer than the tile: they start at multiples of a cache line, 64 bytes, but not of a power of
+    two. Wide states have shorter tiles.
     """
-    shape = _STEP_ROWS + features + hidden, tile + _VECTOR
+    even, tile = hidden + hidden % 2, max(_VECTOR, min(TILE, 2**16 // max(1, hidden) // _VECTOR * _VECTOR))
+    shape = threads, _STEP_ROWS + features + features % 2 + even, tile + _VECTOR
     if getattr(_own, "shape", None) != shape:
-        _own.shape, _own.space = shape, torch.empty(shape).numpy()
-    return _own.space
+        _own.shape, _own.spaces = shape, torch.empty(shape).numpy()
+    return _own.spaces
 
 
-def _sum_forward(data: _Data, layer: _Layer, rule: _Rule, hidden: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    batch, time, _ = data.x.shape
-    parts = _parts(int(data.lengths.sum()), hidden, rule.tile)
-    plan = _plan(data.lengths, time, rule.tile, parts)
-    runs, even = len(plan.run_sequence), hidden + hidden % 2
-    nothing = -math.inf if rule.normalizer == _SOFTMAX else 0.0
-    sums = _Sums(np.full(runs, nothing), np.zeros(runs), np.zeros((runs, even)))
-    scores = torch.empty(batch, 0 if rule.normalizer == _MEAN else time)
-    out = scores.numpy()
-
-    def work(counter: Any) -> None:
-        space = _space(even, layer.weight.shape[1], rule.tile)
-        _forward_parts(counter, parts, data, layer, rule, plan, space, out, sums)
-
-    run_parts(work, parts)
-    maximum, total, context = torch.full((batch,), nothing), torch.empty(batch), torch.empty(batch, hidden)
-    _clear_padding(data.lengths, out)
-    _merge(plan.run_sequence, sums, maximum.numpy(), total.numpy(), context.numpy())
+def _attend(
+    inputs: tuple[Any, ...], parameters: tuple[Any, ...], slope: float, score: str, normalizer: str, hidden: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    batch, time, _ = inputs[0].shape
+    shapes: tuple[tuple[int, ...], ...] = (
+        (batch,),
+        (batch,),
+        (batch, hidden),
+        (batch, 0 if normalizer == MEAN else time),
+    )
+    maximum, total, context, scores = results = tuple(torch.empty(shape) for shape in shapes)
+    options = slope, _SCORES[score], _NORMALIZERS[normalizer]
+    with team() as threads:
+        spaces = _spaces(threads[-1], hidden, parameters[0].shape[1])
+        _run_forward(threads, *inputs, *parameters, *options, spaces, *(tensor.numpy() for tensor in results))
     return maximum, total, context, scores
 
 
@@ -761,9 +837,8 @@ def feed_forward_attention_forward(
     normalizer: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Maximum, total, context and scores (see `reference.feed_forward_attention_forward`)."""
-    hidden = len(weight)
-    layer = _layer(weight, bias, query, query_bias, hidden)
-    return _sum_forward(_data(x, lengths, shift, scale), layer, _rule(slope, score, normalizer, hidden), hidden)
+    inputs, parameters = _inputs(x, lengths, shift, scale), _parameters(weight, bias, query, query_bias)
+    return _attend(inputs, parameters, slope, score, normalizer, len(weight))
 
 
 def attention_pooling_forward(
@@ -777,37 +852,37 @@ def attention_pooling_forward(
     normalizer: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Maximum, total, context and scores (see `reference.attention_pooling_forward`)."""
-    hidden = sequence.shape[2]
-    layer = _layer(None, None, query, query_bias, hidden)
-    return _sum_forward(_data(sequence, lengths, shift, scale), layer, _rule(0.0, score, normalizer, hidden), hidden)
+    inputs, parameters = _inputs(sequence, lengths, shift, scale), _parameters(None, None, query, query_bias)
+    return _attend(inputs, parameters, 0.0, score, normalizer, sequence.shape[2])
 
 
-def _sum_backward(
-    outer: Outer, data: _Data, layer: _Layer, rule: _Rule, kept: Results, needs_x: bool
-) -> tuple[Tensor, _Gradients]:
-    maximum, total, context, scores = (tensor.numpy() for tensor in kept)
-    hidden, (batch, time, features) = context.shape[1], data.x.shape
-    even, numbers = hidden + hidden % 2, hidden * (layer.weight.shape[1] + 2)
-    parts = max(1, min(_parts(int(data.lengths.sum()), hidden, rule.tile, work=2), _PART_NUMBERS // numbers))
-    plan = _plan(data.lengths, time, rule.tile, parts)
-    shapes = (parts, even, layer.weight.shape[1]), (parts, even), (parts, even), (parts, 1)
-    gradients = _Gradients(*(np.zeros(shape) for shape in shapes))
-    g_x = torch.zeros(batch, time, features) if needs_x else torch.zeros(0, 0, 0)
-    g_total, g_state = _through_division(_floats(outer[0]), _floats(outer[1], (0, 0)), total, context, even)
-    known = _Outer(g_total, g_state, _floats(outer[2], (0, 0)), maximum, scores)
-    out = g_x.numpy()
+def _differentiate(
+    outer: Outer,
+    inputs: tuple[Any, ...],
+    parameters: tuple[Any, ...],
+    slope: float,
+    score: str,
+    normalizer: str,
+    kept: Results,
+    needs_x: bool,
+) -> tuple[Tensor, ...]:
+    """Gradients of inputs (empty, if they are not needed), weight, bias, query and its bias, in float32."""
+    x, weight, hidden = inputs[0], parameters[0], kept[2].shape[1]
+    has_query = int(len(parameters[2]) > 0)
+    shapes = x.shape if needs_x else (0, 0, 0), weight.shape, (len(weight),), (hidden * has_query,), (has_query,)
+    results = torch.zeros(shapes[0]), *(torch.empty(shape) for shape in shapes[1:])
+    incoming = (_floats(gradient, axes) for gradient, axes in zip(outer, (1, 2, 2), strict=True))
+    options = slope, _SCORES[score], _NORMALIZERS[normalizer]
+    arrays = [tensor.contiguous().numpy() for tensor in kept] + [tensor.numpy() for tensor in results]
+    with team() as threads:
+        spaces = _spaces(threads[-1], hidden, weight.shape[1])
+        _run_backward(threads, *incoming, *inputs, *parameters, *options, spaces, *arrays)
+    return results
 
-    def work(counter: Any) -> None:
-        space = _space(even, layer.weight.shape[1], rule.tile)
-        _backward_parts(counter, parts, data, layer, rule, plan, known, space, out, gradients)
 
-    run_parts(work, parts)
-    return g_x, _Gradients(*(part.sum(axis=0) for part in gradients))
-
-
-def _like(gradient: Any, parameter: Tensor | None, x: Tensor) -> Tensor:
-    """The gradient of a parameter; nothing, in the inputs' precision, for one that is not there."""
-    return x.new_empty(0) if parameter is None else torch.from_numpy(gradient).to(parameter.dtype)
+def _like(gradient: Tensor, parameter: Tensor | None, x: Tensor) -> Tensor:
+    """A gradient in its parameter's precision; nothing, in the inputs', for a parameter that is not there."""
+    return gradient.to(x.dtype if parameter is None else parameter.dtype)
 
 
 def feed_forward_attention_backward(
@@ -832,19 +907,14 @@ def feed_forward_attention_backward(
     needs_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of inputs and parameters (see `reference.feed_forward_attention_backward`)."""
-    hidden, features = weight.shape
-    layer = _layer(weight, bias, query, query_bias, hidden)
     outer, kept = (grad_total, grad_context, grad_scores), (maximum, total, context, scores)
-    data, rule = _data(x, lengths, shift, scale), _rule(slope, score, normalizer, hidden)
-    grad_x, g = _sum_backward(outer, data, layer, rule, kept, needs_x)
-    parameters = (
-        (g.weight[:hidden, :features], weight),
-        (g.bias[:hidden], bias),
-        (g.query[:hidden], query),
-        (g.query_bias, query_bias),
+    inputs, parameters = _inputs(x, lengths, shift, scale), _parameters(weight, bias, query, query_bias)
+    grad_x, g_weight, g_bias, g_query, g_query_bias = _differentiate(
+        outer, inputs, parameters, slope, score, normalizer, kept, needs_x
     )
-    grad_weight, grad_bias, grad_query, grad_query_bias = (_like(*pair, x) for pair in parameters)
-    return grad_x.to(x.dtype) if needs_x else x.new_empty(0), grad_weight, grad_bias, grad_query, grad_query_bias
+    grad_queries = _like(g_query, query, x), _like(g_query_bias, query_bias, x)
+    grad_x = grad_x.to(x.dtype) if needs_x else x.new_empty(0)
+    return grad_x, g_weight.to(weight.dtype), g_bias.to(bias.dtype), *grad_queries
 
 
 def attention_pooling_backward(
@@ -865,9 +935,10 @@ def attention_pooling_backward(
     normalizer: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of sequence and query (see `reference.attention_pooling_backward`)."""
-    hidden = sequence.shape[2]
-    layer, rule = _layer(None, None, query, query_bias, hidden), _rule(0.0, score, normalizer, hidden)
     outer, kept = (grad_total, grad_context, grad_scores), (maximum, total, context, scores)
-    grad_sequence, g = _sum_backward(outer, _data(sequence, lengths, shift, scale), layer, rule, kept, True)
-    grad_query, grad_query_bias = _like(g.query[:hidden], query, sequence), _like(g.query_bias, query_bias, sequence)
-    return grad_sequence.to(sequence.dtype), grad_query, grad_query_bias
+    inputs, parameters = _inputs(sequence, lengths, shift, scale), _parameters(None, None, query, query_bias)
+    g_sequence, _, _, g_query, g_query_bias = _differentiate(
+        outer, inputs, parameters, 0.0, score, normalizer, kept, True
+    )
+    queries = _like(g_query, query, sequence), _like(g_query_bias, query_bias, sequence)
+    return g_sequence.to(sequence.dtype), *queries

@@ -3,11 +3,13 @@
 An operator hides its loops from torch.compile and autocast; it computes in float32 (float64 for float64 inputs).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.library import custom_op
+from torch.autograd import Function
+from torch.library import Library, infer_schema, register_fake
 
 from ffattn.backends import compiled
 from ffattn.ops import reference
@@ -24,8 +26,11 @@ def implementation(x: Tensor) -> Any:
 
 def _check_lengths(lengths: Tensor, time: int) -> None:
     """Refuse what would read beyond a sequence; on a GPU the kernels stop at its end, and reading would stall it."""
-    if lengths.device.type == "cpu" and len(lengths) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= time:
-        raise ValueError(f"lengths must be on 0..{time}, the number of steps; got {lengths.min()}..{lengths.max()}")
+    if lengths.device.type != "cpu" or len(lengths) == 0:
+        return
+    low, high = (int(length) for length in lengths.aminmax())
+    if not 0 <= low <= high <= time:
+        raise ValueError(f"lengths must be on 0..{time}, the number of steps; got {low}..{high}")
 
 
 def _empty_results(x: Tensor, hidden: int, normalizer: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -45,8 +50,7 @@ def _empty_like(parameter: Tensor | None, x: Tensor) -> Tensor:
     return x.new_empty(0) if parameter is None else torch.empty_like(parameter, memory_format=torch.contiguous_format)
 
 
-@custom_op("ffattn::feed_forward_attention", mutates_args=())
-def _feed_forward(
+def _feed_forward_kernel(
     x: Tensor,
     lengths: Tensor,
     weight: Tensor,
@@ -64,13 +68,13 @@ def _feed_forward(
     return implementation(x).feed_forward_attention_forward(*arguments)  # type: ignore[no-any-return]
 
 
-@_feed_forward.register_fake
-def _(x: Tensor, lengths: Tensor, weight: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _feed_forward_shapes(
+    x: Tensor, lengths: Tensor, weight: Tensor, *others: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return _empty_results(x, len(weight), others[-1])
 
 
-@custom_op("ffattn::feed_forward_attention_backward", mutates_args=())
-def _feed_forward_backward(
+def _feed_forward_backward_kernel(
     grad_total: Tensor | None,
     grad_context: Tensor | None,
     grad_scores: Tensor | None,
@@ -96,8 +100,7 @@ def _feed_forward_backward(
     return implementation(x).feed_forward_attention_backward(*arguments)  # type: ignore[no-any-return]
 
 
-@_feed_forward_backward.register_fake
-def _(
+def _feed_forward_backward_shapes(
     grad_total: Tensor | None,
     grad_context: Tensor | None,
     grad_scores: Tensor | None,
@@ -113,8 +116,7 @@ def _(
     return grad_x, _empty_like(weight, x), _empty_like(bias, x), _empty_like(query, x), _empty_like(query_bias, x)
 
 
-@custom_op("ffattn::attention_pooling", mutates_args=())
-def _pooling(
+def _pooling_kernel(
     sequence: Tensor,
     lengths: Tensor,
     query: Tensor | None,
@@ -129,13 +131,11 @@ def _pooling(
     return implementation(sequence).attention_pooling_forward(*arguments)  # type: ignore[no-any-return]
 
 
-@_pooling.register_fake
-def _(sequence: Tensor, lengths: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _pooling_shapes(sequence: Tensor, lengths: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return _empty_results(sequence, sequence.shape[2], others[-1])
 
 
-@custom_op("ffattn::attention_pooling_backward", mutates_args=())
-def _pooling_backward(
+def _pooling_backward_kernel(
     grad_total: Tensor | None,
     grad_context: Tensor | None,
     grad_scores: Tensor | None,
@@ -157,8 +157,7 @@ def _pooling_backward(
     return implementation(sequence).attention_pooling_backward(*arguments)  # type: ignore[no-any-return]
 
 
-@_pooling_backward.register_fake
-def _(
+def _pooling_backward_shapes(
     grad_total: Tensor | None,
     grad_context: Tensor | None,
     grad_scores: Tensor | None,
@@ -171,31 +170,65 @@ def _(
     return _empty_like(sequence, sequence), _empty_like(query, sequence), _empty_like(query_bias, sequence)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    """Keep what the backward pass needs."""
-    tensors, ctx.options = [i for i in inputs if not isinstance(i, str | float)], inputs[-3:]
-    ctx.save_for_backward(*tensors, *output)
-    ctx.set_materialize_grads(False)
-
-
 def _feed_forward_gradients(ctx: Any, grad_maximum: Tensor | None, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
-    slope, score, normalizer = ctx.options
-    needs_x, has_query = ctx.needs_input_grad[0], ctx.saved_tensors[4] is not None
-    arguments = *outer, *ctx.saved_tensors, slope, score, normalizer, needs_x
+    saved, (slope, score, normalizer) = ctx.saved_tensors, ctx.options
+    needs_x, has_query = ctx.needs_input_grad[0], saved[4] is not None
+    arguments = *outer, *saved, slope, score, normalizer, needs_x
     g_x, g_weight, g_bias, g_query, g_query_bias = _feed_forward_backward(*arguments)
     g_queries = (g_query, g_query_bias) if has_query else (None, None)
     return g_x if needs_x else None, None, g_weight, g_bias, *g_queries, None, None, None, None, None
 
 
 def _pooling_gradients(ctx: Any, grad_maximum: Tensor | None, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
-    has_query = ctx.saved_tensors[2] is not None
-    g_sequence, g_query, g_query_bias = _pooling_backward(*outer, *ctx.saved_tensors, *ctx.options[1:])
+    saved = ctx.saved_tensors
+    has_query = saved[2] is not None
+    g_sequence, g_query, g_query_bias = _pooling_backward(*outer, *saved, *ctx.options)
     g_queries = (g_query, g_query_bias) if has_query else (None, None)
     return g_sequence, None, *g_queries, None, None, None, None
 
 
-_feed_forward.register_autograd(_feed_forward_gradients, setup_context=_keep)
-_pooling.register_autograd(_pooling_gradients, setup_context=_keep)
+_library = Library("ffattn", "FRAGMENT")
+
+
+def _refuse(ctx: Any, *gradients: Any) -> None:
+    raise NotImplementedError("attention has no second derivative: its gradient cannot be differentiated again")
+
+
+def _operator(
+    name: str, kernel: Callable[..., Any], shapes: Callable[..., Any], gradients: Callable[..., Any] = _refuse
+) -> Callable[..., Any]:
+    """Tell PyTorch of an operator: how it is computed, which shapes it has, and its gradients.
+
+    This is what `torch.library.custom_op` and `register_autograd` do, in half of the time.
+    """
+    _library.define(name + infer_schema(kernel, mutates_args=()), tags=torch.Tag.pt2_compliant_tag)
+    _library.impl(name, kernel, "CompositeExplicitAutograd")
+    register_fake(f"ffattn::{name}", shapes, lib=_library)
+    operator = getattr(torch.ops.ffattn, name).default
+    tensors = sum("Tensor" in str(argument.type) for argument in operator._schema.arguments)  # options come after them
+
+    def below(*arguments: Any) -> Any:
+        with torch._C._AutoDispatchBelowAutograd():
+            return operator(*arguments)
+
+    def forward(ctx: Any, *arguments: Any) -> Any:
+        outputs = below(*arguments)
+        ctx.save_for_backward(*arguments[:tensors], *outputs)
+        ctx.options = arguments[tensors:]
+        ctx.set_materialize_grads(False)
+        return outputs
+
+    function: Any = type(name, (Function,), {"forward": staticmethod(forward), "backward": staticmethod(gradients)})
+    _library.impl(name, lambda *a: function.apply(*a) if torch.is_grad_enabled() else below(*a), "Autograd")
+    return operator  # type: ignore[no-any-return]
+
+
+_feed_forward_backward = _operator(
+    "feed_forward_attention_backward", _feed_forward_backward_kernel, _feed_forward_backward_shapes
+)
+_pooling_backward = _operator("attention_pooling_backward", _pooling_backward_kernel, _pooling_backward_shapes)
+_feed_forward = _operator("feed_forward_attention", _feed_forward_kernel, _feed_forward_shapes, _feed_forward_gradients)
+_pooling = _operator("attention_pooling", _pooling_kernel, _pooling_shapes, _pooling_gradients)
 
 
 def _require(name: str, tensor: Tensor | None, shape: tuple[int, ...], like: Tensor) -> None:

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ffattn.compiled import exact_kernel, kernel, next_part, run_parts
+from ffattn.compiled import exact_kernel, kernel, share, team
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _MASK, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 _EIGHT, _UNIT = np.uint64(8), np.float32(2.0**-24)
 _CHUNK = 256  # blocks of four words that are made at a time; they stay in the first-level cache
-_SMALL = 2**16  # numbers that take less time than waking a thread
+_SMALL = 2**15  # numbers that take less time than waking a thread
 
 
 @kernel
@@ -38,12 +38,22 @@ def _to_unit(word: int) -> float:
 
 
 @kernel
-def _fill_row(row: Any, sequence: int, start: int, address: int, seed: int, is_uniform: bool, words: Any) -> None:
+def _fill_row(
+    place: int,
+    part: int,
+    out: Any,
+    sequences: Any,
+    starts: Any,
+    address: int,
+    seed: int,
+    is_uniform: bool,
+) -> None:
     """Fill one row, a chunk of blocks at a time; the first block and the last may be used in part."""
+    row, start, words = out[part], starts[part], np.empty((4, _CHUNK), np.uint64)
     first, stop = start // 4, (start + len(row) + 3) // 4
     for chunk in range(first, stop, _CHUNK):
         count = min(_CHUNK, stop - chunk)
-        _make(words, count, chunk, sequence, address, seed)
+        _make(words, count, chunk, sequences[part], address, seed)
         begin = 4 * chunk - start
         for lane in range(4):
             low = 1 if begin + lane < 0 else 0
@@ -57,17 +67,13 @@ def _fill_row(row: Any, sequence: int, start: int, address: int, seed: int, is_u
 
 
 @kernel
-def _fill_parts(counter: Any, out: Any, sequences: Any, starts: Any, address: int, seed: int, is_uniform: bool) -> None:
-    """What a thread does: row after row."""
-    words = np.empty((4, _CHUNK), np.uint64)
-    row = next_part(counter)
-    while row < len(out):
-        _fill_row(out[row], sequences[row], starts[row], address, seed, is_uniform, words)
-        row = next_part(counter)
+def _fill_rows(team: Any, out: Any, sequences: Any, starts: Any, address: int, seed: int, is_uniform: bool) -> None:
+    """Row after row, shared by a team of threads."""
+    share(team, len(out), _fill_row, (out, sequences, starts, address, seed, is_uniform))
 
 
 def fill(out: Tensor, sequences: Tensor, starts: Tensor, address: int, seed: int) -> None:
     """Fill rows with the numbers of consecutive steps (see `ffattn.philox.fill`)."""
     columns = sequences.contiguous().numpy(), starts.contiguous().numpy()  # of one layout: fewer types to compile for
-    arguments = out.numpy(), *columns, address, seed, out.is_floating_point()
-    run_parts(lambda counter: _fill_parts(counter, *arguments), len(out) if out.numel() > _SMALL else 1)
+    with team(is_small=out.numel() < _SMALL) as threads:
+        _fill_rows(threads, out.numpy(), *columns, address, seed, out.is_floating_point())
