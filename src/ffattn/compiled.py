@@ -85,7 +85,7 @@ def share(typing_context: Any, team: Any, parts: Any, function: Any, arguments: 
         typing_context: Numba's.
         team: What `team()` gave.
         parts: How many parts there are: a function of the shape alone, so that results do not depend on the threads.
-        function: A kernel.
+        function: A kernel that raises nothing.
         arguments: A tuple.
     """
     callee = typing_context.resolve_function_type(function, (types.int64, types.int64, *arguments.types), {})
@@ -94,7 +94,9 @@ def share(typing_context: Any, team: Any, parts: Any, function: Any, arguments: 
         (lead, crew, threads), parts = cgutils.unpack_tuple(builder, values[0]), values[1]
         compiled = function.dispatcher.overloads[callee.args]
         context.active_code_library.add_linking_library(compiled.library)
-        shared = cgutils.pack_struct(builder, [_LONG(0), _LONG(0), parts, values[3]])
+        shared = cgutils.pack_struct(
+            builder, [_LONG(0), _LONG(0), parts, _lend(context, builder, arguments, values[3])]
+        )
         work = _outline(context, builder.module, compiled.fndesc, shared.type)
         slot = builder.bitcast(cgutils.alloca_once_value(builder, shared), _BYTES)
         threads = builder.select(builder.icmp_signed("<", parts, threads), parts, threads)
@@ -108,6 +110,20 @@ def share(typing_context: Any, team: Any, parts: Any, function: Any, arguments: 
         return context.get_dummy_value()
 
     return types.none(team, types.int64, function, arguments), generate
+
+
+def _lend(context: Any, builder: ir.IRBuilder, kind: Any, value: Any) -> Any:
+    """Arguments without their reference counts, which threads would take from each other; the caller holds them."""
+    if isinstance(kind, types.BaseTuple):
+        values = cgutils.unpack_tuple(builder, value)
+        lent = [_lend(context, builder, *pair) for pair in zip(kind.types, values, strict=True)]
+        return context.make_tuple(builder, kind, lent)
+    if not isinstance(kind, types.Array):
+        return value
+    array = context.make_array(kind)(context, builder, value)
+    array.meminfo = cgutils.get_null_value(array.meminfo.type)
+    array.parent = cgutils.get_null_value(array.parent.type)
+    return array._getvalue()
 
 
 def _outline(context: Any, module: ir.Module, callee: Any, shared: ir.Type) -> ir.Function:
@@ -206,15 +222,19 @@ def _prepare(words: Any) -> None:
 
 
 @kernel
+def _look_for(words: Any, place: int, is_wanted: bool) -> None:
+    """Wait a moment for a count to be more than zero, or to be zero."""
+    for _ in range(_PATIENCE):
+        if (_peek(words, place) > 0) == is_wanted:
+            break
+
+
+@kernel
 def _serve(words: Any) -> None:
-    """What a thread of a team does, forever: it waits without spinning, outside of the interpreter."""
+    """What a thread of a team does, forever and outside of the interpreter: it looks for work, sleeps, and works."""
     base = words.ctypes.data
-    _lock(base + 8 * _LOCK)
     while True:
-        _unlock(base + 8 * _LOCK)
-        for _ in range(_PATIENCE):
-            if _peek(words, _FREE) > 0:
-                break
+        _look_for(words, _FREE, True)
         _lock(base + 8 * _LOCK)
         while words[_FREE] == 0:
             _wait(base + 8 * _START, base + 8 * _LOCK)
@@ -226,11 +246,12 @@ def _serve(words: Any) -> None:
         words[_BUSY] -= 1
         if words[_BUSY] == 0:
             _signal(base + 8 * _DONE)
+        _unlock(base + 8 * _LOCK)
 
 
-def _lead(team: Any, threads: int, work: int, data: int) -> None:
+@kernel
+def _lead(words: Any, threads: int, work: int, data: int) -> None:
     """Let so many threads of a team do a piece of work, the caller among them."""
-    words = carray(team, _WORDS)
     base = words.ctypes.data
     _lock(base + 8 * _LOCK)
     words[_WORK], words[_DATA] = work, data
@@ -242,27 +263,29 @@ def _lead(team: Any, threads: int, work: int, data: int) -> None:
     words[_BUSY] -= words[_FREE]  # a thread that has not even started is not waited for
     words[_FREE] = 0
     _unlock(base + 8 * _LOCK)
-    for _ in range(_PATIENCE):
-        if _peek(words, _BUSY) == 0:
-            break
+    _look_for(words, _BUSY, False)
     _lock(base + 8 * _LOCK)
     while words[_BUSY] > 0:
         _wait(base + 8 * _DONE, base + 8 * _LOCK)
     _unlock(base + 8 * _LOCK)
 
 
+def _lead_at(team: Any, threads: int, work: int, data: int) -> None:
+    """The same, for a team that is given by its address."""
+    _lead(carray(team, _WORDS), threads, work, data)
+
+
 class _Crew:
     """Threads of this process that share the work of kernels.
 
-    They wait as no others here do: Python's threads take a hundred microseconds to hand over a piece of work, and
-    OpenMP's (torch's) spin without end where another process has the processor.
+    Python's own threads hand over work more slowly than a short kernel runs, and OpenMP's (torch's) spin on while
+    another process has their processor.
     """
 
     def __init__(self) -> None:
         self.words, self.threads, self.is_taken = np.zeros(_WORDS, np.int64), 1, Lock()
-        self.lead = cfunc(types.void(types.CPointer(types.int64), *[types.int64] * 3), cache=True)(
-            unwrap(_lead)
-        ).address
+        signature = types.void(types.CPointer(types.int64), *[types.int64] * 3)
+        self.lead = cfunc(signature, cache=True)(unwrap(_lead_at)).address
         _prepare(self.words)
 
     def grow(self, threads: int) -> None:

@@ -11,7 +11,8 @@ from ffattn.errors import CheckpointError
 from ffattn.report import RESULT, read_result
 from ffattn.settings import TARGET, to_plain
 
-_FIXED = ("task", "model", "optim", "seed", "batch_size", "precision")  # a resumed run must not change these
+# a resumed run must not change these
+_FIXED = ("task", "model", "optim", "seed", "batch_size", "precision", "init_from")
 _FIXED_TRAINER = ("validate_every", "sequences", "accumulate", "gradient_clip", "ema_decay", "distinct_batches")
 
 
@@ -99,7 +100,10 @@ def _about(checkpoint: Path) -> dict[str, Any]:
 
 def _continue(settings: Train, folder: Path | None, checkpoint: Path) -> Start:
     about, checkpoint = _about(checkpoint), checkpoint.absolute()
-    _refuse_changes(to_plain(settings), about["settings"], checkpoint)
+    now = to_plain(settings)
+    if settings.resume != "last":  # a checkpoint by name comes in the place of init_from
+        now["init_from"] = about["settings"]["init_from"]
+    _refuse_changes(now, about["settings"], checkpoint)
     is_own = folder is not None and checkpoint.parent.resolve() == checkpoints_of(folder).resolve()
     if folder is not None and not is_own and _holds_run(folder):
         raise ConfigError(f"{folder}: holds another run than resume={checkpoint}; choose another directory")

@@ -30,7 +30,6 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> _Job | None:
     from rich.console import Console
 
     from ffattn.config.convert import to_settings
-    from ffattn.config.errors import ConfigError
     from ffattn.config.schema import Train
     from ffattn.report import print_result
     from ffattn.runs import find_start
@@ -40,8 +39,6 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> _Job | None:
     if in_sweep and settings.resume is None:
         settings.resume = "last"
     start = find_start(settings, folder)
-    if in_sweep and start.result is not None and start.result["settings"]["init_from"] != settings.init_from:
-        raise ConfigError(f"init_from={settings.init_from}: {folder} holds a run that started from other weights")
     if start.result is None:
         return _Job(settings, start)
     if in_sweep:

@@ -74,7 +74,7 @@ EXACT = {
     "~model": "model: missing",
     "task.length=3": "task.length=3: must be a choice of the group, or a mapping of settings",
     "optim.lr=${nowhere}": "optim.lr: Interpolation key 'nowhere' not found",
-    "resume=last init_from=x.ckpt": "init_from=x.ckpt: cannot be combined with resume, which has weights already",
+    "resume=y.ckpt init_from=x.ckpt": "init_from=x.ckpt: cannot be combined with resume, which has weights already",
 }
 
 PARTS = {  # the key parts of messages whose words are free

@@ -158,6 +158,16 @@ def test_weights_are_taken_from_another_run(tmp_path, finished):
     assert start.result["updates"] == 1
 
 
+def test_a_run_goes_on_only_with_the_weights_it_started_from(tmp_path, finished):
+    run = {"folder": tmp_path / "run", "resume": "last"}
+    start = fit(**run, init_from=finished.checkpoint, updates=1)
+    for other in (None, start.checkpoint):
+        with pytest.raises(ConfigError, match=f"init_from={other}: the checkpoint has {finished.checkpoint}"):
+            fit(**run, init_from=other, updates=2)
+    assert fit(**run, init_from=finished.checkpoint, updates=2).result["updates"] == 2
+    assert fit(tmp_path / "named", resume=start.checkpoint, updates=3).result["updates"] == 3
+
+
 def test_weights_of_another_size_are_refused_before_anything_is_written(tmp_path, finished):
     with pytest.raises(ConfigError, match=r"init_from=.*size mismatch") as caught:
         fit(tmp_path / "run", init_from=finished.checkpoint, model__hidden=5)

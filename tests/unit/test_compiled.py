@@ -1,6 +1,7 @@
 """Parts of a computation, shared among threads."""
 
 import multiprocessing
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 pytest.importorskip("numba")
 
-from ffattn.compiled import kernel, share, team
+from ffattn.compiled import _peek, kernel, share, team
 
 
 @kernel
@@ -21,6 +22,24 @@ def count_part(place, part, seen, places):
 @kernel
 def count_parts(threads, parts, seen, places):
     share(threads, parts, count_part, (seen, places))
+
+
+@kernel
+def meet(place, part, seen, places):
+    """No part ends before all of them have begun, unless that takes too long: each needs a thread of its own."""
+    seen[part], places[part] = 1, place
+    for _ in range(20_000_000):
+        missing = len(seen)
+        for other in range(len(seen)):
+            missing -= _peek(seen, other)
+        if missing == 0:
+            return
+    seen[part] = 2
+
+
+@kernel
+def meet_all(threads, parts, seen, places):
+    share(threads, parts, meet, (seen, places))
 
 
 def seen_parts(parts, **options):
@@ -52,6 +71,25 @@ def test_a_team_has_the_threads_that_torch_has(threads):
         assert crew[-1] == threads
     with team(is_small=True) as crew:
         assert crew == (0, 0, 1)
+
+
+def test_all_threads_take_part(threads):
+    seen, places = np.zeros(threads, np.int64), np.zeros(threads, np.int64)
+    with team() as crew:
+        meet_all(crew, threads, seen, places)
+    assert seen.tolist() == [1] * threads
+    assert sorted(places) == list(range(threads))
+
+
+def test_arguments_outlive_what_threads_borrow(threads):
+    """Threads hold no references; the caller's are enough, and none is given up twice."""
+    seen, places = np.zeros(64, np.int64), np.zeros(64, np.int64)
+    before = sys.getrefcount(seen), sys.getrefcount(places)
+    for _ in range(100):
+        with team() as crew:
+            count_parts(crew, 64, seen, places)
+    assert (sys.getrefcount(seen), sys.getrefcount(places)) == before
+    assert seen.tolist() == [100] * 64
 
 
 def test_fewer_threads_than_before_are_enough(threads):

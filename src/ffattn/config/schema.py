@@ -116,7 +116,7 @@ class Train(Settings):
         batch_size: Sequences in a batch.
         updates: The most optimiser steps.
         resume: `last` (this run directory's last checkpoint, or a fresh start) or a checkpoint to continue; or null.
-        init_from: A checkpoint whose weights training starts from; or null.
+        init_from: A checkpoint whose weights training starts from, unless it is resumed; or null.
     """
 
     task: Task
@@ -135,7 +135,7 @@ class Train(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.resume is not None and self.init_from is not None:
+        if self.resume not in (None, "last") and self.init_from is not None:
             raise SettingError("init_from", self.init_from, "cannot be combined with resume, which has weights already")
         if self.accelerator.cuda_graph:
             self._check_graph()

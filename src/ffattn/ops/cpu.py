@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ffattn.compiled import bits_to_float, exact_kernel, float_to_bits, kernel, share, team, to_float32
-from ffattn.ops.reference import MEAN, Outer, Results
+from ffattn.ops.reference import Outer, Results
 
 TILE = 512  # steps whose states are held at a time: 200 kB at 100 hidden units; measured best of 64..1024
 PARTS = 64  # at most so many threads can share the work; each part has sums of gradients of its own
@@ -648,21 +648,40 @@ def _backward(
             _store(states, plan, segments, g_x)
 
 
-@kernel
-def _whole_pairs(weight: Any, bias: Any, query: Any, query_bias: float, hidden: int) -> _Layer:
-    """Parameters padded with zeros to even sizes, since loops take them two at a time; no query counts as zero."""
-    rows, even = len(weight) + len(weight) % 2, hidden + hidden % 2
-    weights = np.zeros((rows, weight.shape[1] + weight.shape[1] % 2), np.float32)
-    biases, queries = np.zeros(rows, np.float32), np.zeros(even, np.float32)
-    weights[: len(weight), : weight.shape[1]] = weight
-    biases[: len(bias)] = bias
-    queries[: len(query)] = query
-    return _Layer(weights, biases, queries, np.float32(query_bias))
+class _Given(NamedTuple):
+    """Arguments of an operator: arrays, (0, ...) for what is not there, and numbers."""
+
+    x: Any
+    lengths: Any
+    scale: Any
+    shift: float
+    weight: Any
+    bias: Any
+    query: Any
+    query_bias: float
+    slope: float
+    score: int
+    normalizer: int
 
 
 @kernel
-def _data(x: Any, lengths: Any, scale: Any, shift: float) -> _Data:
-    return _Data(x, lengths, scale if len(scale) == len(x) else np.ones(len(x), np.float32), np.float32(shift))
+def _prepare(given: Any, hidden: int, tile: int) -> tuple[_Data, _Layer, _Rule]:
+    """What the passes take.
+
+    Parameters are padded with zeros to even sizes, since loops take them two at a time; no query counts as zero.
+    """
+    rows, features = given.weight.shape
+    weight = np.zeros((rows + rows % 2, features + features % 2), np.float32)
+    bias, query = np.zeros(len(weight), np.float32), np.zeros(hidden + hidden % 2, np.float32)
+    weight[:rows, :features] = given.weight
+    bias[:rows] = given.bias
+    query[: len(given.query)] = given.query
+    scale = given.scale if len(given.scale) > 0 else np.ones(len(given.x), np.float32)
+    return (
+        _Data(given.x, given.lengths, scale, np.float32(given.shift)),
+        _Layer(weight, bias, query, np.float32(given.query_bias)),
+        _Rule(np.float32(given.slope), given.score, given.normalizer, tile),
+    )
 
 
 @kernel
@@ -675,36 +694,17 @@ def _parts(lengths: Any, hidden: int, tile: int, work: int, most: int) -> int:
 
 
 @kernel
-def _run_forward(
-    team: Any,
-    x: Any,
-    lengths: Any,
-    scale: Any,
-    shift: float,
-    weight: Any,
-    bias: Any,
-    query: Any,
-    query_bias: float,
-    slope: float,
-    score: int,
-    normalizer: int,
-    spaces: Any,
-    maximum: Any,
-    total: Any,
-    context: Any,
-    scores: Any,
-) -> None:
+def _run_forward(team: Any, given: Any, spaces: Any, maximum: Any, total: Any, context: Any, scores: Any) -> None:
     """The whole forward pass; the last four are the results."""
     hidden, tile = context.shape[1], spaces.shape[2] - _VECTOR
-    data, layer = _data(x, lengths, scale, shift), _whole_pairs(weight, bias, query, query_bias, hidden)
-    rule = _Rule(np.float32(slope), score, normalizer, tile)
-    parts = _parts(lengths, hidden, tile, 1, PARTS)
-    plan = _plan(lengths, x.shape[1], tile, parts)
+    data, layer, rule = _prepare(given, hidden, tile)
+    parts = _parts(data.lengths, hidden, tile, 1, PARTS)
+    plan = _plan(data.lengths, data.x.shape[1], tile, parts)
     runs = len(plan.run_sequence)
-    nothing = -np.inf if normalizer == _SOFTMAX else 0.0
+    nothing = -np.inf if rule.normalizer == _SOFTMAX else 0.0
     sums = _Sums(np.full(runs, nothing), np.zeros(runs), np.zeros((runs, len(layer.query))))
     share(team, parts, _forward, (parts, data, layer, rule, plan, spaces, scores, sums))
-    _clear_padding(lengths, scores)
+    _clear_padding(data.lengths, scores)
     maximum[:] = nothing
     _merge(plan.run_sequence, sums, maximum, total, context)
 
@@ -717,40 +717,15 @@ def _add_up(parts: Any, result: Any) -> None:
 
 
 @kernel
-def _run_backward(
-    team: Any,
-    g_total: Any,
-    g_context: Any,
-    g_scores: Any,
-    x: Any,
-    lengths: Any,
-    scale: Any,
-    shift: float,
-    weight: Any,
-    bias: Any,
-    query: Any,
-    query_bias: float,
-    slope: float,
-    score: int,
-    normalizer: int,
-    spaces: Any,
-    maximum: Any,
-    total: Any,
-    context: Any,
-    scores: Any,
-    g_x: Any,
-    g_weight: Any,
-    g_bias: Any,
-    g_query: Any,
-    g_query_bias: Any,
-) -> None:
-    """The whole backward pass; the last five are the results, of which g_x may be empty."""
+def _run_backward(team: Any, given: Any, spaces: Any, incoming: Any, kept: Any, results: Any) -> None:
+    """The whole backward pass: gradients from outside, what the forward pass returned, and gradients to be computed."""
+    (g_total, g_context, g_scores), (maximum, total, context, scores) = incoming, kept
+    g_x, g_weight, g_bias, g_query, g_query_bias = results
     hidden, tile = context.shape[1], spaces.shape[2] - _VECTOR
-    data, layer = _data(x, lengths, scale, shift), _whole_pairs(weight, bias, query, query_bias, hidden)
-    rule = _Rule(np.float32(slope), score, normalizer, tile)
+    data, layer, rule = _prepare(given, hidden, tile)
     (rows, features), even = layer.weight.shape, len(layer.query)
-    parts = _parts(lengths, hidden, tile, 2, max(1, min(PARTS, _PART_NUMBERS // (hidden * (features + 2)))))
-    plan = _plan(lengths, x.shape[1], tile, parts)
+    parts = _parts(data.lengths, hidden, tile, 2, max(1, min(PARTS, _PART_NUMBERS // (hidden * (features + 2)))))
+    plan = _plan(data.lengths, data.x.shape[1], tile, parts)
     g = _Gradients(
         np.zeros((parts, rows, features)), np.zeros((parts, rows)), np.zeros((parts, even)), np.zeros((parts, 1))
     )
@@ -778,15 +753,32 @@ def _bits(x: Tensor) -> Any:
     return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
 
 
-def _inputs(x: Tensor, lengths: Tensor, shift: Tensor | None, scale: Tensor | None) -> tuple[Any, ...]:
-    return _bits(x), lengths.contiguous().numpy(), _floats(scale, 1), 0.0 if shift is None else shift.item()
-
-
-def _parameters(
-    weight: Tensor | None, bias: Tensor | None, query: Tensor | None, query_bias: Tensor | None
-) -> tuple[Any, ...]:
-    constant = 0.0 if query_bias is None else query_bias.item()
-    return _floats(weight, 2), _floats(bias, 1), _floats(query, 1), constant
+def _given(
+    x: Tensor,
+    lengths: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    query: Tensor | None,
+    query_bias: Tensor | None,
+    shift: Tensor | None,
+    scale: Tensor | None,
+    slope: float,
+    score: str,
+    normalizer: str,
+) -> _Given:
+    return _Given(
+        _bits(x),
+        lengths.contiguous().numpy(),
+        _floats(scale, 1),
+        0.0 if shift is None else shift.item(),
+        _floats(weight, 2),
+        _floats(bias, 1),
+        _floats(query, 1),
+        0.0 if query_bias is None else query_bias.item(),
+        slope,
+        _SCORES[score],
+        _NORMALIZERS[normalizer],
+    )
 
 
 _own = threading.local()
@@ -805,21 +797,14 @@ def _spaces(threads: int, hidden: int, features: int) -> Any:
     return _own.spaces
 
 
-def _attend(
-    inputs: tuple[Any, ...], parameters: tuple[Any, ...], slope: float, score: str, normalizer: str, hidden: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    batch, time, _ = inputs[0].shape
-    shapes: tuple[tuple[int, ...], ...] = (
-        (batch,),
-        (batch,),
-        (batch, hidden),
-        (batch, 0 if normalizer == MEAN else time),
-    )
-    maximum, total, context, scores = results = tuple(torch.empty(shape) for shape in shapes)
-    options = slope, _SCORES[score], _NORMALIZERS[normalizer]
+def _attend(given: _Given, hidden: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    batch, time, _ = given.x.shape
+    maximum, total = torch.empty(batch), torch.empty(batch)
+    context = torch.empty(batch, hidden)
+    scores = torch.empty(batch, 0 if given.normalizer == _MEAN else time)
+    results = maximum.numpy(), total.numpy(), context.numpy(), scores.numpy()
     with team() as threads:
-        spaces = _spaces(threads[-1], hidden, parameters[0].shape[1])
-        _run_forward(threads, *inputs, *parameters, *options, spaces, *(tensor.numpy() for tensor in results))
+        _run_forward(threads, given, _spaces(threads[-1], hidden, given.weight.shape[1]), *results)
     return maximum, total, context, scores
 
 
@@ -837,8 +822,8 @@ def feed_forward_attention_forward(
     normalizer: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Maximum, total, context and scores (see `reference.feed_forward_attention_forward`)."""
-    inputs, parameters = _inputs(x, lengths, shift, scale), _parameters(weight, bias, query, query_bias)
-    return _attend(inputs, parameters, slope, score, normalizer, len(weight))
+    given = _given(x, lengths, weight, bias, query, query_bias, shift, scale, slope, score, normalizer)
+    return _attend(given, len(weight))
 
 
 def attention_pooling_forward(
@@ -852,32 +837,20 @@ def attention_pooling_forward(
     normalizer: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Maximum, total, context and scores (see `reference.attention_pooling_forward`)."""
-    inputs, parameters = _inputs(sequence, lengths, shift, scale), _parameters(None, None, query, query_bias)
-    return _attend(inputs, parameters, 0.0, score, normalizer, sequence.shape[2])
+    given = _given(sequence, lengths, None, None, query, query_bias, shift, scale, 0.0, score, normalizer)
+    return _attend(given, sequence.shape[2])
 
 
-def _differentiate(
-    outer: Outer,
-    inputs: tuple[Any, ...],
-    parameters: tuple[Any, ...],
-    slope: float,
-    score: str,
-    normalizer: str,
-    kept: Results,
-    needs_x: bool,
-) -> tuple[Tensor, ...]:
+def _differentiate(outer: Outer, given: _Given, kept: Results, needs_x: bool) -> tuple[Tensor, ...]:
     """Gradients of inputs (empty, if they are not needed), weight, bias, query and its bias, in float32."""
-    x, weight, hidden = inputs[0], parameters[0], kept[2].shape[1]
-    has_query = int(len(parameters[2]) > 0)
-    shapes = x.shape if needs_x else (0, 0, 0), weight.shape, (len(weight),), (hidden * has_query,), (has_query,)
-    results = torch.zeros(shapes[0]), *(torch.empty(shape) for shape in shapes[1:])
-    incoming = (_floats(gradient, axes) for gradient, axes in zip(outer, (1, 2, 2), strict=True))
-    options = slope, _SCORES[score], _NORMALIZERS[normalizer]
-    arrays = [tensor.contiguous().numpy() for tensor in kept] + [tensor.numpy() for tensor in results]
+    hidden, has_query = kept[2].shape[1], int(len(given.query) > 0)
+    shapes = given.weight.shape, given.bias.shape, (hidden * has_query,), (has_query,)
+    gradients = torch.zeros(given.x.shape if needs_x else (0, 0, 0)), *(torch.empty(shape) for shape in shapes)
+    incoming = tuple(_floats(gradient, axes) for gradient, axes in zip(outer, (1, 2, 2), strict=True))
+    arrays = tuple(tensor.contiguous().numpy() for tensor in kept), tuple(tensor.numpy() for tensor in gradients)
     with team() as threads:
-        spaces = _spaces(threads[-1], hidden, weight.shape[1])
-        _run_backward(threads, *incoming, *inputs, *parameters, *options, spaces, *arrays)
-    return results
+        _run_backward(threads, given, _spaces(threads[-1], hidden, given.weight.shape[1]), incoming, *arrays)
+    return gradients
 
 
 def _like(gradient: Tensor, parameter: Tensor | None, x: Tensor) -> Tensor:
@@ -907,14 +880,12 @@ def feed_forward_attention_backward(
     needs_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of inputs and parameters (see `reference.feed_forward_attention_backward`)."""
+    given = _given(x, lengths, weight, bias, query, query_bias, shift, scale, slope, score, normalizer)
     outer, kept = (grad_total, grad_context, grad_scores), (maximum, total, context, scores)
-    inputs, parameters = _inputs(x, lengths, shift, scale), _parameters(weight, bias, query, query_bias)
-    grad_x, g_weight, g_bias, g_query, g_query_bias = _differentiate(
-        outer, inputs, parameters, slope, score, normalizer, kept, needs_x
-    )
-    grad_queries = _like(g_query, query, x), _like(g_query_bias, query_bias, x)
-    grad_x = grad_x.to(x.dtype) if needs_x else x.new_empty(0)
-    return grad_x, g_weight.to(weight.dtype), g_bias.to(bias.dtype), *grad_queries
+    g_x, *others = _differentiate(outer, given, kept, needs_x)
+    parameters = weight, bias, query, query_bias
+    g_weight, g_bias, g_query, g_query_bias = (_like(*pair, x) for pair in zip(others, parameters, strict=True))
+    return g_x.to(x.dtype) if needs_x else x.new_empty(0), g_weight, g_bias, g_query, g_query_bias
 
 
 def attention_pooling_backward(
@@ -935,10 +906,8 @@ def attention_pooling_backward(
     normalizer: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of sequence and query (see `reference.attention_pooling_backward`)."""
+    given = _given(sequence, lengths, None, None, query, query_bias, shift, scale, 0.0, score, normalizer)
     outer, kept = (grad_total, grad_context, grad_scores), (maximum, total, context, scores)
-    inputs, parameters = _inputs(sequence, lengths, shift, scale), _parameters(None, None, query, query_bias)
-    g_sequence, _, _, g_query, g_query_bias = _differentiate(
-        outer, inputs, parameters, 0.0, score, normalizer, kept, True
-    )
+    g_sequence, _, _, g_query, g_query_bias = _differentiate(outer, given, kept, True)
     queries = _like(g_query, query, sequence), _like(g_query_bias, query_bias, sequence)
     return g_sequence.to(sequence.dtype), *queries
