@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,17 @@ from rich.console import Console
 from torch import Tensor
 
 from ffattn.checkpoint import BEST, KEY, LAST, Trained, checkpoints_of, load, load_weights, read
-from ffattn.config.schema import Train
-from ffattn.lightning import CapturedModule, SequenceData, SequenceModule
+from ffattn.config.schema import TIME, Train
+from ffattn.lightning import CapturedModule, DividedModule, SequenceData, SequenceModule
 from ffattn.lightning.checkpoints import Checkpoints
 from ffattn.lightning.logs import Curves, Watch
+from ffattn.lightning.processes import EndTogether, from_first, launch, together
 from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning
 from ffattn.provenance import device_name, peak_memory_mb, provenance
-from ffattn.report import print_header, print_result, write_result
+from ffattn.report import print_header, print_result, read_result, write_result
 from ffattn.runs import FRESH, Start
 from ffattn.settings import TARGET, to_plain
+from ffattn.world import world
 
 
 @dataclass
@@ -70,20 +72,45 @@ def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = Fal
     Raises:
         TrainingError: A loss was not finite.
     """
+    if settings.accelerator.processes > 1 and world().size == 1:
+        _launch(settings, folder, start, quiet)
+        result = read_result(folder)
+        assert result is not None
+        return Run(folder, result)
     quiet_lightning()
-    console, device = Console(quiet=quiet), settings.accelerator.torch_device
+    with together(settings.accelerator.resolved):
+        folder, start = from_first((folder, start))
+        result = start.result or _train(settings, folder, start, Console(quiet=quiet or world().rank > 0))
+    return Run(folder, result)
+
+
+def _launch(settings: Train, folder: Path, start: Start, quiet: bool) -> None:
+    """Run `train` in several processes."""
+    count = settings.accelerator.devices
+    threads = settings.accelerator.num_threads or max(1, torch.get_num_threads() // count)
+    accelerator = replace(settings.accelerator, num_threads=threads)
+    try:
+        launch(train, count, replace(settings, accelerator=accelerator), folder, start, quiet)
+    except SystemExit as stop:
+        _say_interrupted(folder)
+        sys.exit(stop.code)
+
+
+def _train(settings: Train, folder: Path, start: Start, console: Console) -> dict[str, Any]:
+    device, is_first = settings.accelerator.torch_device, world().rank == 0
     with _threads(settings.accelerator.num_threads), _preserved_generators(device):
         origin = provenance(device)  # now: the checkout may change while it runs
         module = _module(settings)
         _print_header(console, settings, module, folder)
-        trainer, data = _trainer(settings, folder), _data(settings)
+        trainer, data = _trainer(settings, folder, is_first), _data(settings)
         if not start.is_trained:
             _fit(trainer, module, data, start, folder)
         test = _test(trainer, module, data, folder)
     result = _result(settings, folder, module, test) | origin | {"settings": to_plain(settings)}
-    write_result(folder, result)
+    if is_first:
+        write_result(folder, result)
     print_result(console, result, folder)
-    return Run(folder, result)
+    return result
 
 
 @contextmanager
@@ -103,7 +130,7 @@ def _preserved_generators(device: torch.device) -> AbstractContextManager[None]:
 
 
 def _fit(trainer: Trainer, module: SequenceModule, data: SequenceData, start: Start, folder: Path) -> None:
-    if start.best is not None:
+    if start.best is not None and trainer.is_global_zero:
         checkpoints_of(folder).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(start.best, checkpoints_of(folder) / BEST)
     if trainer.strategy.root_device.type == "cuda":
@@ -112,14 +139,19 @@ def _fit(trainer: Trainer, module: SequenceModule, data: SequenceData, start: St
         trainer.fit(module, data, ckpt_path=start.checkpoint, weights_only=True)
     except SystemExit as stop:  # Lightning's end of SIGTERM, with status 0, and of Ctrl-C, with status 1 and no word
         number = signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT
-        print(f"interrupted; continue with hydra.run.dir={folder} resume=last", file=sys.stderr)
+        _say_interrupted(folder)
         sys.exit(128 + number)
+
+
+def _say_interrupted(folder: Path) -> None:
+    print(f"interrupted; continue with hydra.run.dir={folder} resume=last", file=sys.stderr)
 
 
 def _module(settings: Train) -> SequenceModule:
     is_mixed = settings.precision.endswith("mixed")
     fused = not (is_mixed and settings.trainer.gradient_clip is not None)  # Lightning refuses the three together
     kind = CapturedModule if settings.accelerator.cuda_graph else SequenceModule
+    kind = DividedModule if settings.accelerator.processes > 1 and settings.accelerator.divide == TIME else kind
     module = kind(
         settings.task, settings.model, optim=settings.optim, seed=settings.seed, updates=settings.updates, fused=fused
     )
@@ -140,27 +172,31 @@ def _data(settings: Train) -> SequenceData:
         epoch=options.validate_every,
         accumulate=options.accumulate,
         distinct_batches=options.distinct_batches,
+        divides_time=settings.accelerator.divide == TIME,
     )
 
 
-def _trainer(settings: Train, folder: Path) -> Trainer:
-    options, plain = settings.trainer, to_plain(settings)
+def _trainer(settings: Train, folder: Path, is_first: bool) -> Trainer:
+    options, plain, accelerator = settings.trainer, to_plain(settings), settings.accelerator
     return make_trainer(
         folder,
-        make_logger(settings.logger.kind, folder, plain),
+        make_logger(settings.logger.kind if is_first else "none", folder, plain),
         [
             Curves(options.log_every),
-            Watch(options.progress, settings.updates, Console(stderr=True)),
+            Watch(options.progress if is_first else "none", settings.updates, Console(stderr=True)),
             Checkpoints(checkpoints_of(folder), plain, settings.updates, options.stop_when_solved),
+            *([EndTogether()] if accelerator.processes > 1 else []),
         ],
-        device=settings.accelerator.resolved,
+        device=accelerator.resolved,
+        devices=accelerator.devices,
+        num_nodes=accelerator.num_nodes,
         precision=settings.precision,
         updates=settings.updates,
         accumulate=options.accumulate,
         gradient_clip=options.gradient_clip,
         ema_decay=options.ema_decay,
         detect_anomaly=options.detect_anomaly,
-        profiler=options.profiler,
+        profiler=options.profiler if is_first else "none",
     )
 
 
@@ -179,6 +215,7 @@ def _result(settings: Train, folder: Path, module: SequenceModule, test: dict[st
     return {
         "task": settings.task.name,
         "model": settings.model.name,
+        "processes": settings.accelerator.processes,
         "T": settings.task.length.T,
         "seed": settings.seed,
         "parameters": _num_parameters(module),
@@ -198,10 +235,12 @@ def _num_parameters(module: SequenceModule) -> int:
 
 
 def _print_header(console: Console, settings: Train, module: SequenceModule, folder: Path) -> None:
+    count = settings.accelerator.processes
+    processes = f", {count} processes" if count > 1 else ""
     print_header(
         console,
         task=settings.task.summary(),
         model=f"{settings.model.name}, {_num_parameters(module):,} parameters",
-        device=f"{device_name(settings.accelerator.torch_device)}, precision {settings.precision}",
+        device=f"{device_name(settings.accelerator.torch_device)}{processes}, precision {settings.precision}",
         written_to=folder,
     )

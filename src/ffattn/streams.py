@@ -26,6 +26,17 @@ class Split(IntEnum):
     TEST = 2
 
 
+def share(total: int, part: int, parts: int) -> tuple[int, int]:
+    """The first and the next after the last of a part of 0..total-1; the parts' sizes differ by at most one.
+
+    Args:
+        total: How many there are.
+        part: Which part, 0..parts-1.
+        parts: How many parts there are.
+    """
+    return total * part // parts, total * (part + 1) // parts
+
+
 def _scale(words: Tensor, count: int | Tensor) -> Tensor:
     """Map 32-bit words to 0..count-1, in place (Lemire's multiply-shift; the bias is at most count / 2^32)."""
     return words.mul_(count).bitwise_right_shift_(32)

@@ -27,31 +27,43 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> _Job | None:
 
     A sweep that is started again goes on where it was.
     """
-    from rich.console import Console
-
     from ffattn.config.convert import to_settings
     from ffattn.config.schema import Train
-    from ffattn.report import print_result
-    from ffattn.runs import find_start
+    from ffattn.runs import FRESH, find_start
+    from ffattn.world import world
 
     settings = to_settings(config, Train)
     settings.accelerator.check(settings.precision)
+    if world().size > 1 and in_sweep:
+        raise ConfigError(f"-m: start a sweep without {world().starter}; each job starts its own accelerator.devices")
+    if world().rank > 0:  # the first process looks at the directory, and tells the others
+        return _Job(settings, FRESH)
     if in_sweep and settings.resume is None:
         settings.resume = "last"
     start = find_start(settings, folder)
-    if start.result is None:
+    if start.result is None or world().size > 1:  # the others are to hear of a result
         return _Job(settings, start)
-    if in_sweep:
-        return None
+    if not in_sweep:
+        _say_finished(start)
+    return None
+
+
+def _say_finished(start: "Start") -> None:
+    from rich.console import Console
+
+    from ffattn.report import print_result
+
+    assert start.result is not None
     print("This run has finished already; a larger updates=... continues one that is not solved.")
     print_result(Console(), start.result, start.source)
-    return None
 
 
 def _execute(job: _Job, folder: Path, in_sweep: bool) -> None:
     from ffattn.experiment import train
 
     train(job.settings, folder, job.start, quiet=in_sweep)
+    if job.start.result is not None:
+        _say_finished(job.start)
 
 
 def _sweep() -> "Sweep":

@@ -30,6 +30,7 @@ from ffattn.config.explain import explain
 from ffattn.config.jobs import BusyError, Place, Sweep, job_directory, job_overrides, locked
 from ffattn.config.paths import conf_dir
 from ffattn.errors import FFAttnError
+from ffattn.world import world
 
 _PRINTING = ("help", "hydra_help", "cfg", "info", "shell_completion", "experimental_rerun")
 
@@ -59,6 +60,8 @@ def run_command(name: str, prepare: Prepare, execute: Execute, sweep: Callable[[
         elif arguments.multirun:
             if status := _run_sweep(arguments, name, prepare, execute, sweep):
                 sys.exit(status)
+        elif world().rank > 0:
+            _run_beside(arguments, name, prepare, execute)
         elif _is_needed(arguments, name, prepare):
             _run_alone(name, prepare, execute)
 
@@ -108,6 +111,13 @@ def _is_needed(arguments: argparse.Namespace, name: str, prepare: Prepare) -> bo
     config = compose_config(name, arguments.overrides, arguments.config_dir, with_hydra=True)
     run_dir = Path(_select(config, "hydra.run.dir"))
     return prepare(without_hydra(config), run_dir, False) is not None
+
+
+def _run_beside(arguments: argparse.Namespace, name: str, prepare: Prepare, execute: Execute) -> None:
+    """Take part in a run that torchrun or srun has started in several processes; the first one keeps the directory."""
+    config = compose_config(name, arguments.overrides, arguments.config_dir, with_hydra=True)
+    run_dir = Path(_select(config, "hydra.run.dir"))
+    execute(prepare(without_hydra(config), run_dir, False), run_dir, False)
 
 
 def compose_config(

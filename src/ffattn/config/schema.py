@@ -4,15 +4,17 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ffattn.checkpoint import SPLITS
+from ffattn.checkpoint import SPLITS, build_network
 from ffattn.errors import SettingError
 from ffattn.models import Model
 from ffattn.optim import Adam, Optim
 from ffattn.settings import Settings, setting
 from ffattn.streams import MAX_SEED
 from ffattn.tasks import Task
+from ffattn.world import World, world
 
 PRECISIONS = ("32", "64", "bf16-mixed", "16-mixed")
+NONE, BATCH, TIME = "none", "batch", "time"
 
 
 @dataclass
@@ -53,13 +55,31 @@ class Accelerator(Settings):
 
     Attributes:
         device: `auto` (the GPU if there is one), `cpu` or `gpu`.
-        num_threads: CPU threads of torch, or null for its own choice.
+        divide: What the processes of a run divide: the `batch` (data parallel), the `time` of every sequence (sequence
+            parallel), or `none`, for a single process.
+        devices: Processes on each machine, one GPU each.
+        num_nodes: Machines; on more than one, torchrun or srun starts the processes.
+        num_threads: CPU threads of torch in each process, or null for its own choice.
         cuda_graph: Capture a training step once and replay it: the same result with less time between kernels.
     """
 
     device: str = setting("auto", choices=("auto", "cpu", "gpu"))
+    divide: str = setting(NONE, choices=(NONE, BATCH, TIME))
+    devices: int = setting(1, low=1)
+    num_nodes: int = setting(1, low=1)
     num_threads: int | None = setting(None, low=1)
     cuda_graph: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.divide == NONE and self.processes > 1:
+            key, count = ("devices", self.devices) if self.devices > 1 else ("num_nodes", self.num_nodes)
+            raise SettingError(key, count, "is for several processes: accelerator=ddp, ddp_cpu or sequence_parallel")
+
+    @property
+    def processes(self) -> int:
+        """How many processes a run has, on all machines."""
+        return self.devices * self.num_nodes
 
     @property
     def resolved(self) -> str:
@@ -78,14 +98,33 @@ class Accelerator(Settings):
             precision: One of `PRECISIONS`.
 
         Raises:
-            SettingError: There is no GPU, or the precision needs one.
+            SettingError: There are too few GPUs, the precision needs another device, or the processes that were started
+                are not those of the settings.
         """
+        self._check_processes(world())
         if self.device == "gpu" and self.resolved == "cpu":
             raise SettingError("accelerator", "gpu", "torch finds no CUDA device here; use accelerator=cpu")
+        if self.resolved == "gpu" and self.devices > (count := torch.cuda.device_count()):
+            raise SettingError("accelerator.devices", self.devices, f"torch finds {count} on this machine")
         if precision == "16-mixed" and self.resolved == "cpu":
             raise SettingError("precision", precision, "needs a GPU; on a CPU use precision=bf16-mixed")
+        if precision == "bf16-mixed" and self.resolved == "gpu" and not torch.cuda.is_bf16_supported(False):
+            raise SettingError("precision", precision, "this GPU computes no bfloat16; use precision=16-mixed")
         if self.cuda_graph and self.resolved == "cpu":
             raise SettingError("accelerator.cuda_graph", "true", "needs a GPU, and torch finds no CUDA device here")
+
+    def _check_processes(self, started: World) -> None:
+        """Compare the settings with what torchrun or srun has started."""
+        if self.num_nodes > 1 and started.size == 1:
+            problem = "start the command on every machine with torchrun, or with srun (docs/scale.md)"
+            raise SettingError("accelerator.num_nodes", self.num_nodes, problem)
+        if started.size > 1 and (started.size, started.local_size) != (self.processes, self.devices):
+            problem = (
+                f"{started.starter} has started {started.size} processes, {started.local_size} on this machine, and "
+                f"accelerator.num_nodes={self.num_nodes} accelerator.devices={self.devices} divide={self.divide} "
+                f"need {self.processes}"
+            )
+            raise SettingError("accelerator.devices", self.devices, problem)
 
 
 @dataclass
@@ -139,7 +178,22 @@ class Train(Settings):
             raise SettingError("init_from", self.init_from, "cannot be combined with resume, which has weights already")
         if self.accelerator.cuda_graph:
             self._check_graph()
+        if self.accelerator.processes > 1:
+            self._check_division(self.accelerator.divide, self.accelerator.processes)
         _require_same_length(self.T, self.task)
+
+    def _check_division(self, divide: str, count: int) -> None:
+        """Refuse what cannot be divided among so many processes."""
+        if divide == BATCH and self.batch_size % count:
+            raise SettingError("batch_size", self.batch_size, f"must be a multiple of the {count} processes")
+        if divide == BATCH and self.trainer.sequences < count:
+            raise SettingError("trainer.sequences", self.trainer.sequences, f"must be at least the {count} processes")
+        key, shortest = self.task.length.shortest
+        if divide == TIME and shortest < count:
+            raise SettingError(f"task.length.{key}", shortest, f"must be at least the {count} processes")
+        if divide == TIME and not hasattr(build_network(self.model, self.task), "start"):
+            problem = "takes the steps of a sequence in their order, which processes cannot divide; use model=ffattn"
+            raise SettingError("model", self.model.name, problem)
 
     def _check_graph(self) -> None:
         """Refuse what cannot be in a CUDA graph: other shapes, another course, numbers read back by the CPU."""
@@ -149,6 +203,7 @@ class Train(Settings):
             "precision=16-mixed": self.precision == "16-mixed",
             f"trainer.accumulate={self.trainer.accumulate}": self.trainer.accumulate > 1,
             "trainer.detect_anomaly=true": self.trainer.detect_anomaly,
+            f"accelerator.devices={self.accelerator.devices}": self.accelerator.processes > 1,
         }
         for obstacle, is_there in obstacles.items():
             if is_there:
@@ -188,4 +243,7 @@ class Evaluate(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.accelerator.processes > 1:
+            count = self.accelerator.processes
+            raise SettingError("accelerator.devices", count, "evaluation has one process; use accelerator=auto")
         _require_same_length(self.T, self.task)

@@ -3,5 +3,6 @@
 from ffattn.lightning.data import SequenceData
 from ffattn.lightning.graph import CapturedModule
 from ffattn.lightning.module import SequenceModule
+from ffattn.lightning.sequence import DividedModule
 
-__all__ = ["CapturedModule", "SequenceData", "SequenceModule"]
+__all__ = ["CapturedModule", "DividedModule", "SequenceData", "SequenceModule"]

@@ -8,7 +8,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from ffattn.batch import Batch
-from ffattn.streams import Split, Stream
+from ffattn.streams import Split, Stream, share
 from ffattn.tasks import Task
 
 # (sequence, step) pairs: small batches are made several at a time, since a call has a fixed cost
@@ -49,8 +49,8 @@ class Batches:
 class SequenceData(LightningDataModule):
     """Streams a task's batches: training without end, and fixed validation and test sets.
 
-    Under several processes, each makes its own part of every batch, so that a run has the same sequences whatever
-    their number.
+    Under several processes, each makes its own part of every batch, of the sequences or of their time, so that a run
+    has the same data whatever their number.
 
     Args:
         task: Makes the sequences.
@@ -60,6 +60,7 @@ class SequenceData(LightningDataModule):
         epoch: Updates in an epoch.
         accumulate: Batches in an update.
         distinct_batches: Train on the first so many batches again and again, and validate on them; or None.
+        divides_time: Whether processes divide the time of all sequences, rather than the sequences.
     """
 
     def __init__(
@@ -72,10 +73,12 @@ class SequenceData(LightningDataModule):
         epoch: int = 1000,
         accumulate: int = 1,
         distinct_batches: int | None = None,
+        divides_time: bool = False,
     ) -> None:
         super().__init__()
         self.task, self.seed, self.batch_size, self.sequences = task, seed, batch_size, sequences
         self.epoch, self.accumulate, self.distinct_batches = epoch, accumulate, distinct_batches
+        self.divides_time = divides_time
 
     def train_dataloader(self) -> Batches:
         """Batches from the optimiser's step on, to the end of the epoch."""
@@ -104,7 +107,8 @@ class SequenceData(LightningDataModule):
         """
         real = [number % self.distinct_batches if self.distinct_batches else number for number in numbers]
         parts = [self._share(number * self.batch_size, (number + 1) * self.batch_size) for number in real]
-        together = self.task.training_batch(Stream(self.seed, Split.TRAIN), real[0], torch.cat(parts))
+        sequences, window = torch.cat(parts), self._part if self.divides_time else (0, 1)
+        together = self.task.training_batch(Stream(self.seed, Split.TRAIN), real[0], sequences, window)
         columns = (column.split(len(parts[0])) for column in together)
         return [Batch(*columns) for columns in zip(*columns, strict=True)]
 
@@ -116,7 +120,10 @@ class SequenceData(LightningDataModule):
         def make(numbers: range) -> list[Batch]:
             first = numbers[0] * self.batch_size
             sequences = self._share(first, min(first + self.batch_size, self.sequences))
-            return [self.task.evaluation_batch(Stream(self.seed, split), self.sequences, sequences)]
+            if not len(sequences):  # of the last few
+                return []
+            window = self._part if self.divides_time else (0, 1)
+            return [self.task.evaluation_batch(Stream(self.seed, split), self.sequences, sequences, window)]
 
         count = -(-self.sequences // self.batch_size)
         return Batches(make, lambda: range(count), count)
@@ -128,9 +135,13 @@ class SequenceData(LightningDataModule):
 
     def _share(self, first: int, stop: int) -> Tensor:
         """Sequence numbers of this process's part, on its device."""
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        low, high = (first + (stop - first) * part // world for part in (rank, rank + 1))
-        return torch.arange(low, high, device=self._device)
+        low, high = (0, stop - first) if self.divides_time else share(stop - first, *self._part)
+        return torch.arange(first + low, first + high, device=self._device)
+
+    @property
+    def _part(self) -> tuple[int, int]:
+        """Which part of how many is this process's."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     @property
     def _device(self) -> torch.device:

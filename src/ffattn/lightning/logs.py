@@ -34,9 +34,8 @@ class _Rate:
 
 def _measure(module: Any, outputs: Any, batch: Batch) -> dict[str, float]:
     """Loss and share solved of a training batch; stops the run if a loss was not finite."""
-    module.require_finite()
-    solved = module.task.solved(outputs["prediction"], batch.y).float().mean()
-    return {"loss": float(outputs["loss"]), "solved": float(solved)}
+    measured: dict[str, float] = module.measure(outputs["loss"], outputs["prediction"], batch.y)
+    return measured
 
 
 class Curves(Callback):
@@ -104,13 +103,14 @@ class Watch(Callback):
             self.bar.start()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Look at the loss now and then, and before a validation."""
         is_last = (batch_idx + 1) % trainer.num_training_batches == 0 or trainer.global_step >= self.updates
         if self.mode == "none" or (time.monotonic() < self.next_look and not is_last):
             return
-        self.shown |= _measure(pl_module, outputs, batch)
+        # the time of a look is each process's own, so that several look at what was measured last, by all
+        self.shown |= _measure(pl_module, outputs, batch) if trainer.world_size == 1 else pl_module.measured
         self.rate.look(trainer.global_step)
         if not is_last:
             self._show(trainer.global_step)
@@ -123,10 +123,9 @@ class Watch(Callback):
         self.rate.look(trainer.global_step)  # validation is no part of the rate of training
 
     def _show(self, update: int) -> None:
-        text = f"loss {self.shown['loss']:.2e}  solved {self.shown['solved']:6.1%}"
-        if "val" in self.shown:
-            text += f"  val solved {self.shown['val']:.1%}"
-        text += f"  {self.rate.value:.4g} updates/s"
+        parts = [f"loss {self.shown['loss']:.2e}  solved {self.shown['solved']:6.1%}"] if "loss" in self.shown else []
+        parts += [f"val solved {self.shown['val']:.1%}"] if "val" in self.shown else []
+        text = "  ".join([*parts, f"{self.rate.value:.4g} updates/s"])
         if self.bar is not None:
             self.bar.update(self.bar_task, completed=update, description=text)
         else:

@@ -16,6 +16,7 @@ from ffattn.checkpoint import build_network
 from ffattn.errors import TrainingError
 from ffattn.metrics import Scores
 from ffattn.models import Answer, Model
+from ffattn.nn import Dropout
 from ffattn.ops.reference import full_precision
 from ffattn.optim import Adam, Optim
 from ffattn.tasks import Task
@@ -58,6 +59,7 @@ class SequenceModule(LightningModule):
         self.network = build_network(model, task, seed)
         self.scores = Scores(task)
         self.latest: dict[str, float] = {}  # scores of the last evaluation
+        self.measured: dict[str, float] = {}  # of the training batch that was last looked at
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Lightning notes the name of every hook here, some 40 times an update; torch's way for modules is slow."""
@@ -70,6 +72,17 @@ class SequenceModule(LightningModule):
         """The network's answers, without weights."""
         answer: Answer = self.network(batch.x, batch.lengths)
         return answer
+
+    def weigh(self, batch: Batch) -> Answer:
+        """The network's answers, with weights."""
+        answer: Answer = self.network(batch.x, batch.lengths, return_weights=True)
+        return answer
+
+    def on_fit_start(self) -> None:
+        """Tell dropout which part of a batch is this process's."""
+        for layer in self.network.modules():
+            if isinstance(layer, Dropout):
+                layer.part, layer.parts = self.trainer.global_rank, self.trainer.world_size
 
     def on_train_start(self) -> None:
         """Start to watch the loss; and set the rate, since the horizon of a resumed schedule may have moved."""
@@ -109,20 +122,42 @@ class SequenceModule(LightningModule):
         self.bad_update.copy_(torch.minimum(self.bad_update, update))
 
     def require_finite(self) -> None:
-        """Stop if a loss was not finite; called where the device is read anyway.
+        """Stop if a loss was not finite, in any process; called where the device is read anyway, by all processes.
 
         Raises:
             TrainingError: Says at which update it happened first.
         """
-        if (update := int(self.bad_update)) != _NEVER:
+        if (update := int(self._reduce(self.bad_update, "min"))) != _NEVER:
             self._stop(f"the loss of update {update}")
+
+    def _reduce(self, numbers: Tensor, how: str) -> Tensor:
+        """`min` or `mean` over all processes."""
+        reduced: Tensor = self.trainer.strategy.reduce(numbers.clone(), reduce_op=how)
+        return reduced
+
+    def measure(self, loss: Tensor, prediction: Tensor, y: Tensor) -> dict[str, float]:
+        """Loss and share solved of a training batch, over all processes, each of which must call this.
+
+        Args:
+            loss: Of this process's part.
+            prediction: Likewise.
+            y: Likewise.
+
+        Raises:
+            TrainingError: A loss was not finite.
+        """
+        self.require_finite()
+        solved = self.task.solved(prediction, y).double().mean()
+        loss, solved = self._reduce(torch.stack((loss.double(), solved)), "mean")
+        self.measured = {"loss": float(loss), "solved": float(solved)}
+        return self.measured
 
     def _stop(self, what: str) -> NoReturn:
         advice = "lower it, set trainer.gradient_clip=0.1, or use precision=32"
         raise TrainingError(f"{what} is not finite (optim.lr={self.optim.lr:g}): {advice}")
 
     def _evaluation_step(self, batch: Batch) -> None:
-        answer = self.network(batch.x, batch.lengths, return_weights=True)
+        answer = self.weigh(batch)
         self.scores.update(answer, batch.y)
         self.has_weights = answer.weights is not None
 

@@ -5,7 +5,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -13,6 +12,7 @@ from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from torch.utils.tensorboard.summary import hparams
 
 from ffattn.lightning.checkpoints import AtomicCheckpointIO
+from ffattn.lightning.processes import environment
 
 _PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 _FINAL_METRICS = ("val/solved", "val/error", "test/solved", "test/error")
@@ -26,6 +26,7 @@ def quiet_lightning() -> None:
         ".*LeafSpec.*",  # torch 2.13 under lightning 2.6
         ".*smaller than the logging interval.*",  # our callbacks log, not Lightning's interval
         ".*does not have many workers.*",
+        ".*sync_dist=True.*",  # scores are those of all processes before they are logged
         ".*exists and is not empty.*",  # a resumed run's directory
         ".*constructed with capturable=True.*",  # the updates before a CUDA graph is captured
         ".*You defined a `validation_step` but have no `val_dataloader`.*",
@@ -83,6 +84,8 @@ def make_trainer(
     callbacks: list[Callback],
     *,
     device: str = "cpu",
+    devices: int = 1,
+    num_nodes: int = 1,
     precision: str = "32",
     updates: int = 100_000,
     accumulate: int = 1,
@@ -98,6 +101,8 @@ def make_trainer(
         logger: What `make_logger` returned.
         callbacks: Checkpoints, curves, progress.
         device: `cpu` or `gpu`.
+        devices: Processes on each machine, one GPU each.
+        num_nodes: Machines.
         precision: Lightning's name of the precision.
         updates: The most updates of the run.
         accumulate: Batches in an update.
@@ -107,16 +112,18 @@ def make_trainer(
         profiler: `none`, `simple`, `advanced` or `pytorch`.
 
     Returns:
-        The Trainer, for one device.
+        The Trainer, for one process, or for one of several that average their gradients.
     """
     averaging: list[Callback] = [EMAWeightAveraging(decay=ema_decay)] if ema_decay is not None else []
     return Trainer(
         default_root_dir=folder,
         logger=logger,
         callbacks=[*averaging, *callbacks],
-        plugins=[AtomicCheckpointIO(), LightningEnvironment()],  # one process, also inside a Slurm allocation
+        plugins=[AtomicCheckpointIO(), environment()],
         accelerator=device,
-        devices=1,
+        devices=devices,
+        num_nodes=num_nodes,
+        strategy="ddp" if devices * num_nodes > 1 else "auto",
         precision=precision,  # type: ignore[arg-type]
         max_steps=updates,
         max_epochs=-1,

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 from torch.nn.functional import leaky_relu
 
 from ffattn.models.base import Answer, Model, Network, Sizes
@@ -111,6 +112,11 @@ class AnswerState:
     def merge(self, other: "AnswerState") -> "AnswerState":
         """Add what another state of the same network has seen of the same sequences; returns this state."""
         self.attention.merge(other.attention)
+        return self
+
+    def merge_all(self, group: ProcessGroup | None = None) -> "AnswerState":
+        """Add what all other processes have seen of the same sequences (see `nn.AttentionState`); returns this state."""
+        self.attention.merge_all(group)
         return self
 
     def finish(self) -> Float[Tensor, "batch output"]:

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ffattn.models.base import Answer, Model, Network, Sizes
-from ffattn.nn import RecurrentEncoder
+from ffattn.nn import Dropout, RecurrentEncoder
 from ffattn.nn.recurrent import CELLS
 from ffattn.ops import attention_pooling
 from ffattn.ops.reference import SOFTMAX, TANH_STATES, divisor, unnormalised_weights, valid_steps
@@ -32,7 +32,7 @@ class LSTMAttentionNetwork(Network):
         self.encoder = RecurrentEncoder("lstm", sizes.num_features, hidden)
         self.query = nn.Parameter(torch.rand(hidden, 1))
         self.register_buffer("no_bias", torch.zeros(1), persistent=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.output = nn.Linear(hidden, sizes.num_outputs)
 
     def forward(

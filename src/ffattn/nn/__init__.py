@@ -1,6 +1,7 @@
 """Layers: attention pooling for anyone's model, and the parts that this package's models are made of."""
 
 from ffattn.nn.attention import AttentionPooling, FeedForwardAttention
+from ffattn.nn.dropout import Dropout
 from ffattn.nn.initialisers import init_linear
 from ffattn.nn.position import PositionFeatures
 from ffattn.nn.recurrent import RecurrentEncoder
@@ -9,6 +10,7 @@ from ffattn.nn.streaming import AttentionState
 __all__ = [
     "AttentionPooling",
     "AttentionState",
+    "Dropout",
     "FeedForwardAttention",
     "PositionFeatures",
     "RecurrentEncoder",

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
+from ffattn.nn.exchange import merge_all
 from ffattn.nn.masking import require
 from ffattn.ops import Pooled
 
@@ -77,6 +79,21 @@ class AttentionState:
         if other._pooled is not None:
             self._add(other._pooled)
             self._dtype = other._dtype
+        return self
+
+    def merge_all(self, group: ProcessGroup | None = None) -> "AttentionState":
+        """Add what all other processes have seen of the same sequences (see `nn.exchange`); each must call this.
+
+        Args:
+            group: The processes of torch.distributed; all of them if not given.
+
+        Returns:
+            This state, which is then the same in every process, so that it must not be merged again.
+
+        Raises:
+            ValueError: Nothing was seen here: a process without steps adds a piece with lengths of zero.
+        """
+        self._pooled = merge_all(self.pooled, group)
         return self
 
     def _add(self, new: Pooled) -> None:

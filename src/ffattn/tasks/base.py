@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ffattn.batch import Batch
 from ffattn.errors import SettingError
 from ffattn.settings import TARGET, Settings, setting
-from ffattn.streams import Draw, Split, Stream
+from ffattn.streams import Draw, Split, Stream, share
 from ffattn.tasks.length import Length, Paper
 
 
@@ -111,35 +111,41 @@ class Task(Settings, ABC):
         """
         return self.evaluation_batch(Stream(seed, Split.TEST), sequences, torch.arange(sequences))
 
-    def training_batch(self, stream: Stream, batch: int, sequences: Int[Tensor, " batch"]) -> Batch:
+    def training_batch(
+        self, stream: Stream, batch: int, sequences: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)
+    ) -> Batch:
         """The training batch with this number; its sequences may be a part of it.
 
         Args:
             stream: Random numbers.
             batch: Number of the batch in the run.
             sequences: Numbers of the sequences.
+            part: Which part of time x is to cover, of how many (see `streams.share`).
 
         Returns:
             The batch, on the device of `sequences`.
         """
-        return self._batch(stream, sequences, self.length.training(stream, batch, sequences))
+        return self._batch(stream, sequences, self.length.training(stream, batch, sequences), part)
 
-    def evaluation_batch(self, stream: Stream, total: int, sequences: Int[Tensor, " batch"]) -> Batch:
+    def evaluation_batch(
+        self, stream: Stream, total: int, sequences: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)
+    ) -> Batch:
         """Some sequences of an evaluation set, the same ones however the set is divided into batches.
 
         Args:
             stream: Random numbers.
             total: How many sequences the set has.
             sequences: Numbers of some of them, 0..total-1.
+            part: Which part of time x is to cover, of how many.
 
         Returns:
             The batch, on the device of `sequences`.
         """
-        return self._batch(stream, sequences, self.length.evaluation(stream, total, sequences))
+        return self._batch(stream, sequences, self.length.evaluation(stream, total, sequences), part)
 
-    def _batch(self, stream: Stream, sequences: Tensor, lengths: Tensor) -> Batch:
+    def _batch(self, stream: Stream, sequences: Tensor, lengths: Tensor, part: tuple[int, int]) -> Batch:
         time = self.length.padded(lengths)
-        batch = self.sample(Draw(stream, sequences, lengths, self.length.nominal(lengths), 0, time))
+        batch = self.sample(Draw(stream, sequences, lengths, self.length.nominal(lengths), *share(time, *part)))
         return batch._replace(lengths=self.length.visible(lengths, time))
 
 
