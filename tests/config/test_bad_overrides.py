@@ -49,6 +49,24 @@ EXACT = {
     "seed=-1": "seed=-1: must be at least 0",
     "seed=9223372036854775808": "seed=9223372036854775808: must be at most 9223372036854775807",
     "batch_size=0": "batch_size=0: must be at least 1",
+    "accelerator=ddp accelerator.devices=0": "accelerator.devices=0: must be at least 1",
+    "accelerator=ddp_cpu accelerator.devices=-1": "accelerator.devices=-1: must be at least 1",
+    "accelerator=ddp_cpu accelerator.num_nodes=0": "accelerator.num_nodes=0: must be at least 1",
+    "accelerator=ddp_cpu accelerator.devices=3": "batch_size=100: must be a multiple of the 3 processes",
+    "accelerator=ddp_cpu trainer.sequences=1": "trainer.sequences=1: must be at least the 2 processes",
+    "accelerator=sequence_parallel T=12 accelerator.devices=16": "T=12: must be at least the 16 processes",
+    "accelerator=cpu accelerator.devices=2": (
+        "accelerator.devices=2: is for several processes: accelerator=ddp, ddp_cpu or sequence_parallel"
+    ),
+    "accelerator.num_nodes=2": (
+        "accelerator.num_nodes=2: is for several processes: accelerator=ddp, ddp_cpu or sequence_parallel"
+    ),
+    "accelerator=sequence_parallel model=lstm": (
+        "model=lstm: takes the steps of a sequence in their order, which processes cannot divide; use model=ffattn"
+    ),
+    "accelerator=ddp accelerator.cuda_graph=true": (
+        "accelerator.cuda_graph=true: cannot be combined with accelerator.devices=2"
+    ),
     "updates=0": "updates=0: must be at least 1",
     "task.tolerance=0": "task.tolerance=0.0: must be more than 0",
     "trainer.gradient_clip=0": "trainer.gradient_clip=0.0: must be more than 0",

@@ -16,6 +16,7 @@ from ffattn.models import FFAttention
 from ffattn.optim import Adam
 from ffattn.settings import TARGET, Settings, find_class
 from ffattn.tasks import Add
+from ffattn.world import World
 
 FILES = sorted(path.relative_to(conf_dir()).with_suffix("").as_posix() for path in conf_dir().rglob("*.yaml"))
 ROOTS = [file for file in FILES if "/" not in file]
@@ -23,7 +24,9 @@ EXPERIMENTS = [file for file in FILES if file.startswith("experiment/")]
 OPTIONS = [file for file in FILES if "/" in file and file not in EXPERIMENTS]
 WHERE = {"length": "task.length"}  # groups that land elsewhere than under their own name
 WITHOUT_TARGET = {"trainer": Trainer, "accelerator": Accelerator, "logger": Logger}
-STATED_BY_THE_NAME = {"accelerator": {"device"}, "logger": {"kind"}}  # what a choice of the group is about
+STATED_BY_THE_NAME = {"accelerator": {"device", "divide", "devices"}, "logger": {"kind"}}  # what a choice is about
+NAMED_AFTER = {"accelerator": "device", "logger": "kind"}
+SEVERAL = {"ddp": ("gpu", "batch"), "ddp_cpu": ("cpu", "batch"), "sequence_parallel": ("auto", "time")}
 
 
 def raw(file):
@@ -73,7 +76,7 @@ def test_every_file_is_accounted_for():
         "model": 4,
         "optim": 2,
         "trainer": 1,
-        "accelerator": 3,
+        "accelerator": 6,
         "logger": 3,
         "experiment": 3,
     }
@@ -102,10 +105,14 @@ def test_a_task_or_model_is_called_as_its_file_is(file):
     assert built_from(file).name == file.partition("/")[2]
 
 
-@pytest.mark.parametrize("file", [f for f in OPTIONS if f.partition("/")[0] in STATED_BY_THE_NAME])
+@pytest.mark.parametrize("file", [f for f in OPTIONS if f.partition("/")[0] in NAMED_AFTER])
 def test_a_choice_of_device_or_logger_is_called_as_it_is_set(file):
     group, _, name = file.partition("/")
-    assert [getattr(built_from(file), field) for field in STATED_BY_THE_NAME[group]] == [name]
+    built = built_from(file)
+    if name in SEVERAL:
+        assert (built.device, built.divide, built.processes) == (*SEVERAL[name], 2)
+    else:
+        assert getattr(built, NAMED_AFTER[group]) == name
 
 
 def test_the_commands_defaults_are_those_of_the_dataclasses():
@@ -160,9 +167,47 @@ def test_auto_takes_the_gpu_if_there_is_one(monkeypatch, device, is_there, resol
 
 def test_float16_is_refused_on_a_cpu(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     with pytest.raises(SettingError, match=r"^precision=16-mixed: .*bf16-mixed$"):
         Accelerator(device="cpu").check("16-mixed")
     Accelerator(device="gpu").check("16-mixed")
+
+
+def test_bfloat16_is_refused_on_a_gpu_without_it(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda emulated: False)
+    with pytest.raises(SettingError, match=r"^precision=bf16-mixed: this GPU .*precision=16-mixed$"):
+        Accelerator(device="gpu").check("bf16-mixed")
+    Accelerator(device="cpu").check("bf16-mixed")
+
+
+def test_more_gpus_than_there_are_are_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    with pytest.raises(SettingError, match=r"^accelerator.devices=4: torch finds 3 on this machine$"):
+        Accelerator(device="gpu", divide="batch", devices=4).check("32")
+    Accelerator(device="gpu", divide="batch", devices=3).check("32")
+
+
+def test_several_machines_need_someone_who_starts_the_processes(monkeypatch):
+    two = Accelerator(device="cpu", divide="batch", devices=2, num_nodes=2)
+    with pytest.raises(SettingError, match=r"^accelerator.num_nodes=2: .*torchrun.*srun"):
+        two.check("32")
+    monkeypatch.setattr("ffattn.config.schema.world", lambda: World(3, 4, 2, "srun"))
+    two.check("32")
+
+
+@pytest.mark.parametrize("options", [{}, {"divide": "batch", "devices": 4}, {"divide": "time", "num_nodes": 4}])
+def test_the_processes_that_were_started_must_be_those_of_the_settings(monkeypatch, options):
+    monkeypatch.setattr("ffattn.config.schema.world", lambda: World(3, 4, 2, "torchrun"))
+    with pytest.raises(SettingError, match=r"^accelerator.devices=\d: torchrun has started 4 processes, 2 on this"):
+        Accelerator(device="cpu", **options).check("32")
+
+
+def test_evaluation_with_several_processes_is_refused():
+    with pytest.raises(SettingError, match=r"^accelerator.devices=2: evaluation has one process"):
+        Evaluate("x.ckpt", Add(), build("accelerator=ddp_cpu").accelerator)
 
 
 def test_the_folder_of_yaml_files_is_absolute():

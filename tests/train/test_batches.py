@@ -42,6 +42,25 @@ def test_the_parts_of_several_processes_make_up_the_batches_of_one(world, loader
         assert torch.equal(torch.cat([part[number].lengths for part in parts]), batch.lengths)
 
 
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("loader", LOADERS)
+def test_processes_can_divide_the_time_of_all_sequences(world, loader, length):
+    whole = list(getattr(data_of(length=length), loader)())
+    parts = [list(getattr(data_of(rank, world, length=length, divides_time=True), loader)()) for rank in range(world)]
+    for number, batch in enumerate(whole):
+        mine = [part[number] for part in parts]
+        assert torch.equal(torch.cat([part.x for part in mine], dim=1), batch.x)
+        assert max(part.x.shape[1] for part in mine) == -(-batch.x.shape[1] // world)
+        assert all(equal(part[1:], batch[1:]) for part in mine)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_process_without_a_sequence_of_the_last_batch_leaves_it_out(length):
+    numbers = [len(list(data_of(rank, 2, batch_size=8, length=length).val_dataloader())) for rank in (0, 1)]
+    assert numbers == [2, 3]  # of 17 sequences
+
+
 @pytest.mark.parametrize("loader", LOADERS)
 def test_a_process_makes_the_rows_that_another_number_of_processes_would(loader):
     whole = next(iter(getattr(data_of(batch_size=4), loader)()))

@@ -88,7 +88,8 @@ def _short_errors() -> Iterator[None]:
     except (FFAttnError, HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise
-        print(error if isinstance(error, FFAttnError) else explain(error, None), file=sys.stderr)
+        if world().rank == 0:  # the others say the same
+            print(error if isinstance(error, FFAttnError) else explain(error, None), file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         if wants_traceback or error.filename is None:

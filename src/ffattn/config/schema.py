@@ -121,8 +121,7 @@ class Accelerator(Settings):
         if started.size > 1 and (started.size, started.local_size) != (self.processes, self.devices):
             problem = (
                 f"{started.starter} has started {started.size} processes, {started.local_size} on this machine, and "
-                f"accelerator.num_nodes={self.num_nodes} accelerator.devices={self.devices} divide={self.divide} "
-                f"need {self.processes}"
+                f"accelerator.num_nodes={self.num_nodes} accelerator.devices={self.devices} need {self.processes}"
             )
             raise SettingError("accelerator.devices", self.devices, problem)
 

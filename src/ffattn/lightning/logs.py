@@ -102,9 +102,7 @@ class Watch(Callback):
             self.bar_task = self.bar.add_task("starting", total=self.updates, completed=trainer.global_step)
             self.bar.start()
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Look at the loss now and then, and before a validation."""
         is_last = (batch_idx + 1) % trainer.num_training_batches == 0 or trainer.global_step >= self.updates
         if self.mode == "none" or (time.monotonic() < self.next_look and not is_last):

@@ -11,12 +11,10 @@ from multiprocessing import set_forkserver_preload
 from typing import Any, TypeVar
 
 import torch
-from lightning.fabric.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import distributed
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
@@ -28,7 +26,7 @@ from ffattn.errors import FFAttnError, TrainingError
 from ffattn.world import world
 
 T = TypeVar("T")
-_INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 
 
 def launch(work: Callable[..., object], processes: int, *arguments: Any) -> None:
@@ -46,7 +44,7 @@ def launch(work: Callable[..., object], processes: int, *arguments: Any) -> None
         SystemExit: The processes were interrupted: 130 after Ctrl-C, 143 after SIGTERM.
     """
     set_forkserver_preload(["ffattn.experiment"])  # imported once, by the process that the others are forked from
-    with tempfile.TemporaryDirectory() as folder, _own_signals(), _quiet_elastic():
+    with tempfile.TemporaryDirectory() as folder, _own_signals(), _silence():
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -72,19 +70,25 @@ def launch(work: Callable[..., object], processes: int, *arguments: Any) -> None
 def _cause(error: ChildFailedError) -> BaseException:
     """What to raise for a process that failed: its own error, where that is one for the user."""
     rank, failure = error.get_first_failure()
-    if failure.exitcode in _INTERRUPTED:
-        return SystemExit(failure.exitcode)
-    kind, _, text = str(failure.message).partition(": ")
+    if -failure.exitcode in _INTERRUPTIONS:
+        return SystemExit(128 - failure.exitcode)
+    if failure.exitcode < 0:
+        return TrainingError(f"process {rank} was ended by {failure.signal_name()}; resume=last goes on")
+    message = failure.error_file_data.get("message")  # of torch's @record, or why there is none
+    if not isinstance(message, dict):
+        return TrainingError(f"process {rank} ended with status {failure.exitcode}; resume=last goes on")
+    kind, _, text = message["message"].partition(": ")
     if issubclass(getattr(errors, kind, object), FFAttnError):
         return TrainingError(text)
-    reason = failure.message if failure.exitcode > 0 else f"was ended by {failure.signal_name()}"
-    return TrainingError(f"process {rank}: {reason}")
+    print(message["extraInfo"]["py_callstack"], file=sys.stderr)
+    return TrainingError(f"process {rank} failed: {message['message']}")
 
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
     """The launcher takes signals and leaves its handlers behind."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)}
+    numbers = (*_INTERRUPTIONS, signal.SIGHUP, signal.SIGQUIT)
+    kept = {number: signal.getsignal(number) for number in numbers}
     try:
         yield
     finally:
@@ -93,22 +97,21 @@ def _own_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_elastic() -> Iterator[None]:
-    """What the launcher logs, an error says in one line."""
-    logger = logging.getLogger("torch.distributed.elastic")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+def _silence() -> Iterator[None]:
+    """What the launcher logs, an error says in one line; this process does nothing else meanwhile."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logging.disable(before)
 
 
 def environment() -> ClusterEnvironment:
     """How this process finds the others of its run."""
-    kinds = {"torchrun": TorchElasticEnvironment, "srun": lambda: SLURMEnvironment(auto_requeue=False)}
-    starter = world().starter if world().size > 1 else ""
-    return kinds.get(starter, LightningEnvironment)()  # one process, also inside a Slurm allocation
+    if world().size == 1:  # also inside a Slurm allocation
+        return LightningEnvironment()
+    return TorchElasticEnvironment() if world().starter == "torchrun" else SLURMEnvironment(auto_requeue=False)
 
 
 @contextmanager
@@ -149,12 +152,12 @@ def from_first(value: T) -> T:
 class EndTogether(Callback):
     """Let a signal end a process at once: one that first finished its update would wait for those that are gone.
 
-    Nothing is lost, since checkpoints are whole files. Lightning's way, a broadcast at each update, would also make a GPU
-    wait.
+    Nothing is lost, since checkpoints are whole files. Lightning's way, a broadcast at each update, would also make a
+    GPU wait.
     """
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the place of Lightning's handlers, which it removes after the run."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, _: os._exit(128 + number))
+        for number in _INTERRUPTIONS:
+            signal.signal(number, signal.SIG_DFL)  # also while it waits for the others, when no handler could run
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]

@@ -28,7 +28,8 @@ class DividedModule(SequenceModule):
         time = self.task.length.padded(batch.lengths)
         start, stop = share(time, self.trainer.global_rank, self.trainer.world_size)
         lengths = (batch.lengths - start).clamp(0, stop - start)
-        return self.network.start(batch.lengths).update(batch.x, lengths, start).merge_all()
+        network: Any = self.network
+        return network.start(batch.lengths).update(batch.x, lengths, start).merge_all()
 
     def forward(self, batch: Batch) -> Answer:
         """The network's answers."""

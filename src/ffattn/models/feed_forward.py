@@ -115,7 +115,7 @@ class AnswerState:
         return self
 
     def merge_all(self, group: ProcessGroup | None = None) -> "AnswerState":
-        """Add what all other processes have seen of the same sequences (see `nn.AttentionState`); returns this state."""
+        """Add what all other processes have seen (see `nn.AttentionState`); returns this state."""
         self.attention.merge_all(group)
         return self
 

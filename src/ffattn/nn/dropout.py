@@ -1,6 +1,5 @@
 """Dropout of the parts of a batch that several processes share."""
 
-from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -17,14 +16,14 @@ class Dropout(nn.Dropout):
 
     part, parts = 0, 1
 
-    def forward(self, input: Float[Tensor, "batch *feature"]) -> Float[Tensor, "batch *feature"]:
+    def forward(self, x: Tensor) -> Tensor:
         """Drop numbers in training.
 
         Args:
-            input: This process's rows.
+            x: This process's rows, (batch, ...).
         """
         if self.parts == 1 or not self.training:
-            return super().forward(input)
-        rows = len(input)
-        whole = input.new_ones(self.parts * rows, *input.shape[1:])
-        return input * super().forward(whole)[self.part * rows : (self.part + 1) * rows]
+            return super().forward(x)
+        rows = len(x)
+        whole = x.new_ones(self.parts * rows, *x.shape[1:])
+        return x * super().forward(whole)[self.part * rows : (self.part + 1) * rows]

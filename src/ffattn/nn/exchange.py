@@ -49,5 +49,6 @@ def merge_all(pooled: Pooled, group: ProcessGroup | None = None) -> Pooled:
     maximum = own.clone()
     distributed.all_reduce(maximum, ReduceOp.MAX, group)
     total = pooled.total * torch.exp(own - maximum.masked_fill(maximum == -torch.inf, 0.0))
-    sums: Tensor = _Sum.apply(torch.cat((total[:, None], total[:, None] * pooled.context), dim=1), group)
+    mine = torch.cat((total[:, None], total[:, None] * pooled.context), dim=1)
+    sums: Tensor = _Sum.apply(mine, group)  # type: ignore[no-untyped-call]
     return Pooled(maximum, sums[:, 0], sums[:, 1:] / divisor(sums[:, 0]))
