@@ -1,5 +1,6 @@
 """Several processes of one run: how they are started, how they meet, and how they end together."""
 
+import gc
 import logging
 import os
 import signal
@@ -133,6 +134,7 @@ def together(device: str) -> Iterator[None]:
     distributed.init_process_group(backend, rank=place.global_rank(), world_size=place.world_size())
     yield
     distributed.barrier()  # the first process has written the result
+    gc.collect()  # what refers to the group: it has threads, which must have ended before Python does
     distributed.destroy_process_group()  # not after an error: the others may be gone, and the launcher ends this one
 
 

@@ -1,5 +1,7 @@
 """The layers under DistributedDataParallel: two processes with half a batch each have the gradient of the whole."""
 
+import gc
+
 import torch
 from torch import distributed, multiprocessing
 from torch.nn.parallel import DistributedDataParallel
@@ -37,6 +39,8 @@ def work(rank, folder):
     module = DistributedDataParallel(Mean())
     module(make_batch()[rank::WORLD], LENGTHS[rank::WORLD]).backward()
     torch.save(gradients(module), f"{folder}/{rank}")
+    del module
+    gc.collect()  # what refers to the group: it has threads, which must have ended before Python does
     distributed.destroy_process_group()
 
 
