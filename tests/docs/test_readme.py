@@ -66,8 +66,9 @@ def test_training_commands_run(arguments, workplace, monkeypatch, capsys):
     if "resume=last" in arguments:
         arguments = [argument for argument in arguments if not argument.startswith("updates=")]
     run(train, monkeypatch, [*shortened(arguments), *SMALL])
-    assert ("0 failed" if "-m" in arguments else "floor") in capsys.readouterr().out
     assert list(workplace.rglob("result.json"))
+    if "accelerator.devices=2" not in arguments:  # whose processes print for themselves
+        assert ("0 failed" if "-m" in arguments else "floor") in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", commands("evaluate"), ids=" ".join)

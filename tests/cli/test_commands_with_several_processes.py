@@ -10,11 +10,10 @@ import time
 
 import pytest
 
-from conftest import TINY
-
 pytestmark = pytest.mark.cli
 
-RUN = [*TINY, "logger=csv", "trainer.log_every=1", "accelerator=ddp_cpu", "updates=4"]
+RUN = ["T=12", "batch_size=4", "model.hidden=4", "updates=4", "trainer.validate_every=2", "trainer.sequences=10"]
+RUN += ["logger=csv", "trainer.log_every=1", "accelerator=ddp_cpu"]
 MODEL = """
     import os, signal, time
     from dataclasses import dataclass
