@@ -28,6 +28,7 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> _Job | None:
     A sweep that is started again goes on where it was.
     """
     from ffattn.config.convert import to_settings
+    from ffattn.config.errors import ConfigError
     from ffattn.config.schema import Train
     from ffattn.runs import FRESH, find_start
     from ffattn.world import world

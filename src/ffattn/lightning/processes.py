@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import set_forkserver_preload
@@ -28,6 +29,7 @@ from ffattn.world import world
 
 T = TypeVar("T")
 _INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
+_GRACE = 5  # seconds in which the launcher finds the process that failed, before those that have lost it fail as well
 
 
 def launch(work: Callable[..., object], processes: int, *arguments: Any) -> None:
@@ -132,7 +134,12 @@ def together(device: str) -> Iterator[None]:
         torch.cuda.set_device(place.local_rank())
     backend = "nccl" if device == "gpu" else "gloo"
     distributed.init_process_group(backend, rank=place.global_rank(), world_size=place.world_size())
-    yield
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, distributed.DistError) or "gloo" in str(error):  # another process has gone
+            time.sleep(_GRACE)
+        raise
     distributed.barrier()  # the first process has written the result
     gc.collect()  # what refers to the group: it has threads, which must have ended before Python does
     distributed.destroy_process_group()  # not after an error: the others may be gone, and the launcher ends this one
