@@ -70,12 +70,14 @@ def call_operators(time: int, features: int, hidden: int, dtype: torch.dtype) ->
             inputs = x, lengths, *_parameters(form, (hidden, features), hidden), *extra
             kept = ops.feed_forward_attention_forward(*inputs, 0.01, *form)
             ops.feed_forward_attention_backward(None, outer, None, *inputs, *kept, 0.01, *form, needs_x)
-    for form in itertools.product((*SCORES, TANH_STATES), NORMALIZERS):
+    for form, needs_states in itertools.product(itertools.product((*SCORES, TANH_STATES), NORMALIZERS), (False, True)):
+        if form[1] == "mean" and not needs_states:
+            continue  # nothing else could want a gradient
         yield f"pooling, {'-'.join(form)}, T={time}, {hidden} hidden, {dtype}"
         inputs = states, lengths, *_parameters(form, None, hidden), None, None
         kept = ops.attention_pooling_forward(*inputs, *form)
         given = torch.zeros(batch), outer, torch.zeros_like(kept[3])
-        ops.attention_pooling_backward(*given, *inputs, *kept, *form)
+        ops.attention_pooling_backward(*given, *inputs, *kept, *form, needs_states)
 
 
 def call_philox() -> Iterator[str]:

@@ -149,7 +149,8 @@ class AttentionPooling(_Attention):
             Context and weights. Weights are zero on steps that are not real and sum to one over the others.
 
         Raises:
-            ValueError: A sequence has no real step, or shapes do not fit.
+            ValueError: A sequence has no real step, or shapes or types do not fit.
+            NotImplementedError: In a backward pass through the gradient: without a mask there is no second derivative.
         """
         if mask is None:
             context, weights = self._pool(sequence, resolve_lengths(sequence, lengths), return_weights=True)
@@ -246,7 +247,8 @@ class FeedForwardAttention(_Attention):
             The context, or (context, weights). Values in padding, NaN included, never reach the result.
 
         Raises:
-            ValueError: A length is not on 1..time, or shapes do not fit.
+            ValueError: A length is not on 1..time, or shapes or types do not fit.
+            NotImplementedError: In a backward pass through the gradient: there is no second derivative.
         """
         context, weights = self._pool(x, resolve_lengths(x, lengths), return_weights)
         return context if weights is None else (context, weights)

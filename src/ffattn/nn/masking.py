@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ffattn.ops import require_lengths
+
 
 def resolve_lengths(
     x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None
@@ -18,15 +20,14 @@ def resolve_lengths(
         Lengths in int64.
 
     Raises:
-        ValueError: A length is not on 1..time, or the shape does not fit.
+        ValueError: A length is not on 1..time, or no integer, or shape or device do not fit.
     """
     batch, time = x.shape[:2]
     if lengths is None:
         if time == 0:
             raise ValueError("a sequence without steps has no context")
         return torch.full((batch,), time, device=x.device)
-    if lengths.shape != (batch,):
-        raise ValueError(f"lengths has shape {tuple(lengths.shape)}; must be {(batch,)}")
+    require_lengths(lengths, x)
     require((lengths >= 1) & (lengths <= time), f"lengths must be on 1..{time}, the number of steps")
     return lengths.long()
 

@@ -1,6 +1,6 @@
 """The computations behind the layers: attention over time as fused operators, and their twin in plain PyTorch."""
 
-from ffattn.ops.operators import attention_pooling, feed_forward_attention, implementation
+from ffattn.ops.operators import attention_pooling, feed_forward_attention, implementation, require_lengths
 from ffattn.ops.pooled import Pooled
 
-__all__ = ["Pooled", "attention_pooling", "feed_forward_attention", "implementation"]
+__all__ = ["Pooled", "attention_pooling", "feed_forward_attention", "implementation", "require_lengths"]

@@ -904,10 +904,11 @@ def attention_pooling_backward(
     scores: Tensor,
     score: str,
     normalizer: str,
+    needs_sequence: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of sequence and query (see `reference.attention_pooling_backward`)."""
     given = _given(sequence, lengths, None, None, query, query_bias, shift, scale, 0.0, score, normalizer)
     outer, kept = (grad_total, grad_context, grad_scores), (maximum, total, context, scores)
-    g_sequence, _, _, g_query, g_query_bias = _differentiate(outer, given, kept, True)
+    g_sequence, _, _, g_query, g_query_bias = _differentiate(outer, given, kept, needs_sequence)
     queries = _like(g_query, query, sequence), _like(g_query_bias, query_bias, sequence)
-    return g_sequence.to(sequence.dtype), *queries
+    return g_sequence.to(sequence.dtype) if needs_sequence else sequence.new_empty(0), *queries

@@ -17,6 +17,7 @@ from ffattn.ops.pooled import Pooled
 from ffattn.ops.reference import MEAN, NORMALIZERS, SCORES, TANH_STATES
 
 _FUSED = torch.float32, torch.bfloat16
+_PARAMETERS = torch.float32, torch.bfloat16, torch.float16  # types for any sequences; others for their own alone
 
 
 def implementation(x: Tensor) -> Any:
@@ -24,13 +25,15 @@ def implementation(x: Tensor) -> Any:
     return (compiled("ffattn.ops", x.device.type) if x.dtype in _FUSED else None) or reference
 
 
-def _check_lengths(lengths: Tensor, time: int) -> None:
-    """Refuse what would read beyond a sequence; on a GPU the kernels stop at its end, and reading would stall it."""
+def _check_values(lengths: Tensor, scale: Tensor | None, time: int) -> None:
+    """Refuse what would read beyond a sequence, or overflow; on a GPU the kernels stand both, and reading stalls it."""
     if lengths.device.type != "cpu" or len(lengths) == 0:
         return
     low, high = (int(length) for length in lengths.aminmax())
     if not 0 <= low <= high <= time:
         raise ValueError(f"lengths must be on 0..{time}, the number of steps; got {low}..{high}")
+    if scale is not None and scale.min() < 0:
+        raise ValueError(f"scale must not be negative; got {scale.min().item():g}")
 
 
 def _empty_results(x: Tensor, hidden: int, normalizer: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -63,7 +66,7 @@ def _feed_forward_kernel(
     score: str,
     normalizer: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    _check_lengths(lengths, x.shape[1])
+    _check_values(lengths, scale, x.shape[1])
     arguments = x, lengths, weight, bias, query, query_bias, shift, scale, slope, score, normalizer
     return implementation(x).feed_forward_attention_forward(*arguments)  # type: ignore[no-any-return]
 
@@ -126,7 +129,7 @@ def _pooling_kernel(
     score: str,
     normalizer: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    _check_lengths(lengths, sequence.shape[1])
+    _check_values(lengths, scale, sequence.shape[1])
     arguments = sequence, lengths, query, query_bias, shift, scale, score, normalizer
     return implementation(sequence).attention_pooling_forward(*arguments)  # type: ignore[no-any-return]
 
@@ -151,9 +154,10 @@ def _pooling_backward_kernel(
     scores: Tensor,
     score: str,
     normalizer: str,
+    needs_sequence: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     outer, inputs = (grad_total, grad_context, grad_scores), (sequence, lengths, query, query_bias, shift, scale)
-    arguments = *outer, *inputs, maximum, total, context, scores, score, normalizer
+    arguments = *outer, *inputs, maximum, total, context, scores, score, normalizer, needs_sequence
     return implementation(sequence).attention_pooling_backward(*arguments)  # type: ignore[no-any-return]
 
 
@@ -167,7 +171,8 @@ def _pooling_backward_shapes(
     query_bias: Tensor | None,
     *others: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _empty_like(sequence, sequence), _empty_like(query, sequence), _empty_like(query_bias, sequence)
+    g_sequence = _empty_like(sequence if others[-1] else None, sequence)
+    return g_sequence, _empty_like(query, sequence), _empty_like(query_bias, sequence)
 
 
 def _feed_forward_gradients(ctx: Any, grad_maximum: Tensor | None, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -181,10 +186,10 @@ def _feed_forward_gradients(ctx: Any, grad_maximum: Tensor | None, *outer: Tenso
 
 def _pooling_gradients(ctx: Any, grad_maximum: Tensor | None, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
     saved = ctx.saved_tensors
-    has_query = saved[2] is not None
-    g_sequence, g_query, g_query_bias = _pooling_backward(*outer, *saved, *ctx.options)
+    needs_sequence, has_query = ctx.needs_input_grad[0], saved[2] is not None
+    g_sequence, g_query, g_query_bias = _pooling_backward(*outer, *saved, *ctx.options, needs_sequence)
     g_queries = (g_query, g_query_bias) if has_query else (None, None)
-    return g_sequence, None, *g_queries, None, None, None, None
+    return g_sequence if needs_sequence else None, None, *g_queries, None, None, None, None
 
 
 _library = Library("ffattn", "FRAGMENT")
@@ -241,6 +246,29 @@ def _require(name: str, tensor: Tensor | None, shape: tuple[int, ...], like: Ten
         raise ValueError(f"{name} is on {tensor.device}; the sequences are on {like.device}")
 
 
+def _require_parameter(name: str, tensor: Tensor | None, shape: tuple[int, ...], like: Tensor) -> None:
+    """Refuse a parameter that does not fit, or that would lose half of its digits without a word."""
+    _require(name, tensor, shape, like)
+    if tensor is not None and not (tensor.dtype in _PARAMETERS or tensor.dtype == like.dtype):
+        allowed = " or ".join(map(str, dict.fromkeys((*_PARAMETERS, like.dtype))))
+        raise ValueError(f"{name} is {tensor.dtype}; must be {allowed} for sequences in {like.dtype}")
+
+
+def require_lengths(lengths: Tensor, x: Tensor) -> None:
+    """Refuse lengths that are not one integer for each sequence.
+
+    Args:
+        lengths: How many steps of each sequence are real.
+        x: The sequences, (batch, ...).
+
+    Raises:
+        ValueError: A type, shape or device does not fit.
+    """
+    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
+        raise ValueError(f"lengths are {lengths.dtype}; must be integers")
+    _require("lengths", lengths, (len(x),), x)
+
+
 def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Refuse an unknown option."""
     if value not in choices:
@@ -259,14 +287,12 @@ def _check(
     (query, query_bias), (shift, scale) = queries, jitter
     if not x.is_floating_point():
         raise ValueError(f"sequences are {x.dtype}; must be floating-point numbers")
-    if lengths.is_floating_point() or lengths.dtype == torch.bool:
-        raise ValueError(f"lengths are {lengths.dtype}; must be integers")
+    require_lengths(lengths, x)
     _require_choice("normalizer", normalizer, NORMALIZERS)
     if (query is None) != (normalizer == MEAN) or (query_bias is None) != (query is None):
         raise ValueError("query and query_bias belong to every normalizer but mean")
-    _require("lengths", lengths, (len(x),), x)
-    _require("query", query, (hidden,), x)
-    _require("query_bias", query_bias, (1,), x)
+    _require_parameter("query", query, (hidden,), x)
+    _require_parameter("query_bias", query_bias, (1,), x)
     _require("shift", shift, (), x)
     _require("scale", scale, (len(x),), x)
 
@@ -307,12 +333,14 @@ def feed_forward_attention(
         scale, zero in padding ((batch, 0) for `mean`). All in float32, or float64 for float64 inputs.
 
     Raises:
-        ValueError: A shape, type, device or option does not fit, or (on the CPU) a length is beyond time.
+        ValueError: A shape, type, device or option does not fit, or (on the CPU) a length is beyond time, or a scale
+            negative.
+        NotImplementedError: In a backward pass through the gradient: there is no second derivative.
 
     Source:
         Raffel & Ellis, equations 1-4 and section 2.2.
     """
-    if x.ndim != 3 or weight.ndim != 2 or x.shape[2] != weight.shape[1]:
+    if x.ndim != 3 or weight.ndim != 2:
         raise ValueError(
             f"inputs have shape {tuple(x.shape)}, weight {tuple(weight.shape)}; must be (batch, time, feature) "
             "and (hidden, feature)"
@@ -320,9 +348,9 @@ def feed_forward_attention(
     if not 0 <= slope <= 1:
         raise ValueError(f"slope={slope}: must be on 0..1")
     _require_choice("score", score, SCORES)
+    _require_parameter("weight", weight, (len(weight), x.shape[2]), x)
+    _require_parameter("bias", bias, (len(weight),), x)
     _check(x, lengths, (query, query_bias), (shift, scale), len(weight), normalizer)
-    _require("weight", weight, tuple(weight.shape), x)
-    _require("bias", bias, (len(weight),), x)
     arguments = x, lengths, weight, bias, query, query_bias, shift, scale, float(slope), score, normalizer
     *pooled, scores = _feed_forward(*arguments)
     return Pooled(*pooled), scores
@@ -355,7 +383,9 @@ def attention_pooling(
         Weighted mean and scores, as in `feed_forward_attention`.
 
     Raises:
-        ValueError: A shape, type, device or option does not fit, or (on the CPU) a length is beyond time.
+        ValueError: A shape, type, device or option does not fit, or (on the CPU) a length is beyond time, or a scale
+            negative.
+        NotImplementedError: In a backward pass through the gradient: there is no second derivative.
 
     Source:
         Raffel & Ellis, equations 1-3.

@@ -167,15 +167,15 @@ def _differentiate(
     outer: tuple[Tensor, Tensor, Tensor | None],
     maximum: Tensor,
     problem: _Problem,
-) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+    needs_x: bool,
+) -> tuple[Tensor | None, tuple[Tensor | None, ...]]:
     """Gradients of a piece's inputs and of the four parameters, from its raw scores and the outer gradients."""
     x = full_precision(x.masked_fill(~valid[..., None], 0.0))
     states = problem.states(x)
     scores = scale_scores(raw, problem.shift, problem.scale)
     weights = unnormalised_weights(scores, valid, maximum, problem.normalizer)
     g_total, g_state, g_scores = outer
-    g_states = weights[..., None] * g_state[:, None]
-    g_query = g_query_bias = None
+    g_query = g_query_bias = g_linear = inner = None
     if problem.query is not None:
         g_weights = torch.einsum("bth,bh->bt", states, g_state) + g_total[:, None]
         slope = 2 * scores.relu().where(valid, 0.0) if problem.normalizer == RELU2 else weights
@@ -184,13 +184,18 @@ def _differentiate(
         g_linear = g_raw * (1 - raw.square()) if problem.score == TANH else g_raw
         inner = states.tanh() if problem.score == TANH_STATES else states
         g_query, g_query_bias = torch.einsum("bt,bth->h", g_linear, inner), g_linear.sum()[None]
+    if problem.weight is None and not needs_x:
+        return None, (None, None, g_query, g_query_bias)
+    g_states = weights[..., None] * g_state[:, None]
+    if problem.query is not None and g_linear is not None and inner is not None:
         g_inner = g_linear[..., None] * problem.query.to(states.dtype)
         g_states = g_states + (g_inner * (1 - inner.square()) if problem.score == TANH_STATES else g_inner)
     if problem.weight is None:
         return g_states, (None, None, g_query, g_query_bias)
     g_linear = g_states.where(states > 0, problem.slope * g_states)
     g_weight, g_bias = torch.einsum("bth,btf->hf", g_linear, x), g_linear.sum(dim=(0, 1))
-    return g_linear @ problem.weight.to(x.dtype), (g_weight, g_bias, g_query, g_query_bias)
+    g_x = g_linear @ problem.weight.to(x.dtype) if needs_x else None
+    return g_x, (g_weight, g_bias, g_query, g_query_bias)
 
 
 @torch.no_grad()
@@ -206,8 +211,9 @@ def _backward(
         for piece in _pieces(x):
             raw = scores[:, piece] if problem.query is not None else maximum.new_zeros(valid[:, piece].shape)
             g_scores = None if outer[2] is None else outer[2][:, piece]
-            g_x, new = _differentiate(x[:, piece], valid[:, piece], raw, (g_total, g_state, g_scores), maximum, problem)
-            pieces += [g_x.to(x.dtype)] if needs_x else []
+            given = x[:, piece], valid[:, piece], raw, (g_total, g_state, g_scores), maximum, problem, needs_x
+            g_x, new = _differentiate(*given)
+            pieces += [] if g_x is None else [g_x.to(x.dtype)]
             sums = [None if s is None or n is None else s + n for s, n in zip(sums, new, strict=True)]
     pairs = zip(sums, problem[:4], strict=True)
     parameters = [x.new_empty(0) if s is None or p is None else s.to(p.dtype) for s, p in pairs]
@@ -332,9 +338,10 @@ def attention_pooling_backward(
     scores: Tensor,
     score: str,
     normalizer: str,
+    needs_sequence: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients for `attention_pooling_forward`: of sequence, query and query_bias (see above)."""
+    """Gradients for `attention_pooling_forward`: of sequence (empty, unless wanted), query and query_bias."""
     problem = _Problem(None, None, query, query_bias, shift, scale, 0.0, score, normalizer)
     outer, kept = (grad_total, grad_context, grad_scores), (maximum, total, context, scores)
-    grad_sequence, parameters = _backward(outer, sequence, lengths, kept, problem, True)
+    grad_sequence, parameters = _backward(outer, sequence, lengths, kept, problem, needs_sequence)
     return grad_sequence, parameters[2], parameters[3]

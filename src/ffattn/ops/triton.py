@@ -67,6 +67,15 @@ def _load_feature(x, f, valid, stride):
 
 
 @_kernel
+def _load_steps(pointer, first, step, valid):
+    """A number for each step of a tile; zeros for padding, and where there are none."""
+    numbers = tl.zeros(valid.shape, tl.float32)
+    if pointer is not None:
+        numbers = tl.load(pointer + first + step, valid, 0.0)
+    return numbers
+
+
+@_kernel
 def _add_feature(z, x, weight, f, valid, unit, stride, HIDDEN: tl.constexpr, FEATURES: tl.constexpr):
     """z + W_f x_f."""
     column = tl.load(weight + unit * FEATURES + f, unit < HIDDEN, 0.0).to(tl.float32)
@@ -247,6 +256,30 @@ def _feature_gradient(
 
 
 @_kernel
+def _through_score(h, w, du, g, q, SCORE: tl.constexpr):
+    """dL/dh, by way of the weighted sum and of the scores; and what is added to dL/dquery."""
+    dh = w[:, None] * g[None, :]
+    inner = _tanh(h) if SCORE == _TANH_STATES else h
+    through = du[:, None] * q[None, :]
+    dh += through * (1.0 - inner * inner) if SCORE == _TANH_STATES else through
+    return dh, tl.sum(du[:, None] * inner, axis=0)
+
+
+@_kernel
+def _through_embedding(
+    dz, x, weight, g_weight, g_x, valid, unit, stride,
+    HIDDEN: tl.constexpr, FEATURES: tl.constexpr, UNROLLED: tl.constexpr,
+):  # fmt: skip
+    """Gradients of the weights, added to the program's own, and of the inputs. x and g_x point at each step."""
+    if UNROLLED:
+        for f in tl.static_range(FEATURES):
+            _feature_gradient(dz, x, weight, g_weight, g_x, f, valid, unit, stride, HIDDEN, FEATURES)
+    else:
+        for f in range(FEATURES):
+            _feature_gradient(dz, x, weight, g_weight, g_x, f, valid, unit, stride, HIDDEN, FEATURES)
+
+
+@_kernel
 def _backward_kernel(
     g_total, g_context, g_scores, x, lengths, weight, bias, query, shift, scale,
     maximum, total, context, scores, g_x, partial,
@@ -270,39 +303,28 @@ def _backward_kernel(
             valid = step < stop
             x_step = x + sequence * stride_batch + step * stride_time
             h = _states(x_step, weight, bias, valid, unit, stride_feature, slope, HIDDEN, FEATURES, UNROLLED)
-            e, outer = tl.zeros([STEPS], tl.float32), tl.zeros([STEPS], tl.float32)
-            if NORMALIZER != _MEAN:
-                e = tl.load(scores + sequence * time + step, valid, 0.0)
-            if g_scores is not None:
-                outer = tl.load(g_scores + sequence * time + step, valid, 0.0)
+            e = _load_steps(None if NORMALIZER == _MEAN else scores, sequence * time, step, valid)
+            outer = _load_steps(g_scores, sequence * time, step, valid)
             s = _scaled(e, shift, scale, sequence)
             w = _weights(s, highest, valid, NORMALIZER)
-            dh = w[:, None] * g[None, :]
-            if NORMALIZER != _MEAN:
+            if NORMALIZER == _MEAN:
+                dh = w[:, None] * g[None, :]
+            else:
                 p = tl.sum(h * g[None, :], axis=1) + shared
                 du = _score_gradient(p, e, w, s, outer, scale, sequence, SCORE, NORMALIZER)
                 du = tl.where(valid, du, 0.0)
-                inner = _tanh(h) if SCORE == _TANH_STATES else h
-                through = du[:, None] * q[None, :]
-                dh += through * (1.0 - inner * inner) if SCORE == _TANH_STATES else through
-                sum_q += tl.sum(du[:, None] * inner, axis=0)
+                dh, dq = _through_score(h, w, du, g, q, SCORE)
+                sum_q += dq
                 sum_du += tl.sum(du, axis=0)
             g_step = None if g_x is None else g_x + (sequence * time + step) * FEATURES
-            if weight is None:
-                tl.store(g_step[:, None] + unit[None, :], dh, valid[:, None] & known[None, :])
-            else:
+            if weight is not None:
                 dz = tl.where(valid[:, None], tl.where(h > 0.0, dh, slope * dh), 0.0)
                 sum_dz += tl.sum(dz, axis=0)
-                if UNROLLED:
-                    for f in tl.static_range(FEATURES):
-                        _feature_gradient(
-                            dz, x_step, weight, g_own, g_step, f, valid, unit, stride_feature, HIDDEN, FEATURES
-                        )
-                else:
-                    for f in range(FEATURES):
-                        _feature_gradient(
-                            dz, x_step, weight, g_own, g_step, f, valid, unit, stride_feature, HIDDEN, FEATURES
-                        )
+                _through_embedding(
+                    dz, x_step, weight, g_own, g_step, valid, unit, stride_feature, HIDDEN, FEATURES, UNROLLED
+                )
+            elif g_x is not None:
+                tl.store(g_step[:, None] + unit[None, :], dh, valid[:, None] & known[None, :])
     g_own += WEIGHTS
     tl.store(g_own + unit, sum_dz, known)
     tl.store(g_own + HIDDEN + unit, sum_q, known)
@@ -480,6 +502,7 @@ def attention_pooling_backward(
     scores: Tensor,
     score: str,
     normalizer: str,
+    needs_sequence: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of sequence and query (see `reference.attention_pooling_backward`)."""
     outer, parameters, rule = (
@@ -488,6 +511,6 @@ def attention_pooling_backward(
         (score, normalizer),
     )
     kept = maximum, total, context, scores
-    arguments = outer, sequence, lengths, parameters, (shift, scale), kept, 0.0, rule, True
+    arguments = outer, sequence, lengths, parameters, (shift, scale), kept, 0.0, rule, needs_sequence
     g_sequence, _, _, g_query, g_query_bias = _backward(*arguments)
     return g_sequence, g_query, g_query_bias

@@ -8,7 +8,7 @@ from torch.autograd import gradcheck
 from torch.func import functional_call
 from torch.nn.functional import leaky_relu
 
-from ffattn.nn import AttentionPooling, FeedForwardAttention
+from ffattn.nn import AttentionPooling, FeedForwardAttention, RecurrentEncoder
 from ffattn.ops.reference import NORMALIZERS, SCORES
 
 BATCH, TIME, FEATURES, HIDDEN = 3, 7, 2, 5
@@ -212,6 +212,42 @@ def test_jitter_is_one_number_for_the_batch_drawn_from_zero_to_its_bound():
 def test_impossible_lengths_are_refused(cls, lengths):
     with pytest.raises(ValueError, match="lengths"):
         make_layer(cls)(make_x(), torch.tensor(lengths))
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+@every_layer
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bool, torch.complex64], ids=str)
+def test_lengths_that_are_no_integers_are_refused(cls, dtype):
+    """In one line, wherever they are given: by the layers, their states, and the recurrent encoder."""
+    layer, x, lengths = make_layer(cls), make_x(), torch.ones(BATCH, dtype=dtype)
+    encoder = RecurrentEncoder("lstm", FEATURES, HIDDEN).double()
+    for takes_lengths in (layer, layer.start().update, encoder):
+        with pytest.raises(ValueError, match=f"^lengths are {dtype}; must be integers$"):
+            takes_lengths(x, lengths)
+
+
+@every_layer
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_float64_weights_for_less_precise_sequences_are_refused(cls, dtype):
+    with pytest.raises(ValueError, match=r"^(weight|query) is torch.float64; must be torch.float32 or .* sequences in"):
+        make_layer(cls)(make_x().to(dtype))
+
+
+@every_layer
+def test_a_second_derivative_is_refused(cls):
+    """Rather than taken for zero; a mask takes plain PyTorch, which has one."""
+    layer, x = make_layer(cls), make_x().requires_grad_()
+    (gradient,) = torch.autograd.grad(attend(layer, x, LENGTHS)[0].sum(), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match="attention has no second derivative"):
+        gradient.square().sum().backward()
+
+
+def test_under_a_mask_there_is_a_second_derivative():
+    layer, x = make_layer(AttentionPooling), make_x().requires_grad_()
+    mask = torch.arange(TIME) < LENGTHS[:, None]
+    (gradient,) = torch.autograd.grad(layer(x, mask=mask)[0].sum(), x, create_graph=True)
+    gradient.square().sum().backward()
+    assert x.grad.any()
 
 
 @pytest.mark.usefixtures("without_shape_checks")

@@ -109,6 +109,28 @@ def gradients(found, inputs, wanted):
     return torch.autograd.grad(kept, inputs, incoming, allow_unused=True, materialize_grads=True)
 
 
+def pooling_gradients(twin, form, inputs, lengths, needs_sequence):
+    """What an implementation's own backward pass of `attention_pooling` returns, from a gradient of the context."""
+    x, *queries = inputs
+    options = form.options(len(x))
+    arguments = x, lengths, *(queries or (None, None)), options["shift"], options["scale"]
+    kept = twin.attention_pooling_forward(*arguments, form.score, form.normalizer)
+    outer = None, probe(kept[2]), None
+    return twin.attention_pooling_backward(*outer, *arguments, *kept, form.score, form.normalizer, needs_sequence)
+
+
+def assert_sequence_is_left_out(twin, form, dtype=torch.float32):
+    """Unless it is wanted; the other gradients are the same."""
+    x, *queries = make_inputs(form)
+    inputs, lengths = [x.to(dtype), *queries], torch.tensor(SMALL.lengths)
+    g_sequence, *others = pooling_gradients(twin, form, inputs, lengths, needs_sequence=True)
+    nothing, *same = pooling_gradients(twin, form, inputs, lengths, needs_sequence=False)
+    assert (g_sequence.shape, g_sequence.dtype) == (x.shape, dtype)
+    assert (nothing.shape, nothing.dtype) == ((0,), dtype)
+    for i, (a, b) in enumerate(zip(same, others, strict=True)):
+        assert torch.equal(a, b), i
+
+
 def everything(form, inputs, lengths, wanted=("context", "scores")):
     """Outputs, and gradients from the wanted ones, of fresh copies of the inputs."""
     inputs = leaves(inputs)

@@ -7,6 +7,7 @@ from operator_cases import OPERATORS, Case, Form, make_inputs
 from ffattn import ops
 
 CASE = Case([7, 3], 7, 3, 5)
+SIZES_OF_PARAMETERS = {"weight": (5, 3), "bias": (5,), "query": (5,), "query_bias": (1,)}
 every_operator = pytest.mark.parametrize("operator", OPERATORS)
 PARAMETERS = [
     *(("feed_forward_attention", name) for name in ("weight", "bias")),
@@ -35,7 +36,7 @@ def test_arguments_that_fit(operator):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x": torch.zeros(2, 7, 4)}, r"inputs have shape \(2, 7, 4\)|query has shape"),
+        ({"x": torch.zeros(2, 7, 4)}, r"weight has shape \(5, 3\); must be \(5, 4\)|query has shape"),
         ({"x": torch.zeros(7, 3)}, r"shape \(7, 3\).*must be \(batch, time,"),
         ({"x": torch.zeros(1, 2, 7, 3)}, r"shape \(1, 2, 7, 3\).*must be \(batch, time,"),
         ({"lengths": torch.tensor([7, 3, 1])}, r"lengths has shape \(3,\); must be \(2,\)"),
@@ -80,6 +81,9 @@ def test_embeddings_that_do_not_fit(name, tensor):
         ({"x": torch.zeros(2, 7, 3, dtype=torch.complex64)}, r"torch.complex64; must be floating-point"),
         ({"lengths": torch.tensor([7.0, 3.0])}, r"lengths are torch.float32; must be integers"),
         ({"lengths": torch.tensor([True, True])}, r"lengths are torch.bool; must be integers"),
+        ({"lengths": torch.tensor([7j, 3j])}, r"lengths are torch.complex64; must be integers"),
+        ({"scale": torch.tensor([0.5, -1.0])}, r"scale must not be negative; got -1$"),
+        ({"scale": torch.tensor([0.0, -torch.inf])}, r"scale must not be negative; got -inf$"),
         ({"lengths": torch.tensor([8, 3])}, r"lengths must be on 0\.\.7.*got 3\.\.8"),
         ({"lengths": torch.tensor([7, -1])}, r"lengths must be on 0\.\.7.*got -1\.\.7"),
         ({"score": "cubic"}, "score=cubic: must be one of tanh, linear"),
@@ -98,6 +102,24 @@ def test_types_and_options_that_do_not_fit(operator, change, message):
         call(operator, **change)
 
 
+@pytest.mark.parametrize(("operator", "name"), [pair for pair in PARAMETERS if pair[1] in SIZES_OF_PARAMETERS])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.bool, torch.complex64], ids=str)
+@pytest.mark.parametrize("like", [torch.float32, torch.bfloat16], ids=str)
+def test_parameters_of_a_type_that_would_be_rounded(operator, name, dtype, like):
+    """Results are in float32 unless the sequences are in float64, so that float64 weights would lose half of it."""
+    x = torch.zeros(2, 7, 3 if operator == "feed_forward_attention" else 5, dtype=like)
+    with pytest.raises(ValueError, match=rf"^{name} is {dtype}; must be torch\.float32 or .* for sequences in {like}$"):
+        call(operator, x=x, **{name: torch.zeros(SIZES_OF_PARAMETERS[name], dtype=dtype)})
+
+
+@every_operator
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_float64_sequences_take_parameters_of_any_precision(operator, dtype):
+    x = torch.zeros(2, 7, 3 if operator == "feed_forward_attention" else 5, dtype=torch.float64)
+    pooled, scores = call(operator, x=x, query=torch.zeros(5, dtype=dtype))
+    assert {tensor.dtype for tensor in (*pooled, scores)} == {torch.float64}
+
+
 @pytest.mark.parametrize("slope", [-0.01, 1.01, float("nan"), float("inf")])
 def test_slopes_beyond_zero_to_one(slope):
     with pytest.raises(ValueError, match=f"slope={slope}: must be on 0..1"):
@@ -111,8 +133,7 @@ def test_the_embedded_operator_has_no_score_of_states():
 
 @pytest.mark.parametrize(("operator", "name"), PARAMETERS)
 def test_a_tensor_on_another_device(operator, name):
-    sizes = {"lengths": (2,), "weight": (5, 3), "bias": (5,), "query_bias": (1,), "shift": (), "scale": (2,)}
-    sizes["query"] = (5,)
+    sizes = {"lengths": (2,), "shift": (), "scale": (2,), **SIZES_OF_PARAMETERS}
     tensor = torch.zeros(sizes[name], dtype=torch.int64 if name == "lengths" else torch.float32, device="meta")
     with pytest.raises(ValueError, match=f"{name} is on meta; the sequences are on cpu"):
         call(operator, **{name: tensor})

@@ -1,6 +1,7 @@
 """What holds for every form, whichever implementation serves it: padding, NaN, strides, threads, compilation."""
 
 import concurrent.futures
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from operator_cases import (
     Form,
     assert_near,
     assert_same,
+    assert_sequence_is_left_out,
     everything,
     gradients,
     leaves,
@@ -24,6 +26,7 @@ from operator_cases import (
 )
 
 from ffattn import ops
+from ffattn.ops import cpu, operators, reference
 
 LENGTHS = torch.tensor(SMALL.lengths)
 BARS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-2}  # of gradients rounded to bfloat16 twice
@@ -228,6 +231,35 @@ def test_gradients_that_nobody_wants_are_not_missed(form, dtype):
         found = outputs(form, alone, LENGTHS)
         if any(found[name].requires_grad for name in wanted):
             assert torch.equal(gradients(found, [leaf], wanted)[0], gradient)
+
+
+POOLING_FORMS = [form for form in FORMS if not form.is_embedded and form.normalizer != "mean"]
+
+
+@pytest.mark.parametrize("form", POOLING_FORMS, ids=str)
+@pytest.mark.parametrize(("twin", "dtype"), [(cpu, torch.float32), (cpu, torch.bfloat16), (reference, torch.float64)])
+def test_the_gradient_of_a_sequence_is_made_only_if_it_is_wanted(form, twin, dtype):
+    assert_sequence_is_left_out(twin, form, dtype)
+
+
+@pytest.mark.parametrize("is_wanted", [False, True])
+def test_a_frozen_sequence_asks_for_no_gradient(is_wanted, monkeypatch):
+    asked = []
+
+    def backward(*arguments):
+        asked.append(arguments[-1])
+        return reference.attention_pooling_backward(*arguments)
+
+    forward = reference.attention_pooling_forward
+    twin = SimpleNamespace(attention_pooling_forward=forward, attention_pooling_backward=backward)
+    monkeypatch.setattr(operators, "implementation", lambda x: twin)
+    form = Form("attention_pooling", "tanh", "softmax")
+    x, *queries = leaves(make_inputs(form))
+    x.requires_grad_(is_wanted)
+    outputs(form, [x, *queries], LENGTHS)["context"].sum().backward()
+    assert asked == [is_wanted]
+    assert (x.grad is not None) == is_wanted
+    assert all(query.grad is not None for query in queries)
 
 
 @every_operator

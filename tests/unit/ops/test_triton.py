@@ -10,6 +10,7 @@ from operator_cases import (
     Case,
     Form,
     assert_near,
+    assert_sequence_is_left_out,
     everything,
     gradients,
     leaves,
@@ -119,6 +120,11 @@ def test_a_nan_in_a_sequence_stays_in_it(form):
     assert spoiled["context"][0].isnan().any()
     for name in ("maximum", "total", "context", "scores", "d x"):
         assert torch.equal(spoiled[name][1:], clean[name][1:]), name
+
+
+@pytest.mark.parametrize("form", [f for f in PLAIN_FORMS if not f.is_embedded and f.normalizer != "mean"], ids=str)
+def test_the_gradient_of_a_sequence_is_made_only_if_it_is_wanted(form):
+    assert_sequence_is_left_out(triton, form)
 
 
 @pytest.mark.parametrize("operator", ["feed_forward_attention", "attention_pooling"])
