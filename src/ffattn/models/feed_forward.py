@@ -1,5 +1,6 @@
 """The paper's network, with attention and with the unweighted mean."""
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -83,6 +84,12 @@ class AnswerState:
     def __init__(self, network: FeedForwardNetwork, lengths: Int[Tensor, " batch"] | None = None) -> None:
         self.network, self.lengths, self.next = network, lengths, 0
         self.attention = network.attention.start(lengths)
+
+    def __copy__(self) -> "AnswerState":
+        """Another state that has seen the same, and goes on by itself."""
+        copied = AnswerState(self.network, self.lengths)
+        copied.next, copied.attention = self.next, copy(self.attention)
+        return copied
 
     def update(
         self,

@@ -1,6 +1,7 @@
 """Attention over sequences that come in pieces."""
 
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
@@ -19,7 +20,8 @@ class AttentionState:
     """What attention over the steps seen so far adds up to; a few numbers for each sequence, however long it is.
 
     Pieces may be of any size and come in any order. States over different steps of the same sequences can be merged,
-    so that several processes can share a sequence. Results are kept in float64.
+    so that several processes can share a sequence. Results are kept in float64. `copy.copy(state)` has seen the same
+    steps, goes on by itself, and passes gradients on to the same weights.
 
     Example:
         state = layer.start()
@@ -54,7 +56,7 @@ class AttentionState:
             This state.
 
         Raises:
-            ValueError: Shapes do not fit each other or what was seen before.
+            ValueError: Shapes or types do not fit each other or what was seen before.
         """
         if lengths is None:
             lengths = torch.full(piece.shape[:1], piece.shape[1], device=piece.device)
@@ -100,6 +102,15 @@ class AttentionState:
         if self._pooled is not None and new.context.shape != self._pooled.context.shape:
             raise ValueError(f"a piece of {len(new.total)} sequences after one of {len(self._pooled.total)}")
         self._pooled = new.double() if self._pooled is None else self._pooled.merge(new.double())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "AttentionState":
+        """A copy with a layer of its own, to which gradients of what was seen cannot pass."""
+        if self._pooled is not None and self._pooled.context.requires_grad:
+            raise ValueError("a state with gradients has no deep copy: use copy.copy, or update under torch.no_grad")
+        copied = copy.copy(self)
+        memo[id(self)] = copied
+        copied.__dict__ |= copy.deepcopy(self.__dict__, memo)
+        return copied
 
     @property
     def pooled(self) -> Pooled:

@@ -1,5 +1,6 @@
 """Sequences that come in pieces: whatever the cuts, the order and the sharing, the result is that of the whole."""
 
+import copy
 import itertools
 
 import pytest
@@ -227,6 +228,50 @@ def test_merging_leaves_the_other_state_as_it_was(cls):
     assert torch.equal(other.finish(), before)
     assert_close(layer.start().merge(other).finish(), before)
     assert_close(state.merge(layer.start()).finish(), whole(layer, x, None))
+
+
+@every_layer
+@every_option
+def test_a_copy_goes_on_by_itself_and_passes_gradients_on(cls, options):
+    layer, x = make_layer(cls, **options), make_x()
+    state, same = (layer.start(LENGTHS).update(x[:, :10], LENGTHS.clamp(max=10)) for _ in range(2))
+    copied = copy.copy(state).update(x[:, 10:], (LENGTHS - 10).clamp(min=0))
+    torch.testing.assert_close(copied.finish(), whole(layer, x))
+    torch.testing.assert_close(state.finish(), same.finish(), rtol=0, atol=0)
+    parameters = list(layer.parameters())
+    if parameters:
+        found, expected = (torch.autograd.grad(c.sum(), parameters) for c in (copied.finish(), whole(layer, x)))
+        torch.testing.assert_close(found, expected)
+
+
+@every_layer
+def test_a_deep_copy_has_a_layer_of_its_own(cls):
+    layer, x = make_layer(cls), make_x()
+    with torch.no_grad():
+        state = layer.start().update(x[:, :10])
+    copied, again = copy.deepcopy([state, state])
+    assert copied is again
+    assert copied.layer is not layer
+    torch.testing.assert_close(copied.update(x[:, 10:]).finish(), whole(layer, x, None))
+    torch.testing.assert_close(state.finish(), whole(layer, x[:, :10], None))
+
+
+@every_layer
+def test_a_deep_copy_is_refused_where_gradients_would_pass(cls):
+    state = make_layer(cls).start().update(make_x())
+    with pytest.raises(ValueError, match=r"^a state with gradients has no deep copy: use copy\.copy, or .*no_grad$"):
+        copy.deepcopy(state)
+    copy.deepcopy(make_layer(cls).start())  # one that has seen nothing
+
+
+def test_a_copy_of_an_answer_goes_on_by_itself():
+    network, x = make_network(FFAttention(hidden=HIDDEN, position="sinusoid")), make_x()
+    state = network.start().update(x[:, :10])
+    copied = copy.copy(state).update(x[:, 10:])
+    lengths = torch.full((BATCH,), TIME)
+    torch.testing.assert_close(copied.finish(), network(x, lengths).prediction)
+    torch.testing.assert_close(state.finish(), network(x[:, :10], lengths.clamp(max=10)).prediction)
+    torch.testing.assert_close(state.update(x[:, 10:]).finish(), copied.finish())
 
 
 @every_layer
