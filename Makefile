@@ -50,7 +50,7 @@ tensorboard: $(STAMP)  ## Look at all runs under outputs/ in a browser
 benchmark: $(STAMP)  ## Time the operators and a training step; ARGS="--save docs/benchmarks/cpu.md"
 	$(BIN)/python -m scripts.benchmark $(ARGS)
 
-gpu-kernels: $(STAMP)  ## Compile the GPU's kernels, here, and print what they use; ARGS="--capability 80"
+gpu-kernels: $(STAMP)  ## Compile the GPU's kernels, here, and print what they use; ARGS="--capability 8.0"
 	@$(BIN)/python -m scripts.gpu_kernels $(ARGS)
 
 build: $(STAMP)  ## Build the wheel and the source distribution into dist/

@@ -27,6 +27,7 @@ from torch.nn.functional import leaky_relu
 
 from ffattn.nn import FeedForwardAttention
 from ffattn.provenance import device_name
+from scripts.clock import now
 
 BATCH, HIDDEN, FEATURES, SLOPE = 100, 100, 2, 0.01
 # For each (sequence, step, hidden unit), with 2 features. Forward: embedding 4, activation 1, score 2, weighted sum 2.
@@ -113,11 +114,6 @@ class Problem:
         return steps
 
 
-def _synchronize() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
 def seconds(steps: dict[str, Step], budget: float = 6.0) -> dict[str, float]:
     """Median time of each step; the steps take turns, for about so many seconds in all.
 
@@ -131,11 +127,9 @@ def seconds(steps: dict[str, Step], budget: float = 6.0) -> dict[str, float]:
             while time.perf_counter() < rested:
                 step()
             for _ in range(_TURN):
-                _synchronize()
-                start = time.perf_counter()
+                start = now()
                 step()
-                _synchronize()
-                taken[name].append(time.perf_counter() - start)
+                taken[name].append(now() - start)
     return {name: median(values[_TURN:]) for name, values in taken.items()}
 
 

@@ -21,6 +21,7 @@ from ffattn.nn import RecurrentEncoder
 from ffattn.ops import attention_pooling
 from ffattn.tasks import Multiply
 from ffattn.tasks.length import Paper
+from scripts.clock import now
 
 STEPS = {50: 2000, 500: 600, 10_000: 120}  # updates to time at each length
 ROUNDS = 3
@@ -33,18 +34,10 @@ class _Stopwatch(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         if trainer.global_step == _WARM:
-            synchronize()
-            self.start = time.perf_counter()
+            self.start = now()
 
     def on_train_end(self, trainer: Trainer, *_: Any) -> None:
-        synchronize()
-        self.seconds = (time.perf_counter() - self.start) / (trainer.global_step - _WARM)
-
-
-def synchronize() -> None:
-    """Wait for the GPU, where there is one."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+        self.seconds = (now() - self.start) / (trainer.global_step - _WARM)
 
 
 def _parts(T: int, kind: type[SequenceModule] = SequenceModule) -> tuple[SequenceModule, SequenceData]:
@@ -80,7 +73,7 @@ def bare_step(T: int, device: str) -> tuple[float, float]:
     making, start = 0.0, 0.0
     for update in range(STEPS[T]):
         if update == _WARM:
-            making, start = 0.0, time.perf_counter()
+            making, start = 0.0, now()
         before = time.perf_counter()
         batch = Batch(*(column.to(device) for column in next(batches)))
         making += time.perf_counter() - before
@@ -90,8 +83,7 @@ def bare_step(T: int, device: str) -> tuple[float, float]:
         if CLIP is not None:
             torch.nn.utils.clip_grad_norm_(module.parameters(), CLIP)
         optimizer.step()
-    synchronize()
-    return (time.perf_counter() - start) / (STEPS[T] - _WARM), making / (STEPS[T] - _WARM)
+    return (now() - start) / (STEPS[T] - _WARM), making / (STEPS[T] - _WARM)
 
 
 def step_table(device: str) -> Iterator[str]:
@@ -126,12 +118,10 @@ def gpu_table(device: str) -> Iterator[str]:
 
 def _seconds_of(launch: Callable[[], object], repeats: int = 100) -> float:
     launch()
-    synchronize()
-    start = time.perf_counter()
+    start = now()
     for _ in range(repeats):
         launch()
-    synchronize()
-    return (time.perf_counter() - start) / repeats
+    return (now() - start) / repeats
 
 
 def _recurrent(T: int, device: str) -> dict[str, float]:
@@ -141,17 +131,15 @@ def _recurrent(T: int, device: str) -> dict[str, float]:
     query, bias = torch.randn(128, device=device, requires_grad=True), torch.zeros(1, device=device)
     taken: dict[str, list[float]] = {"LSTM": [], "attention": []}
     for _ in range(7):
-        start = time.perf_counter()
+        start = now()
         states = encoder(x, lengths)
         states.backward(torch.ones_like(states))
-        synchronize()
-        taken["LSTM"].append(time.perf_counter() - start)
+        taken["LSTM"].append(now() - start)
         given = states.detach().requires_grad_()
-        start = time.perf_counter()
+        start = now()
         pooled, _ = attention_pooling(given, lengths, query, bias, score="tanh_states")
         pooled.context.sum().backward()
-        synchronize()
-        taken["attention"].append(time.perf_counter() - start)
+        taken["attention"].append(now() - start)
     return {name: median(values[1:]) for name, values in taken.items()}
 
 

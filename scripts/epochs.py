@@ -6,10 +6,12 @@ Every argument is a row: overrides, separated by spaces.
 """
 
 import argparse
+import os
+import signal
 import statistics
+import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 
@@ -19,9 +21,9 @@ from ffattn.provenance import commit, versions
 EPOCH, MOST_EPOCHS = 1000, 10
 
 
-def epochs(task: str, T: int, overrides: str, seed: int) -> float:
+def epochs(task: str, T: int, overrides: str, parent: str, seed: int) -> float:
     """Epochs until every validation sequence is solved; infinite if the run ends before."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
         run = ffattn.fit(
             *overrides.split(),
             "trainer.progress=none",
@@ -38,14 +40,20 @@ def epochs(task: str, T: int, overrides: str, seed: int) -> float:
     return run.result["epochs"] if run.result["stopped_because"] == "solved" else float("inf")
 
 
+def _obey() -> None:
+    """Let a worker end at once when the pool ends it, and when only then: Ctrl-C reaches the parent as well."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def rows(arguments: argparse.Namespace) -> Iterator[str]:
     """A Markdown table, row by row."""
     yield f"`{arguments.task}`, T = {arguments.T}; torch {versions()['torch']}, commit {commit()}:\n"
     yield "| settings | epochs of each seed | median | solved |\n|---|---|---|---|"
-    with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
+    with tempfile.TemporaryDirectory() as parent, get_context("spawn").Pool(arguments.jobs, _obey) as pool:
         for overrides in arguments.settings:
-            one = partial(epochs, arguments.task, arguments.T, overrides)
-            counts = list(pool.map(one, range(arguments.seeds)))
+            one = partial(epochs, arguments.task, arguments.T, overrides, parent)
+            counts = pool.map(one, range(arguments.seeds), chunksize=1)
             cells = " ".join(f"{count:g}".replace("inf", f">{MOST_EPOCHS}") for count in counts)
             median = f"{statistics.median_low(counts):g}".replace("inf", f">{MOST_EPOCHS}")
             solved = sum(count < float("inf") for count in counts)
@@ -60,7 +68,10 @@ def main() -> None:
     parser.add_argument("--task", default="add")
     parser.add_argument("--T", type=int, default=100)
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
-    for row in rows(parser.parse_args()):
+    arguments = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):  # by way of the pool, which ends its workers
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    for row in rows(arguments):
         print(row, flush=True)
 
 

@@ -1,7 +1,7 @@
 """Compile the Triton kernels for a GPU that need not be there, and print what each one uses.
 
 python -m scripts.gpu_kernels                      # for compute capability 9.0 (H100)
-python -m scripts.gpu_kernels --capability 80      # 8.0 (A100)
+python -m scripts.gpu_kernels --capability 8.0     # A100; or 80
 
 The operators are called as in training, with every option that makes a kernel of its own; nothing is launched.
 """
@@ -28,6 +28,7 @@ from ffattn.ops.reference import NORMALIZERS, SCORES, TANH_STATES
 from ffattn.philox import triton as philox
 
 SIZES = {"paper": (2, 100), "many features": (19, 64), "wide": (2, 1030)}  # features and hidden units
+CAPABILITIES = 75, 80, 86, 87, 89, 90, 100, 103, 110, 120, 121  # times ten; LLVM ends the process for others
 TIMES = 70, 10_000  # sequences in one piece, and in several
 _CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
@@ -51,6 +52,15 @@ def record_instead_of_launching(capability: int) -> Compiled:
 
     KernelInterface.__getitem__ = launcher
     return compiled
+
+
+def capability(text: str) -> int:
+    """A compute capability, times ten, from `8.0` or `80`."""
+    number = text.replace(".", "") if re.fullmatch(r"\d+\.\d", text) else text
+    if number not in map(str, CAPABILITIES):
+        allowed = ", ".join(str(known / 10) for known in CAPABILITIES)
+        raise argparse.ArgumentTypeError(f"{text}: must be one of {allowed}")
+    return int(number)
 
 
 def _parameters(form: tuple[str, str], shape: tuple[int, ...] | None, hidden: int) -> list[torch.Tensor | None]:
@@ -109,7 +119,7 @@ def calls(every: bool) -> Iterator[str]:
 def main() -> None:
     """Print a Markdown table, and fail if a kernel does not compile."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--capability", type=int, default=90, help="of the GPU, times ten")
+    parser.add_argument("--capability", type=capability, default=90, help="of the GPU: 9.0, or 90")
     parser.add_argument("--every", action="store_true", help="all sizes and types, not the paper's alone")
     arguments = parser.parse_args()
     compiled, seen = record_instead_of_launching(arguments.capability), set()
