@@ -14,19 +14,16 @@ _LINE = 30.0  # seconds between lines where there is no terminal
 
 
 class _Rate:
-    """Updates per second between two looks.
+    """Updates per second between two looks; zero, which means unknown, before the second."""
 
-    Args:
-        update: Where counting starts.
-    """
-
-    def __init__(self, update: int) -> None:
-        self.update, self.time, self.value = update, time.monotonic(), 0.0
+    def __init__(self) -> None:
+        self.update: int | None = None
+        self.time = self.value = 0.0
 
     def look(self, update: int) -> float:
         """The rate since the last look, or the last known one if nothing has been done since."""
         now = time.monotonic()
-        if update > self.update:
+        if self.update is not None and update > self.update:
             self.value = (update - self.update) / max(now - self.time, 1e-9)
         self.update, self.time = update, now
         return self.value
@@ -50,7 +47,8 @@ class Curves(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
-        self.rate = _Rate(trainer.global_step)
+        self.rate = _Rate()
+        self.rate.look(trainer.global_step)
         self.logged = trainer.global_step
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -94,8 +92,8 @@ class Watch(Callback):
         self.shown: dict[str, float] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the bar."""
-        self.rate, self.next_look = _Rate(trainer.global_step), 0.0
+        """Show the bar. The rate is unknown until the first look: the first update compiles kernels."""
+        self.rate, self.next_look = _Rate(), 0.0
         if self.mode == "bar":
             columns = (MofNCompleteColumn(), BarColumn(bar_width=24), TextColumn("{task.description}"))
             self.bar = Progress(*columns, TimeRemainingColumn(), TextColumn("left"), console=self.console)
@@ -123,12 +121,13 @@ class Watch(Callback):
     def _show(self, update: int) -> None:
         parts = [f"loss {self.shown['loss']:.2e}  solved {self.shown['solved']:6.1%}"] if "loss" in self.shown else []
         parts += [f"val solved {self.shown['val']:.1%}"] if "val" in self.shown else []
-        text = "  ".join([*parts, f"{self.rate.value:.4g} updates/s"])
+        parts += [f"{self.rate.value:.4g} updates/s"] if self.rate.value else []
+        text = "  ".join(parts)
         if self.bar is not None:
             self.bar.update(self.bar_task, completed=update, description=text)
         else:
-            left = (self.updates - update) / max(self.rate.value, 1e-9)
-            line = f"update {update:>6} of at most {self.updates}  {text}  at most {_clock(left)} left"
+            left = f"  at most {_clock((self.updates - update) / self.rate.value)} left" if self.rate.value else ""
+            line = f"update {update:>6} of at most {self.updates}  {text}{left}"
             self.console.print(line, soft_wrap=True, highlight=False)
         self.next_look = time.monotonic() + (_REFRESH if self.bar is not None else _LINE)
 
