@@ -4,13 +4,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from ffattn.errors import CheckpointError
 from ffattn.evaluation import evaluate
 from ffattn.models import Answer, Model, Network, Sizes
+from ffattn.nn.masking import resolve_lengths
 from ffattn.settings import from_plain
 from ffattn.streams import Split, Stream
 from ffattn.tasks import Classification, Fixed, Length, Task
@@ -19,6 +20,7 @@ FORMAT = 1
 KEY = "ffattn"  # where a checkpoint holds the settings, and the place of the run
 BEST, LAST = "best.ckpt", "last.ckpt"
 SPLITS = ("val", "test")
+Numbers = Tensor | np.ndarray | list  # what torch.as_tensor takes
 _PREFIX = "network."
 
 
@@ -94,6 +96,13 @@ def load_weights(network: Network, contents: dict[str, Any], path: str | Path) -
         raise CheckpointError(f"{path}: the weights are those of another model: {difference}") from error
 
 
+def _tensor(name: str, numbers: Numbers) -> Tensor:
+    try:
+        return torch.as_tensor(numbers)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: no array of numbers: {str(error).splitlines()[0]}") from error
+
+
 @dataclass
 class Trained:
     """A trained network with the task that it was trained on.
@@ -113,27 +122,37 @@ class Trained:
     update: int
 
     @torch.inference_mode()
-    def answer(self, x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None = None) -> Answer:
+    def answer(self, x: Numbers, lengths: Numbers | None = None) -> Answer:
         """Predictions and attention weights.
 
         Args:
-            x: Sequences with the task's features.
-            lengths: How many steps of each are real; all if not given.
+            x: Sequences with the task's features, (batch, time, feature), of any precision.
+            lengths: How many steps of each are real, (batch,); all if not given.
 
         Returns:
             Predictions (regression outputs, or logits) and weights (None for a model without attention).
+
+        Raises:
+            ValueError: A shape or type does not fit, or a length is not on 1..time.
         """
-        parameter = next(self.network.parameters())
-        lengths = torch.full((len(x),), x.shape[1]) if lengths is None else lengths
-        answer: Answer = self.network(x.to(parameter), lengths.to(parameter.device), return_weights=True)
+        parameter, features = next(self.network.parameters()), self.task.num_features
+        x = _tensor("x", x)
+        if x.ndim != 3 or x.shape[2] != features or x.is_complex():
+            raise ValueError(f"x is {x.dtype} {tuple(x.shape)}; must be real numbers, (batch, time, {features})")
+        x = x.to(parameter)
+        given = None if lengths is None else _tensor("lengths", lengths).to(parameter.device)
+        answer: Answer = self.network(x, resolve_lengths(x, given), return_weights=True)
         return answer
 
-    def predict(self, x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None = None) -> Tensor:
+    def predict(self, x: Numbers, lengths: Numbers | None = None) -> Tensor:
         """Answers: (batch, output) numbers, or (batch,) class indices.
 
         Args:
-            x: Sequences with the task's features.
-            lengths: How many steps of each are real; all if not given.
+            x: Sequences with the task's features, (batch, time, feature), of any precision.
+            lengths: How many steps of each are real, (batch,); all if not given.
+
+        Raises:
+            ValueError: A shape or type does not fit, or a length is not on 1..time.
         """
         prediction = self.answer(x, lengths).prediction
         return prediction.argmax(dim=1) if isinstance(self.task, Classification) else prediction
@@ -151,11 +170,14 @@ class Trained:
 
         Returns:
             `solved` (0..1), `error` and `dead`.
+
+        Raises:
+            ValueError: An argument is none of these.
         """
         if split not in SPLITS:
             raise ValueError(f"split={split}: must be one of {', '.join(SPLITS)}")
-        if sequences < 1:
-            raise ValueError(f"sequences={sequences}: must be at least 1")
+        if not (hasattr(sequences, "__index__") and sequences >= 1):
+            raise ValueError(f"sequences={sequences}: must be a whole number, at least 1")
         length = Fixed(T=T) if T is not None else length or self.task.length
         task = replace(self.task, length=length)
         return evaluate(self.network, task, Stream(self.seed, Split[split.upper()]), sequences)

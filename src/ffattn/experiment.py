@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from torch import Tensor
 
-from ffattn.checkpoint import BEST, KEY, LAST, Trained, checkpoints_of, load, load_weights, read
+from ffattn.checkpoint import BEST, KEY, LAST, Numbers, Trained, checkpoints_of, load, load_weights, read
 from ffattn.config.schema import TIME, Train
 from ffattn.lightning import CapturedModule, DividedModule, SequenceData, SequenceModule
 from ffattn.lightning.checkpoints import Checkpoints
@@ -52,7 +51,7 @@ class Run:
         targets = [self.result["settings"][part][TARGET] for part in ("task", "model")]
         return load(self.checkpoint, trust=tuple(target.partition(".")[0] for target in targets))
 
-    def predict(self, x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None = None) -> Tensor:
+    def predict(self, x: Numbers, lengths: Numbers | None = None) -> Tensor:
         """Answers of the best network (see `Trained.predict`)."""
         return self.load().predict(x, lengths)
 

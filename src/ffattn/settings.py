@@ -51,15 +51,35 @@ def problem_of(value: Any, limits: Any) -> str | None:
     return None
 
 
+TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def type_problem_of(value: Any, hint: Any) -> str | None:
+    """What is wrong with the type of a value that a field may have, or None; lists and mappings are not looked into.
+
+    Args:
+        value: Anything.
+        hint: The field's type.
+    """
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if isinstance(hint, type) and issubclass(hint, Settings):
+        return None if isinstance(value, hint) else f"must be the settings of a {hint.__name__}"
+    if not TYPE_NAMES.keys() & set(allowed) or type(value) in (*allowed, int if float in allowed else None):
+        return None
+    return f"must be {' or '.join(TYPE_NAMES.get(kind, 'null') for kind in allowed)}"
+
+
 @dataclass
 class Settings:
-    """Base of everything that a user configures; construction checks every field against its limits.
+    """Base of everything that a user configures; construction checks every field against its type and its limits.
+
+    A number of NumPy's or torch's becomes Python's, which a checkpoint can hold.
 
     Class variables:
         name: What it is called on the command line and in results; the class name in snake case unless stated.
 
     Raises:
-        SettingError: A value is outside the limits that its field states.
+        SettingError: A value is not of its field's type, or outside the limits that the field states.
     """
 
     name: ClassVar[str] = "settings"
@@ -70,8 +90,14 @@ class Settings:
             cls.name = re.sub(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
     def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if getattr(value, "shape", None) == ():
+                value = value.item()
+                setattr(self, field.name, value)
+            if problem := type_problem_of(value, hints[field.name]):
+                raise SettingError(field.name, value, problem)
             if value is not None and (problem := problem_of(value, field.metadata)):
                 raise SettingError(field.name, value, problem)
 
@@ -168,12 +194,7 @@ def from_plain(plain: dict[str, Any], base: type, trust: tuple[str, ...] = ("ffa
 
 
 def _restore(name: str, value: Any, hint: Any, trust: tuple[str, ...]) -> Any:
-    """The value of one field: settings of the field's own type, or a plain value of its type."""
-    if isinstance(hint, type) and issubclass(hint, Settings):
-        if not isinstance(value, dict):
-            raise SettingError(name, value, f"must be the settings of a {hint.__name__}")
+    """The value of one field: settings of the field's own type, or a plain value, which the class checks."""
+    if isinstance(hint, type) and issubclass(hint, Settings) and isinstance(value, dict):
         return from_plain(value, hint, trust)
-    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if {int, float, bool, str} & set(allowed) and type(value) not in (*allowed, int if float in allowed else None):
-        raise SettingError(name, value, f"must be of type {hint}")
     return value

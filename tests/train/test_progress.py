@@ -23,7 +23,7 @@ def clock(monkeypatch):
 
 def watch(updates):
     watch = logs.Watch("lines", updates, Console(width=200))
-    trainer = Mock(spec=Trainer, global_step=0, num_training_batches=1000)
+    trainer = Mock(spec=Trainer, global_step=0, num_training_batches=1000, world_size=1)
     watch.on_train_start(trainer, MODULE)
     return watch, trainer
 

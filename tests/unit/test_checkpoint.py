@@ -1,7 +1,9 @@
 import os
 import pickle
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -172,8 +174,82 @@ def test_sizes_are_the_tasks():
     assert sizes_of(TemporalOrder3()) == (8, 8, True)
 
 
-def test_an_empty_evaluation_is_refused(tmp_path):
-    trained = Trained(LSTM(hidden=2).build(sizes_of(Add())), Add(), LSTM(hidden=2), seed=0, update=0)
-    for wrong in ({"sequences": 0}, {"split": "train"}):
-        with pytest.raises(ValueError, match=next(iter(wrong))):
-            trained.evaluate(T=11, **wrong)
+@pytest.fixture(params=[LSTM(hidden=2), FFAttention(hidden=4)], ids=lambda model: model.name)
+def trained(request):
+    return Trained(request.param.build(sizes_of(Add())).eval(), Add(), request.param, seed=0, update=0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"sequences": 0}, "sequences=0: must be a whole number, at least 1"),
+        ({"sequences": 10.5}, "sequences=10.5: must be a whole number, at least 1"),
+        ({"sequences": "10"}, "sequences=10: must be a whole number, at least 1"),
+        ({"split": "train"}, "split=train: must be one of val, test"),
+        ({"T": 20.5}, "T=20.5: must be a whole number"),
+        ({"T": "20"}, "T=20: must be a whole number"),
+        ({"T": True}, "T=True: must be a whole number"),
+        ({"T": 0}, "T=0: must be at least 1"),
+        ({"T": 3}, "length.T=3: must be at least"),
+        ({"T": None, "length": "paper"}, "length=paper: must be the settings of a Length"),
+        ({"T": None, "length": 20}, "length=20: must be the settings of a Length"),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("without_shape_checks")
+def test_an_evaluation_that_makes_no_sense_is_refused_in_one_line(trained, wrong, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}") as caught:
+        trained.evaluate(**{"T": 11, **wrong})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_numbers_of_numpy_and_torch_are_numbers(trained):
+    expected = trained.evaluate(T=20, sequences=5)
+    for number in (np.int64(20), np.int32(20), torch.tensor(20)):
+        assert trained.evaluate(T=number, sequences=5) == expected
+
+
+X = torch.rand(3, 7, 2)
+LENGTHS = [7, 2, 4]
+
+
+@pytest.mark.parametrize(
+    "x",
+    [X, X.double(), X.numpy(), X.double().numpy(), X.tolist(), X.numpy().astype("float16")],
+    ids=lambda x: str(type(x)),
+)
+@pytest.mark.parametrize(
+    "lengths", [torch.tensor(LENGTHS), np.array(LENGTHS), LENGTHS, np.array(LENGTHS, "int32"), None]
+)
+def test_predictions_take_arrays_of_any_kind(trained, x, lengths):
+    expected = trained.network(X, torch.tensor(LENGTHS if lengths is not None else [7] * 3)).prediction
+    near = {"rtol": 1e-2, "atol": 1e-3} if isinstance(x, np.ndarray) and x.dtype == np.float16 else {}
+    torch.testing.assert_close(trained.predict(x, lengths), expected.detach(), **near)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.zeros((3, 7, 5)),), "x is torch.float64 (3, 7, 5); must be real numbers, (batch, time, 2)"),
+        ((torch.zeros(7, 2),), "x is torch.float32 (7, 2); must be real numbers, (batch, time, 2)"),
+        ((torch.zeros(3, 7, 2, dtype=torch.complex64),), "x is torch.complex64 (3, 7, 2); must be real numbers"),
+        ((torch.zeros(3, 0, 2),), "a sequence without steps has no context"),
+        (("abc",), "x: no array of numbers: "),
+        ((np.array(["a", "b"]),), "x: no array of numbers: "),
+        (([[1.0, 2.0], [3.0]],), "x: no array of numbers: "),
+        ((None,), "x: no array of numbers: "),
+        ((X, np.array([7.0, 2.0, 4.0])), "lengths are torch.float64; must be integers"),
+        ((X, [True, True, True]), "lengths are torch.bool; must be integers"),
+        ((X, [7, 2]), "lengths has shape (2,); must be (3,)"),
+        ((X, [7, 2, 8]), "lengths must be on 1..7, the number of steps"),
+        ((X, [7, 2, 0]), "lengths must be on 1..7, the number of steps"),
+        ((X, "7"), "lengths: no array of numbers: "),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_predicted_is_refused_in_one_line(trained, arguments, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}") as caught:
+        trained.predict(*arguments)
+    assert "\n" not in str(caught.value)

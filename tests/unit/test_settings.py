@@ -1,8 +1,11 @@
 import json
 import pickle
+import re
 from dataclasses import dataclass, field, fields
 
+import numpy as np
 import pytest
+import torch
 from helpers import concrete_subclasses
 
 from ffattn.errors import SettingError
@@ -182,6 +185,33 @@ class Various(Settings):
 def test_lists_mappings_and_options_survive_a_checkpoint():
     plain = to_plain(Various(most=3))
     assert from_plain(plain, Settings, trust=(plain[TARGET].partition(".")[0],)) == Various(most=3)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Fixed(T="20"), "T=20: must be a whole number"),
+        (lambda: Fixed(T=20.0), "T=20.0: must be a whole number"),
+        (lambda: Fixed(T=np.float64(20)), "T=20.0: must be a whole number"),
+        (lambda: Fixed(T=np.arange(2)), "T=[0 1]: must be a whole number"),
+        (lambda: Fixed(T=None), "T=None: must be a whole number"),
+        (lambda: Various(most=0.5), "most=0.5: must be a whole number or null"),
+        (lambda: Add(length=None), "length=None: must be the settings of a Length"),
+        (lambda: Add(tolerance="0.1"), "tolerance=0.1: must be a number"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(make, message):
+    with pytest.raises(SettingError, match=f"^{re.escape(message)}$"):
+        make()
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.parametrize("number", [np.int64(20), np.array(20), torch.tensor(20)], ids=repr)
+def test_a_number_of_another_library_becomes_pythons(number):
+    length = Fixed(T=number)
+    assert length == Fixed(T=20)
+    assert type(length.T) is int
 
 
 def test_a_forgotten_decorator_is_named():

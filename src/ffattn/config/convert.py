@@ -11,10 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ffattn.config.errors import ConfigError, nearest
 from ffattn.errors import SettingError
-from ffattn.settings import TARGET, Settings, find_class, problem_of
-
-_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-
+from ffattn.settings import TARGET, TYPE_NAMES, Settings, find_class, problem_of
 
 S = TypeVar("S", bound=Settings)
 
@@ -138,7 +135,9 @@ def _join(path: str, key: str) -> str:
 def _describe(kind: Any, value: object) -> str:
     """The type in words, with the whole number that a float such as 1e4 stands for."""
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    words = " or ".join("null" if option is types.NoneType else _NAMES.get(option, str(option)) for option in options)
+    words = " or ".join(
+        "null" if option is types.NoneType else TYPE_NAMES.get(option, str(option)) for option in options
+    )
     if int in options and isinstance(value, float) and value.is_integer():
         return f"{words}; write {int(value)}"
     return words
