@@ -56,9 +56,9 @@ FORMS = [
     form._replace(has_shift=has_shift, has_scale=has_scale)
     for form, has_shift, has_scale in itertools.product(PLAIN_FORMS, (False, True), (False, True))
 ]
-SMALL = Case([13, 1, 0, 7, 5], 13, 3, 11)  # all in one tile
-LONG = Case([9001, 1, 8192], 9001, 3, 101)  # tiles of three sequences, shared among threads
-SHORT = Case([t % 62 for t in range(0, 401 * 7, 7)], 61, 2, 97)  # tiles of some twenty, shared among threads
+SMALL = Case([13, 1, 0, 7, 5], 13, 3, 11)  # side by side in one tile
+LONG = Case([9001, 1, 8192], 9001, 3, 101)  # many tiles of one sequence, shared among threads
+SHORT = Case([t % 62 for t in range(0, 401 * 7, 7)], 61, 2, 97)  # tiles of sixteen, shared among threads
 
 
 def grid(*shape, step=32.0):
