@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from ffattn.checkpoint import BEST, KEY, LAST, Numbers, Trained, checkpoints_of, load, load_weights, read
-from ffattn.config.schema import TIME, Train
+from ffattn.config.schema import TIME, Accelerator, Train
 from ffattn.lightning import CapturedModule, DividedModule, SequenceData, SequenceModule
 from ffattn.lightning.checkpoints import Checkpoints
 from ffattn.lightning.logs import Curves, Watch
@@ -97,11 +97,11 @@ def _launch(settings: Train, folder: Path, start: Start, quiet: bool) -> None:
 
 def _train(settings: Train, folder: Path, start: Start, console: Console) -> dict[str, Any]:
     device, is_first = settings.accelerator.torch_device, world().rank == 0
-    with _threads(settings.accelerator.num_threads), _preserved_generators(device):
+    with threads(settings.accelerator.num_threads), _preserved_generators(device):
         origin = provenance(device)  # now: the checkout may change while it runs
-        module = _module(settings)
+        module = make_module(settings)
         _print_header(console, settings, module, folder)
-        trainer, data = _trainer(settings, folder, is_first), _data(settings)
+        trainer, data = _trainer(settings, folder, is_first), make_data(settings)
         if not start.is_trained:
             _fit(trainer, module, data, start, folder)
         test = _test(trainer, module, data, folder)
@@ -113,8 +113,12 @@ def _train(settings: Train, folder: Path, start: Start, console: Console) -> dic
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Let torch use so many threads for a while: the next job of a sweep may want others."""
+def threads(count: int | None) -> Iterator[None]:
+    """Let torch use so many threads for a while: the next job of a sweep may want others.
+
+    Args:
+        count: How many, or None for no change.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -146,11 +150,22 @@ def _say_interrupted(folder: Path) -> None:
     print(f"interrupted; continue with hydra.run.dir={folder} resume=last", file=sys.stderr)
 
 
-def _module(settings: Train) -> SequenceModule:
+def _kind(accelerator: Accelerator) -> type[SequenceModule]:
+    if accelerator.processes > 1 and accelerator.divide == TIME:
+        return DividedModule
+    return CapturedModule if accelerator.cuda_graph else SequenceModule
+
+
+def make_module(settings: Train, kind: type[SequenceModule] | None = None) -> SequenceModule:
+    """What is trained, with the weights that a fresh run starts from.
+
+    Args:
+        settings: The run.
+        kind: The class, if not what the settings ask for.
+    """
     is_mixed = settings.precision.endswith("mixed")
     fused = not (is_mixed and settings.trainer.gradient_clip is not None)  # Lightning refuses the three together
-    kind = CapturedModule if settings.accelerator.cuda_graph else SequenceModule
-    kind = DividedModule if settings.accelerator.processes > 1 and settings.accelerator.divide == TIME else kind
+    kind = kind or _kind(settings.accelerator)
     module = kind(
         settings.task, settings.model, optim=settings.optim, seed=settings.seed, updates=settings.updates, fused=fused
     )
@@ -161,7 +176,12 @@ def _module(settings: Train) -> SequenceModule:
     return module
 
 
-def _data(settings: Train) -> SequenceData:
+def make_data(settings: Train) -> SequenceData:
+    """The run's stream of batches.
+
+    Args:
+        settings: The run.
+    """
     options = settings.trainer
     return SequenceData(
         settings.task,

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.packaging
 
 ROOT = Path(__file__).parents[2]
 CONF = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "conf").rglob("*.yaml"))
+LAUNCHER = "hydra_plugins/ffattn_launcher/__init__.py"
 WHERE = "import ffattn, ffattn.config.paths as paths; print(ffattn.__file__, paths.conf_dir(), sep='\\n')"
 
 
@@ -58,14 +59,14 @@ def environment(wheel, tmp_path_factory):
     return folder / "bin"
 
 
-@pytest.mark.parametrize("name", ["ffattn/py.typed", "ffattn/train.py", *(f"ffattn/{path}" for path in CONF)])
+@pytest.mark.parametrize("name", ["ffattn/py.typed", "ffattn/train.py", LAUNCHER, *(f"ffattn/{path}" for path in CONF)])
 def test_the_wheel_carries(wheel, name):
     assert name in zipfile.ZipFile(wheel).namelist()
 
 
 def test_the_wheel_carries_nothing_else(wheel):
     tops = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"ffattn"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"ffattn", "hydra_plugins"}
 
 
 def test_the_wheel_names_its_commands_and_its_licence(wheel):
@@ -96,3 +97,11 @@ def test_the_installed_package_trains(environment, tmp_path):
     run(environment / "python", "-m", "ffattn.train", *small, "hydra.run.dir=mine", cwd=tmp_path)
     result = json.loads((tmp_path / "mine" / "result.json").read_text())
     assert (result["updates"], result["commit"]) == (1, None)
+
+
+def test_the_installed_package_brings_its_launcher(environment, tmp_path):
+    small = ["T=12", "batch_size=4", "updates=1", "trainer.sequences=10", "logger=none", "accelerator=cpu"]
+    sweep = ["-m", "hydra/launcher=stacked", "hydra.sweep.dir=mine", "seed=0,1"]
+    done = run(environment / "ffattn-train", *sweep, *small, cwd=tmp_path)
+    assert "2 models of ffattn on add" in done.stderr
+    assert len(list(tmp_path.rglob("result.json"))) == 2

@@ -49,8 +49,8 @@ def check_mask(x: Float[Tensor, "batch time feature"], mask: Bool[Tensor, "batch
 
 def require(condition: Bool[Tensor, " batch"], message: str) -> None:
     """Raise if an element is false; on a GPU as a device assertion, which needs no synchronisation."""
-    if torch.compiler.is_compiling():
-        return  # an exported or compiled graph cannot branch on data
+    if torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(condition):
+        return  # an exported or compiled graph cannot branch on data, nor can a stack of models under torch.func.vmap
     if condition.is_cuda:
         torch._assert_async(condition.all(), message)
     elif not condition.all():

@@ -2,5 +2,8 @@
 
 from ffattn.ops.operators import attention_pooling, feed_forward_attention, implementation, require_lengths
 from ffattn.ops.pooled import Pooled
+from ffattn.ops.stacks import register_vmap
+
+register_vmap()
 
 __all__ = ["Pooled", "attention_pooling", "feed_forward_attention", "implementation", "require_lengths"]

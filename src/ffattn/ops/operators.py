@@ -4,7 +4,8 @@ An operator hides its loops from torch.compile and autocast; it computes in floa
 """
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -175,24 +176,28 @@ def _pooling_backward_shapes(
     return g_sequence, _empty_like(query, sequence), _empty_like(query_bias, sequence)
 
 
-def _feed_forward_gradients(ctx: Any, grad_maximum: Tensor | None, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
+def _feed_forward_gradients(
+    backward: Callable[..., Any], ctx: Any, grad_maximum: Tensor | None, *outer: Tensor | None
+) -> tuple[Tensor | None, ...]:
     saved, (slope, score, normalizer) = ctx.saved_tensors, ctx.options
     needs_x, has_query = ctx.needs_input_grad[0], saved[4] is not None
     arguments = *outer, *saved, slope, score, normalizer, needs_x
-    g_x, g_weight, g_bias, g_query, g_query_bias = _feed_forward_backward(*arguments)
+    g_x, g_weight, g_bias, g_query, g_query_bias = backward(*arguments)
     g_queries = (g_query, g_query_bias) if has_query else (None, None)
     return g_x if needs_x else None, None, g_weight, g_bias, *g_queries, None, None, None, None, None
 
 
-def _pooling_gradients(ctx: Any, grad_maximum: Tensor | None, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
+def _pooling_gradients(
+    backward: Callable[..., Any], ctx: Any, grad_maximum: Tensor | None, *outer: Tensor | None
+) -> tuple[Tensor | None, ...]:
     saved = ctx.saved_tensors
     needs_sequence, has_query = ctx.needs_input_grad[0], saved[2] is not None
-    g_sequence, g_query, g_query_bias = _pooling_backward(*outer, *saved, *ctx.options, needs_sequence)
+    g_sequence, g_query, g_query_bias = backward(*outer, *saved, *ctx.options, needs_sequence)
     g_queries = (g_query, g_query_bias) if has_query else (None, None)
     return g_sequence if needs_sequence else None, None, *g_queries, None, None, None, None
 
 
-_library = Library("ffattn", "FRAGMENT")
+library = Library("ffattn", "FRAGMENT")
 
 
 def _refuse(ctx: Any, *gradients: Any) -> None:
@@ -206,9 +211,9 @@ def _operator(
 
     This is what `torch.library.custom_op` and `register_autograd` do, in half of the time.
     """
-    _library.define(name + infer_schema(kernel, mutates_args=()), tags=torch.Tag.pt2_compliant_tag)
-    _library.impl(name, kernel, "CompositeExplicitAutograd")
-    register_fake(f"ffattn::{name}", shapes, lib=_library)
+    library.define(name + infer_schema(kernel, mutates_args=()), tags=torch.Tag.pt2_compliant_tag)
+    library.impl(name, kernel, "CompositeExplicitAutograd")
+    register_fake(f"ffattn::{name}", shapes, lib=library)
     operator = getattr(torch.ops.ffattn, name).default
     tensors = sum("Tensor" in str(argument.type) for argument in operator._schema.arguments)  # options come after them
 
@@ -224,16 +229,52 @@ def _operator(
         return outputs
 
     function: Any = type(name, (Function,), {"forward": staticmethod(forward), "backward": staticmethod(gradients)})
-    _library.impl(name, lambda *a: function.apply(*a) if torch.is_grad_enabled() else below(*a), "Autograd")
+    library.impl(name, lambda *a: function.apply(*a) if torch.is_grad_enabled() else below(*a), "Autograd")
     return operator  # type: ignore[no-any-return]
 
 
-_feed_forward_backward = _operator(
-    "feed_forward_attention_backward", _feed_forward_backward_kernel, _feed_forward_backward_shapes
+class Definition(NamedTuple):
+    """An operator with a gradient, which is another operator."""
+
+    name: str
+    kernel: Callable[..., Any]
+    shapes: Callable[..., Any]
+    backward_kernel: Callable[..., Any]
+    backward_shapes: Callable[..., Any]
+    gradients: Callable[..., Any]  # of the backward operator, autograd's context, and the gradients from outside
+
+
+def define(definition: Definition) -> Callable[..., Any]:
+    """Tell PyTorch of an operator and its gradient.
+
+    Args:
+        definition: Of the operator.
+
+    Returns:
+        What calls it.
+    """
+    name, kernel, shapes, backward_kernel, backward_shapes, gradients = definition
+    backward = _operator(f"{name}_backward", backward_kernel, backward_shapes)
+    return _operator(name, kernel, shapes, partial(gradients, backward))
+
+
+FEED_FORWARD = Definition(
+    "feed_forward_attention",
+    _feed_forward_kernel,
+    _feed_forward_shapes,
+    _feed_forward_backward_kernel,
+    _feed_forward_backward_shapes,
+    _feed_forward_gradients,
 )
-_pooling_backward = _operator("attention_pooling_backward", _pooling_backward_kernel, _pooling_backward_shapes)
-_feed_forward = _operator("feed_forward_attention", _feed_forward_kernel, _feed_forward_shapes, _feed_forward_gradients)
-_pooling = _operator("attention_pooling", _pooling_kernel, _pooling_shapes, _pooling_gradients)
+POOLING = Definition(
+    "attention_pooling",
+    _pooling_kernel,
+    _pooling_shapes,
+    _pooling_backward_kernel,
+    _pooling_backward_shapes,
+    _pooling_gradients,
+)
+_feed_forward, _pooling = define(FEED_FORWARD), define(POOLING)
 
 
 def _require(name: str, tensor: Tensor | None, shape: tuple[int, ...], like: Tensor) -> None:

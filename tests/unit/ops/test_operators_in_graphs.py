@@ -38,7 +38,7 @@ def operator(form):
 
 
 def backward_operator(form):
-    return operators._feed_forward_backward if form.is_embedded else operators._pooling_backward
+    return getattr(torch.ops.ffattn, f"{form.operator}_backward").default
 
 
 def positional(form, inputs):
