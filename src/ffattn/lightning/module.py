@@ -86,6 +86,7 @@ class SequenceModule(LightningModule):
 
     def on_train_start(self) -> None:
         """Start to watch the loss; and set the rate, since the horizon of a resumed schedule may have moved."""
+        self.threads = torch.get_num_threads()
         self.bad_update = torch.tensor(_NEVER, device=self.device)  # no buffers: weight averaging averages those
         self.update_number = torch.tensor(0, device=self.device)
         for optimizer in self.trainer.optimizers:
@@ -97,6 +98,15 @@ class SequenceModule(LightningModule):
                 scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
             ):
                 group["lr"] = base * factor(scheduler.last_epoch)
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Let one thread update the parameters: torch would wake all of them for each one, however small it is."""
+        self.threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Let all threads work again, if an update has been made."""
+        torch.set_num_threads(self.threads)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make dropout and jitter functions of (seed, batch number), so that a resumed run repeats them."""

@@ -41,9 +41,11 @@ class _Optimizers:
         self.state: dict[Any, Any] = defaultdict(dict)
 
     def step(self, closure: Callable[[], Any]) -> Any:
-        loss = closure()
+        loss, threads = closure(), torch.get_num_threads()
+        torch.set_num_threads(1)  # torch would wake all of them for each parameter
         for member in self.stack.members:
             member.step()
+        torch.set_num_threads(threads)
         return loss
 
     def zero_grad(self) -> None:
