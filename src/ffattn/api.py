@@ -52,7 +52,7 @@ def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, 
 
 
 def _settings(overrides: tuple[str, ...], settings: dict[str, object]) -> "Train":
-    from ffattn.config.command import compose_config
+    from ffattn.config.compose import compose_config
     from ffattn.config.convert import to_settings
     from ffattn.config.schema import Train
 

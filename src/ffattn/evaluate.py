@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ffattn.config.command import run_command
 from ffattn.config.errors import ConfigError
+from ffattn.config.jobs import Command, Finished
 
 if TYPE_CHECKING:
     from ffattn.checkpoint import Trained
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
     from ffattn.config.schema import Evaluate
 
 
-def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Evaluate | None":
+def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Evaluate | Finished":
     """Fill in what only the checkpoint knows, and check everything before any work."""
     from ffattn.checkpoint import checkpoints_of, load, sizes_of
     from ffattn.config.convert import to_settings
     from ffattn.config.schema import Evaluate
     from ffattn.report import RESULT, read_result
+    from ffattn.runs import differences
     from ffattn.settings import to_plain
 
     if OmegaConf.is_missing(config, "checkpoint"):
@@ -41,11 +43,15 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Evaluate | No
         raise ConfigError(
             f"task={settings.task.name}: needs another network than the checkpoint's, made for {trained.task.name}"
         )
-    result = read_result(folder)
-    if in_sweep and result is not None and result["settings"] == to_plain(settings):
-        return None
+    if in_sweep and (result := read_result(folder)) is not None:
+        changed = differences("", to_plain(settings), result["settings"])
+        if not changed:
+            return Finished()
+        lines = [f"{line}: the result has {old}" for line, old in changed]
+        where = "was evaluated with other settings; choose another hydra.sweep.dir"
+        raise ConfigError("\n".join([f"{folder}: {where}", *lines]))
     if (folder / RESULT).exists() or checkpoints_of(folder).exists():
-        raise ConfigError(f"{folder}: holds a run already; choose another hydra.run.dir")
+        raise ConfigError(f"{folder}: holds a run already; choose another hydra.{'sweep' if in_sweep else 'run'}.dir")
     return settings
 
 
@@ -108,7 +114,7 @@ def _sweep() -> "Sweep":
 
 def main() -> None:
     """The command line."""
-    run_command("evaluate", _prepare, _execute, _sweep)
+    run_command(Command("evaluate", _prepare, _execute, _sweep))
 
 
 if __name__ == "__main__":

@@ -91,7 +91,8 @@ def _launch(settings: Train, folder: Path, start: Start, quiet: bool) -> None:
     try:
         launch(train, count, replace(settings, accelerator=accelerator), folder, start, quiet)
     except SystemExit as stop:
-        _say_interrupted(folder)
+        if not quiet:
+            _say_interrupted(folder)
         sys.exit(stop.code)
 
 
@@ -103,7 +104,7 @@ def _train(settings: Train, folder: Path, start: Start, console: Console) -> dic
         _print_header(console, settings, module, folder)
         trainer, data = _trainer(settings, folder, is_first), make_data(settings)
         if not start.is_trained:
-            _fit(trainer, module, data, start, folder)
+            _fit(trainer, module, data, start, folder, quiet=console.quiet)
         test = _test(trainer, module, data, folder)
     result = _result(settings, folder, module, test) | origin | {"settings": to_plain(settings)}
     if is_first:
@@ -132,7 +133,9 @@ def _preserved_generators(device: torch.device) -> AbstractContextManager[None]:
     return torch.random.fork_rng([torch.cuda.current_device()] if device.type == "cuda" else [])
 
 
-def _fit(trainer: Trainer, module: SequenceModule, data: SequenceData, start: Start, folder: Path) -> None:
+def _fit(
+    trainer: Trainer, module: SequenceModule, data: SequenceData, start: Start, folder: Path, *, quiet: bool
+) -> None:
     if start.best is not None and trainer.is_global_zero:
         checkpoints_of(folder).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(start.best, checkpoints_of(folder) / BEST)
@@ -142,7 +145,8 @@ def _fit(trainer: Trainer, module: SequenceModule, data: SequenceData, start: St
         trainer.fit(module, data, ckpt_path=start.checkpoint, weights_only=True)
     except SystemExit as stop:  # Lightning's end of SIGTERM, with status 0, and of Ctrl-C, with status 1 and no word
         number = signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT
-        _say_interrupted(folder)
+        if not quiet:  # a sweep has a word of its own
+            _say_interrupted(folder)
         sys.exit(128 + number)
 
 

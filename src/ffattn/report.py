@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ffattn.checkpoint import BEST, checkpoints_of
+from ffattn.config.errors import DamagedError
 
 RESULT = "result.json"
 
@@ -32,9 +33,20 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
     Args:
         folder: The run directory.
+
+    Raises:
+        DamagedError: The file is not what `write_result` wrote.
     """
     path = folder / RESULT
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        result = json.loads(path.read_text())
+    except ValueError:
+        result = None
+    if not isinstance(result, dict) or "settings" not in result:
+        raise DamagedError(f"{path}: not a result, or a damaged one; remove it, and it is computed again")
+    return result
 
 
 def print_header(console: Console, **lines: object) -> None:

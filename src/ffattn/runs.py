@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ffattn.checkpoint import BEST, KEY, LAST, build_network, checkpoints_of, load_weights, read
-from ffattn.config.errors import ConfigError
+from ffattn.config.errors import ConfigError, DamagedError
 from ffattn.config.schema import Train
 from ffattn.errors import CheckpointError
 from ffattn.report import RESULT, read_result
@@ -54,6 +54,7 @@ def find_start(settings: Train, folder: Path | None) -> Start:
     Raises:
         ConfigError: The directory cannot be made or holds a run that is not to be continued, or a file named is no
             checkpoint, or one that was trained with other settings.
+        DamagedError: A file of the run in the directory cannot be read.
     """
     _check_weights(settings)
     if folder is not None:
@@ -91,17 +92,19 @@ def _check_weights(settings: Train) -> None:
             raise ConfigError(f"init_from={error}") from error
 
 
-def _about(checkpoint: Path) -> dict[str, Any]:
+def _about(checkpoint: Path, is_named: bool) -> dict[str, Any]:
     try:
         return dict(read(checkpoint)[KEY])
     except CheckpointError as error:
-        raise ConfigError(f"resume={error}") from error
+        if is_named:
+            raise ConfigError(f"resume={error}") from error
+        raise DamagedError(f"{error}; remove {checkpoint.parent}, and the run starts anew") from error
 
 
 def _continue(settings: Train, folder: Path | None, checkpoint: Path) -> Start:
-    about, checkpoint = _about(checkpoint), checkpoint.absolute()
+    about, checkpoint = _about(checkpoint, settings.resume != "last"), checkpoint.absolute()
     now = to_plain(settings)
-    if settings.resume != "last":  # a checkpoint by name comes in the place of init_from
+    if settings.resume != "last":  # which cannot be combined with init_from
         now["init_from"] = about["settings"]["init_from"]
     _refuse_changes(now, about["settings"], checkpoint)
     is_own = folder is not None and checkpoint.parent.resolve() == checkpoints_of(folder).resolve()
@@ -130,7 +133,7 @@ def _best_beside(checkpoint: Path, about: dict[str, Any]) -> Path:
     best = checkpoint.with_name(BEST)
     if about["best"]["update"] == about["update"]:
         return checkpoint
-    if not best.exists() or _about(best)["update"] != about["best"]["update"]:
+    if not best.exists() or _about(best, True)["update"] != about["best"]["update"]:
         update = about["best"]["update"]
         raise ConfigError(f"resume={checkpoint}: {BEST} of update {update}, its best so far, must lie beside it")
     return best
@@ -139,15 +142,30 @@ def _best_beside(checkpoint: Path, about: dict[str, Any]) -> Path:
 def _refuse_changes(now: dict[str, Any], before: dict[str, Any], checkpoint: Path) -> None:
     pairs = [(key, now[key], before[key]) for key in _FIXED]
     pairs += [(f"trainer.{key}", now["trainer"][key], before["trainer"][key]) for key in _FIXED_TRAINER]
-    changed = [line for key, new, old in pairs for line in _differences(key, new, old)]
+    changed = [f"{line}: the checkpoint has {old}" for key, *both in pairs for line, old in differences(key, *both)]
     if changed:
         raise ConfigError("\n".join([f"resume={checkpoint}: was trained with other settings", *changed]))
 
 
-def _differences(key: str, new: Any, old: Any) -> list[str]:
+def differences(key: str, new: Any, old: Any) -> list[tuple[str, Any]]:
+    """In what two plain settings differ.
+
+    Args:
+        key: Their common key, or nothing for roots.
+        new: One of them.
+        old: The other.
+
+    Returns:
+        For each difference `key=value` of the new one, and the old value.
+    """
     if isinstance(new, dict) and isinstance(old, dict):
         if new.get(TARGET) == old.get(TARGET):
             names = sorted(new.keys() | old.keys())
-            return [line for name in names for line in _differences(f"{key}.{name}", new.get(name), old.get(name))]
+            inner = ((f"{key}.{name}" if key else name, new.get(name), old.get(name)) for name in names)
+            return [pair for arguments in inner for pair in differences(*arguments)]
         new, old = new.get(TARGET), old.get(TARGET)
-    return [f"{key}={new}: the checkpoint has {old}"] if new != old else []
+    return [(f"{key}={_text(new)}", _text(old))] if new != old else []
+
+
+def _text(value: object) -> str:
+    return "null" if value is None else str(value)

@@ -12,14 +12,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ffattn.config.jobs import Place, Sweep, is_busy
+from ffattn.config.jobs import Finished, Place, Sweep, is_busy
 from ffattn.errors import FFAttnError
 from ffattn.report import read_result
 
 FAILURE = "failure.txt"
 TABLE = "sweep.csv"
-DONE, SKIPPED, FAILED, RUNNING = "done", "skipped", "failed", "running"
-_COLUMNS = "job", "state", "solved", "epochs", "seconds", "reason"
+DONE, SKIPPED, LONGER, FAILED, RUNNING, PENDING = "done", "skipped", "longer", "failed", "running", "pending"
+_COLUMNS = "job", "state", "solved", "floor", "epochs", "seconds"
+_UNFINISHED = FAILED, PENDING
 
 
 class Outcome(NamedTuple):
@@ -27,9 +28,10 @@ class Outcome(NamedTuple):
 
     Attributes:
         folder: Its run directory.
-        state: `done`, `skipped` (had finished before the sweep started), `failed`, or `running` (in another process).
-        reason: Why it failed.
-        result: What `result.json` holds; None unless it is done.
+        state: `done`, `skipped` (had finished before the sweep started), `longer` (so had a run of more
+            updates than were asked for), `failed`, `running` (in another process) or `pending` (not started).
+        reason: Why it failed, or what is different.
+        result: What `result.json` holds; None unless it has finished.
     """
 
     folder: Path
@@ -45,28 +47,39 @@ class Outcome(NamedTuple):
         """
         values: dict[str, Any] = {"job": os.path.relpath(self.folder, root), "state": self.state, "reason": self.reason}
         if self.result is not None:
+            scores = _scores(self.result)
             values |= {name: self.result[name] for name in ("epochs", "seconds") if name in self.result}
-            values["solved"] = _solved(self.result)
-        return {name: values.get(name, "") for name in _COLUMNS}
+            values |= {"solved": scores["solved"], "floor": scores["floor"]["solved"]}
+        return {name: values.get(name, "") for name in (*_COLUMNS, "reason")}
 
 
-def _solved(result: dict[str, Any]) -> float:
-    """The share of solved sequences of the test set, or of the set that an evaluation was asked for."""
-    return float(result[result["settings"].get("split", "test")]["solved"])
+def _scores(result: dict[str, Any]) -> dict[str, Any]:
+    """The scores of the test set, or of the set that an evaluation was asked for."""
+    return dict(result[result["settings"].get("split", "test")])
 
 
-def run_job(work: Callable[[], bool], place: Place) -> None:
+def _objective(outcome: Outcome) -> float:
+    """What a search minimises: the error of the best validation, or of the set that an evaluation was asked for."""
+    if outcome.result is None:
+        return float("inf")
+    return float(outcome.result.get("val", _scores(outcome.result))["error"])
+
+
+def run_job(work: Callable[[], Finished | None], place: Place) -> float:
     """Run one job, keep its failure from the others, and print a line when it ends.
 
     Args:
-        work: Does it; returns whether there was anything left to do.
+        work: Does it; returns what had finished before, if nothing was left to do.
         place: Where it is written, and which one it is.
+
+    Returns:
+        What a search minimises; infinite after a failure.
     """
     folder = place.folder
     (folder / FAILURE).unlink(missing_ok=True)
-    reason, did_work = "", False
+    reason, before = "", None
     try:
-        did_work = work()
+        before = work()
     except FFAttnError as error:
         reason = " ".join(str(error).splitlines())
     except Exception as error:
@@ -74,10 +87,9 @@ def run_job(work: Callable[[], bool], place: Place) -> None:
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
     if reason:
         (folder / FAILURE).write_text(f"{reason}\n")
-        outcome = Outcome(folder, FAILED, reason)
-    else:
-        outcome = outcome_of(folder, was_done=not did_work)
-    print(f"[{place.number}/{place.total}] {place.name}: {_in_words(outcome)}", file=sys.stderr, flush=True)
+    outcome = outcome_of(folder, before)
+    print(place.line(_in_words(outcome)), file=sys.stderr, flush=True)
+    return _objective(outcome)
 
 
 def _in_words(outcome: Outcome) -> str:
@@ -88,58 +100,83 @@ def _in_words(outcome: Outcome) -> str:
     return f"{outcome.state}: solved {row['solved']:.1%}, {epochs}{row['seconds']:.1f} s"
 
 
-def outcome_of(folder: Path, was_done: bool = False) -> Outcome:
+def outcome_of(folder: Path, before: Finished | None = None) -> Outcome:
     """What became of a job, from what lies in its directory.
 
     Args:
         folder: Its run directory.
-        was_done: Whether it had finished before.
+        before: What had finished there before, if anything.
     """
     failure = folder / FAILURE
     if failure.is_file():
         return Outcome(folder, FAILED, failure.read_text().strip())
-    result = read_result(folder)
-    if result is None:
-        return Outcome(folder, RUNNING) if is_busy(folder) else Outcome(folder, FAILED, "was cut off")
-    return Outcome(folder, SKIPPED if was_done else DONE, result=result)
+    try:
+        result = read_result(folder)
+    except FFAttnError as error:
+        return Outcome(folder, FAILED, str(error))
+    if result is not None:
+        state = DONE if before is None else LONGER if before.difference else SKIPPED
+        return Outcome(folder, state, before.difference if before is not None else "", result)
+    if not (folder / ".hydra" / "lock").exists():
+        return Outcome(folder, PENDING)
+    return Outcome(folder, RUNNING) if is_busy(folder) else Outcome(folder, FAILED, "was cut off")
 
 
-def finish(root: Path, folders: Mapping[Path, bool]) -> int:
+def finish(root: Path, folders: Mapping[Path, Finished | None]) -> int:
     """Print the table of a sweep, and write it as CSV.
 
     Args:
         root: The sweep's directory.
-        folders: The run directory of every job, and whether it had finished before the sweep started.
+        folders: The run directory of every job, and what had finished there before the sweep started.
 
     Returns:
-        The exit status: 1 if a job failed.
+        The exit status: 1 if a job failed, or was not started.
     """
-    outcomes = [outcome_of(folder, was_done) for folder, was_done in folders.items()]
+    outcomes = [outcome_of(folder, before) for folder, before in folders.items()]
+    _write_csv(root / TABLE, [outcome.row(root) for outcome in (*outcomes, *_earlier(root, folders))])
     rows = [outcome.row(root) for outcome in outcomes]
-    _write_csv(root / TABLE, rows)
+    Console().print(_table(rows))
+    for row in rows:
+        if row["reason"]:
+            print(f"{row['job']}: {row['state']}: {row['reason']}")
+    counts = {state: sum(row["state"] == state for row in rows) for state in _UNFINISHED}
+    waiting = f", {counts[PENDING]} not started" if counts[PENDING] else ""
+    jobs = f"{len(rows)} job{'s' * (len(rows) != 1)}, {counts[FAILED]} failed{waiting}"
+    print(f"{jobs}; the table is in {root / TABLE}")
+    if any(counts.values()):
+        print(f"the same command with hydra.sweep.dir={root} does what is left, and skips what is done")
+    return int(any(counts.values()))
+
+
+def _earlier(root: Path, folders: Mapping[Path, Finished | None]) -> list[Outcome]:
+    """Jobs that other commands have written to the same directory."""
+    if not (root / TABLE).is_file():
+        return []
+    with (root / TABLE).open(newline="") as file:
+        found = [root / row["job"] for row in csv.DictReader(file) if row.get("job")]
+    return [outcome_of(folder) for folder in found if folder not in folders and folder.is_dir()]
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table()
     for name in _COLUMNS:
-        table.add_column(name, no_wrap=name not in {"job", "reason"}, overflow="fold")
+        table.add_column(name, no_wrap=name != "job", overflow="fold")
     for row in rows:
         table.add_row(*(escape(_cell(name, row[name])) for name in _COLUMNS))
-    Console().print(table)
-    failed = sum(outcome.state == FAILED for outcome in outcomes)
-    print(f"{len(outcomes)} job{'s' * (len(outcomes) != 1)}, {failed} failed; the table is in {root / TABLE}")
-    if failed:
-        print(f"the same command with hydra.sweep.dir={root} tries these again and skips the others")
-    return int(failed > 0)
+    return table
 
 
 def _cell(name: str, value: Any) -> str:
     if value == "" or isinstance(value, str):
         return str(value)
-    return {"solved": f"{value:.1%}", "seconds": f"{value:.1f}"}.get(name, f"{value:g}")
+    return {"solved": f"{value:.1%}", "floor": f"{value:.1%}", "seconds": f"{value:.1f}"}.get(name, f"{value:g}")
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
     with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, _COLUMNS)
+        writer = csv.DictWriter(file, (*_COLUMNS, "reason"))
         writer.writeheader()
         writer.writerows(rows)
     part.replace(path)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from omegaconf import DictConfig
 
 from ffattn.config.command import run_command
+from ffattn.config.jobs import Command, Finished
 
 if TYPE_CHECKING:
     from ffattn.config.jobs import Sweep
@@ -22,7 +23,7 @@ class _Job(NamedTuple):
     start: "Start"
 
 
-def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> _Job | None:
+def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> _Job | Finished:
     """Check everything that can be checked without Lightning, which takes seconds to import.
 
     A sweep that is started again goes on where it was.
@@ -46,7 +47,8 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> _Job | None:
         return _Job(settings, start)
     if not in_sweep:
         _say_finished(start)
-    return None
+    is_longer = start.result["updates"] > settings.updates
+    return Finished(f"made {start.result['updates']} updates, not {settings.updates}" if is_longer else "")
 
 
 def _say_finished(start: "Start") -> None:
@@ -73,9 +75,12 @@ def _sweep() -> "Sweep":
     return SWEEP
 
 
+COMMAND = Command("train", _prepare, _execute, _sweep)
+
+
 def main() -> None:
     """The command line."""
-    run_command("train", _prepare, _execute, _sweep)
+    run_command(COMMAND)
 
 
 if __name__ == "__main__":

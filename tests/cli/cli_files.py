@@ -1,5 +1,17 @@
 """What several command tests share."""
 
+TINY = [
+    "T=12",
+    "batch_size=4",
+    "updates=2",
+    "accelerator=cpu",
+    "logger=none",
+    "model.hidden=4",
+    "trainer.validate_every=2",
+    "trainer.sequences=10",
+    "trainer.progress=none",
+]
+
 
 def snapshot(folder):
     """The bytes and the time of last change of every file below a folder."""

@@ -8,20 +8,9 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from cli_files import TINY
 
 import ffattn
-
-TINY = [
-    "T=12",
-    "batch_size=4",
-    "updates=2",
-    "accelerator=cpu",
-    "logger=none",
-    "model.hidden=4",
-    "trainer.validate_every=2",
-    "trainer.sequences=10",
-    "trainer.progress=none",
-]
 
 
 class Done(NamedTuple):

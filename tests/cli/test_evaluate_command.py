@@ -158,4 +158,10 @@ def test_a_sweep_over_lengths_makes_a_directory_for_each(evaluate, workplace):
     again = evaluate("-m", "hydra.sweep.dir=sweep", "T=12,20")
     assert (again.status, again.err.count("skipped")) == (0, 2)
     assert {path: path.read_bytes() for path in workplace.rglob("result.json")} == before
-    assert "holds a run already" in evaluate("-m", "hydra.sweep.dir=sweep", "T=12,20", "sequences=9").err
+    other = evaluate("-m", "hydra.sweep.dir=sweep", "T=12,20", "sequences=9")
+    assert other.status == 1
+    folder = workplace / "sweep" / "T12"
+    assert other.err.splitlines() == [
+        f"{folder}: was evaluated with other settings; choose another hydra.sweep.dir",
+        "sequences=9: the result has 10",
+    ]

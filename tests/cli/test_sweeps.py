@@ -2,29 +2,44 @@
 
 import csv
 import json
+import re
+import shutil
+import threading
 
 import pytest
+from cli_files import TINY
 
-from ffattn.config.command import parse_overrides
-from ffattn.config.jobs import job_directory, job_overrides, locked
+from ffattn.config.compose import Loader
+from ffattn.config.jobs import is_busy, job_directory, locked
+from ffattn.config.sweeps import Plan
+from ffattn.tasks import Add
+from ffattn.train import COMMAND
 
 SWEEP = ["-m", "hydra.sweep.dir=sweep"]
 NAMES = {
     "seed=0": "base/T${T}",
-    "seed=0,1 optim.lr=0.1,0.2": "base/T${T}/seed${seed}_lr${optim.lr}",
-    "T=50,100 seed=range(3)": "base/T${T}/seed${seed}",
-    "model.hidden=3,4 optim.hidden=1,2": "base/T${T}/model.hidden${model.hidden}_optim.hidden${optim.hidden}",
-    "length=paper,fixed": "base/T${T}/length-${hydra.runtime.choices.length}",
+    "seed=0 seed optim.lr": "base/T${T}/seed0_lr0.003",
+    "T=50 T seed": "base/T${T}/seed0",
+    "model.hidden optim.hidden": "base/T${T}/model.hidden100_optim.hidden7",
+    "length": "base/T${T}/length-paper",
+    "init_from trainer.gradient_clip": "base/T${T}/init_fromnull_gradient_clipnull",
+    "trainer.stop_when_solved": "base/T${T}/stop_when_solvedtrue",
+    "init_from=../a init_from": "base/T${T}/init_from..-a-b630a862",
+    "init_from=..-a init_from": "base/T${T}/init_from..-a",
+    "optim.lr=-1e30 optim.lr": "base/T${T}/lr-1e+30",
 }
 
 
 @pytest.mark.parametrize(("line", "expected"), NAMES.items(), ids=NAMES)
 def test_a_job_is_named_after_what_differs(line, expected):
-    assert job_directory("base/T${T}", parse_overrides(line.split()), {"length", "task"}) == expected
+    words = line.split()
+    overrides = ["+optim.hidden=7", *(word for word in words if "=" in word)]
+    config = Loader("train").compose(overrides)
+    assert job_directory("base/T${T}", [word for word in words if "=" not in word], config) == expected
 
 
 def test_jobs_are_all_combinations():
-    jobs = list(job_overrides(parse_overrides(["seed=1,2", "T=range(11,13)", "updates=3"])))
+    jobs = list(Plan(COMMAND, ["seed=1,2", "T=range(11,13)", "updates=3"]).grid())
     assert jobs == [[f"seed={seed}", f"T={T}", "updates=3"] for seed in (1, 2) for T in (11, 12)]
 
 
@@ -39,7 +54,7 @@ def test_an_interrupted_check_is_one_line(train, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ffattn.config.command.compose_config", interrupt)
+    monkeypatch.setattr("ffattn.config.sweeps.Plan.job", interrupt)
     assert train(*SWEEP, "seed=0,1")[::2] == (130, "interrupted\n")
 
 
@@ -126,7 +141,7 @@ def test_a_job_of_another_process_is_left_to_it(train, workplace):
     with locked(busy):
         done = train(*SWEEP, "seed=0,1")
         assert done.status == 0
-        assert f"{busy}: another process is writing here" in done.err
+        assert "[2/2] add_ffattn/T12/seed1: running in another process" in done.err
         assert list(states(workplace).values()) == ["done", "running"]
         assert [path.name for path in busy.rglob("*.ckpt")] == []
 
@@ -166,12 +181,132 @@ def test_a_directory_of_other_settings_is_refused_before_the_first_job(train, wo
 
 def test_a_run_from_other_weights_is_not_taken_for_this_one(train, workplace):
     train(*SWEEP, "seed=0,1")
-    best = workplace / "sweep/add_ffattn/T12/seed0/checkpoints/best.ckpt"
-    done = train(*SWEEP, "seed=0,1", f"init_from={best}")
-    assert done.status == 1
-    assert f"init_from={best}: the checkpoint has None" in done.err
+    seed0, seed1 = (workplace / f"sweep/add_ffattn/T12/seed{seed}" for seed in (0, 1))
+    (seed1 / "result.json").unlink()
+    done = train(*SWEEP, "seed=1", f"init_from={seed0}/checkpoints/best.ckpt", "updates=4", "hydra.sweep.subdir=${T}")
+    assert done.status == 0
+    weights = f"init_from={seed0}/checkpoints/best.ckpt"
+    for options in (["seed=0,1"], ["seed=0,1", "updates=4"]):
+        done = train(*SWEEP, *options, weights)
+        assert done.status == 1
+        assert done.err.splitlines()[1:] == [f"{weights}: the checkpoint has null"]
+
+
+def test_a_search_path_of_ones_own_is_searched(train, workplace):
+    (workplace / "more/experiment").mkdir(parents=True)
+    (workplace / "more/experiment/mine.yaml").write_text("# @package _global_\nbatch_size: 3\n")
+    assert train(*SWEEP, f"hydra.searchpath=[file://{workplace}/more]", "experiment=mine", "seed=0,1").status == 0
 
 
 def test_names_of_ones_own_are_kept(train, workplace):
     assert train(*SWEEP, "seed=0,1", "hydra.sweep.subdir=../job${hydra.job.num}").status == 0
     assert list(states(workplace)) == ["../job0", "../job1"]
+
+
+def test_what_a_file_sweeps_over_is_swept(command, workplace):
+    (workplace / "mine/sweep").mkdir(parents=True)
+    text = "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 0,1\n      T: 12,13\n"
+    (workplace / "mine/sweep/small.yaml").write_text(text)
+    small = [argument for argument in TINY if argument != "T=12"]
+    options = ["--config-dir=mine", "+sweep=small", "hydra.sweep.dir=sweep", *small]
+    assert command("train", *options).status == 0
+    assert list(states(workplace)) == [f"add_ffattn/T{T}/seed{seed}" for seed in (0, 1) for T in (12, 13)]
+    assert command("train", "-m", *options, "seed=3").status == 0
+    assert list(states(workplace))[:2] == ["add_ffattn/T12/seed3", "add_ffattn/T13/seed3"]
+
+
+@pytest.mark.parametrize(
+    "options", [["-m", "+hydra.sweeper.params.seed='0,1'"], ["seed=0,1", "hydra.mode=MULTIRUN"]], ids=" ".join
+)
+def test_a_sweep_may_be_asked_for_in_hydras_words(train, workplace, options):
+    assert train("hydra.sweep.dir=sweep", *options).status == 0
+    assert list(states(workplace)) == ["add_ffattn/T12/seed0", "add_ffattn/T12/seed1"]
+
+
+def test_values_do_not_lead_out_of_the_sweeps_directory(train, workplace):
+    train()
+    shutil.copytree("run", "other")
+    checkpoints = [f"../{workplace.name}/{name}/checkpoints/best.ckpt" for name in ("run", "other")]
+    assert train(*SWEEP, f"init_from={','.join(checkpoints)},null").status == 0
+    names = list(states(workplace))
+    assert len(names) == 3
+    assert all(re.fullmatch(r"add_ffattn/T12/init_from[\w.-]+", name) for name in names)
+    assert names[2] == "add_ffattn/T12/init_fromnull"
+    assert {path.name for path in workplace.iterdir()} == {"run", "other", "sweep"}
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        ("checkpoints/last.ckpt", "not a checkpoint, or a damaged one; remove "),
+        ("result.json", "not a result, or a damaged one; remove it"),
+    ],
+)
+def test_a_damaged_file_is_the_failure_of_its_job(train, workplace, file, reason):
+    train(*SWEEP, "seed=0,1")
+    damaged = workplace / "sweep/add_ffattn/T12/seed0" / file
+    damaged.write_text("{")
+    done = train(*SWEEP, "seed=0,1,2")
+    assert done.status == 1
+    assert list(states(workplace).values()) == ["failed", "skipped", "done"]
+    assert f"add_ffattn/T12/seed0: failed: {damaged}: {reason}" in done.out
+    assert "Traceback" not in done.err
+    alone = train("resume=last", "seed=0", f"hydra.run.dir={workplace}/sweep/add_ffattn/T12/seed0")
+    assert (alone.status, alone.err.count("\n")) == (1, 1)
+    assert reason in alone.err
+
+
+def test_a_longer_run_is_not_taken_for_a_shorter_one(train, workplace):
+    train(*SWEEP, "seed=0,1", "updates=4")
+    before = files(workplace)
+    done = train(*SWEEP, "seed=0,1")
+    assert (done.status, set(states(workplace).values())) == (0, {"longer"})
+    assert "[1/2] add_ffattn/T12/seed0: longer: " in done.err
+    assert "add_ffattn/T12/seed0: longer: made 4 updates, not 2" in done.out
+    assert files(workplace) == before
+
+
+def test_the_csv_has_every_job_of_the_directory(train, workplace):
+    train(*SWEEP, "seed=0,1")
+    done = train(*SWEEP, "seed=1,2")
+    assert states(workplace) == {f"add_ffattn/T12/seed{n}": s for n, s in ((1, "skipped"), (2, "done"), (0, "done"))}
+    assert "seed0" not in done.out
+    assert "2 jobs, 0 failed" in done.out
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(130)], ids=repr)
+def test_an_interrupted_sweep_says_how_to_go_on(train, workplace, monkeypatch, stop):
+    fine = Add.solved
+
+    def interrupt(self, prediction, y):
+        raise stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ffattn.tasks.Add.solved", interrupt)
+        done = train(*SWEEP, "task=xor,add,multiply")
+    assert fine is Add.solved
+    assert done.status == 130
+    assert done.err.splitlines()[1:] == ["interrupted"]
+    assert list(states(workplace).values()) == ["done", "failed", "pending"]
+    assert table(workplace)["add_ffattn/T12"]["reason"] == "was cut off"
+    assert f"the same command with hydra.sweep.dir={workplace / 'sweep'} does what is left" in done.out
+    assert "hydra.run.dir" not in done.out + done.err
+    assert train(*SWEEP, "task=xor,add,multiply").status == 0
+    assert list(states(workplace).values()) == ["skipped", "done", "done"]
+
+
+def test_a_key_with_several_values_is_not_given_twice(train, workplace):
+    done = train(*SWEEP, "model.hidden=4,8", "model.hidden=16")
+    assert (done.status, done.err) == (1, "model.hidden=16: model.hidden=4,8 is given too; leave out one of them\n")
+    assert list(workplace.iterdir()) == []
+
+
+def test_a_lock_is_waited_for_a_moment(workplace, monkeypatch):
+    """Whoever asks whether a directory is busy holds its lock for an instant."""
+    asking = locked(workplace)
+    asking.__enter__()
+    timer = threading.Timer(0.05, asking.__exit__, [None] * 3)
+    timer.start()
+    with locked(workplace):
+        timer.join()
+    assert not is_busy(workplace)

@@ -82,6 +82,23 @@ def test_hydras_own_errors_are_one_line_too(train, workplace):
     assert_one_line(done, "task=multipy: no such choice; did you mean multiply?")
 
 
+@pytest.mark.parametrize("option", ["--cfg=job", "--info=config"])
+def test_what_would_run_is_shown_without_mistakes(train, workplace, option):
+    assert_one_line(train(option, "model.hiden=3"), "model.hiden: unknown key; did you mean model.hidden?")
+    assert_one_line(train("-m", option, "seed=0,1"), f"{option.partition('=')[0]}")
+    assert list(workplace.iterdir()) == []
+
+
+def test_a_run_goes_on_from_the_weights_that_it_started_from(train, workplace):
+    train("hydra.run.dir=first")
+    weights = "init_from=first/checkpoints/best.ckpt"
+    assert train(weights, "resume=last", "hydra.run.dir=second").status == 0
+    assert train(weights, "resume=last", "hydra.run.dir=second", "updates=4").status == 0
+    done = train("resume=last", "hydra.run.dir=second", "updates=6")
+    assert done.err.splitlines()[1:] == ["init_from=null: the checkpoint has first/checkpoints/best.ckpt"]
+    assert train("resume=second/checkpoints/last.ckpt", "hydra.run.dir=third", "updates=6").status == 0
+
+
 def test_the_flag_of_a_sweep_may_come_last(train, workplace):
     assert_one_line(train("T=12,5", "-m"), "T=5: must be at least 11 for task=add")
 

@@ -3,7 +3,7 @@
 import pytest
 from hydra.errors import MissingConfigException
 
-from ffattn.config.command import compose_config
+from ffattn.config.compose import compose_config
 from ffattn.config.convert import to_settings
 from ffattn.config.errors import ConfigError, nearest
 from ffattn.config.explain import explain

@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 from omegaconf import OmegaConf
 
-from ffattn.config.command import compose_config
+from ffattn.config.compose import compose_config
 from ffattn.config.convert import to_settings
 from ffattn.config.paths import conf_dir
 from ffattn.config.schema import Accelerator, Evaluate, Logger, Train, Trainer

@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from ffattn.config.command import compose_config
+from ffattn.config.compose import compose_config
 from ffattn.config.convert import to_settings
 from ffattn.config.errors import ConfigError
 from ffattn.config.schema import Train

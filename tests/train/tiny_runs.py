@@ -8,7 +8,7 @@ import torch
 
 import ffattn
 from ffattn.checkpoint import KEY
-from ffattn.config.command import compose_config
+from ffattn.config.compose import compose_config
 from ffattn.config.convert import to_settings
 from ffattn.config.schema import Train
 from ffattn.lightning import SequenceModule

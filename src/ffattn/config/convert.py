@@ -1,6 +1,7 @@
 """The strict function between YAML and settings: every mistake is found, named by its key, and reported together."""
 
 import dataclasses
+import functools
 import inspect
 import types
 import typing
@@ -82,7 +83,7 @@ class _Converter:
 
     def _value(self, node: DictConfig, cls: type[Settings], field: Any, path: str) -> Any:
         key = _join(path, field.name)
-        kind = typing.get_type_hints(cls)[field.name]
+        kind = _hints(cls)[field.name]
         if field.name not in node:
             optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
             return dataclasses.MISSING if optional else self._report(key, None, "missing")
@@ -106,7 +107,7 @@ class _Converter:
             value = node[name]
         except OmegaConfBaseException as error:  # an interpolation that leads nowhere
             return self.problems.append(f"{key}: {str(error).splitlines()[0]}")
-        schema = OmegaConf.structured(cls)
+        schema = _schema(cls)
         try:
             schema[name] = value
         except OmegaConfBaseException:
@@ -126,6 +127,15 @@ class _Converter:
             raw = OmegaConf.to_container(node, resolve=False)[name]  # type: ignore[index,call-overload]
             return str(raw).strip("${}")
         return key
+
+
+_hints = functools.cache(typing.get_type_hints)
+
+
+@functools.cache
+def _schema(cls: type[Settings]) -> DictConfig:
+    """The types of a class as OmegaConf sees them; values that are written into it stay until the next are."""
+    return OmegaConf.structured(cls)
 
 
 def _join(path: str, key: str) -> str:

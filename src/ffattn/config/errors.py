@@ -12,6 +12,10 @@ class ConfigError(CompactHydraException, FFAttnError, ValueError):
     """What a user gave cannot work; the message says what, where and what would, a line for each mistake."""
 
 
+class DamagedError(ConfigError):
+    """A file of a run cannot be read; in a sweep that is the failure of its job, not a mistake of the user."""
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """`; did you mean ...?` for a misspelt dotted key, or an empty string.
 

@@ -1,15 +1,29 @@
-"""Which jobs a sweep has, where each one is written, and that no two processes write there."""
+"""What a command and a job are, where each job of a sweep is written, and that no two processes write there."""
 
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
 
 from ffattn.config.errors import ConfigError
+
+_PATIENCE = 0.2  # seconds; `is_busy` of another process holds a lock for an instant
+_LONGEST = 100  # characters of a directory's name
+
+
+class Finished(NamedTuple):
+    """What `prepare` returns when nothing is left to do.
+
+    Attributes:
+        difference: In what the run that lies there differs from the one that was asked for, if it does.
+    """
+
+    difference: str = ""
 
 
 class Place(NamedTuple):
@@ -27,49 +41,95 @@ class Place(NamedTuple):
     number: int
     total: int
 
+    def line(self, text: str) -> str:
+        """What is printed of the job.
+
+        Args:
+            text: What became of it.
+        """
+        return f"[{self.number}/{self.total}] {self.name}: {text}"
+
 
 class Sweep(NamedTuple):
     """What a command does around the jobs of a sweep.
 
     Attributes:
-        run_job: Does a job's work, which returns whether there was anything left to do, and keeps a failure from the
-            other jobs.
-        finish: Called at the end with the sweep's directory and, for every job's, whether it had finished before;
+        run_job: Does a job's work, which returns what had finished before if nothing was left to do, and keeps a
+            failure from the other jobs; returns what a search minimises.
+        finish: Called at the end with the sweep's directory and, for every job's, what had finished there before;
             returns the exit status.
     """
 
-    run_job: Callable[[Callable[[], bool], Place], None]
-    finish: Callable[[Path, Mapping[Path, bool]], int]
+    run_job: Callable[[Callable[[], Finished | None], Place], float]
+    finish: Callable[[Path, Mapping[Path, Finished | None]], int]
 
 
-def job_overrides(overrides: list[Override]) -> Iterator[list[str]]:
-    """The overrides of each job of Hydra's basic sweeper.
+class Command(NamedTuple):
+    """What a command does.
 
-    Args:
-        overrides: Of the command line.
+    Attributes:
+        name: Its YAML file, without suffix.
+        prepare: Checks a configuration for a run directory, also given whether it is one of a sweep, and returns the
+            settings, or `Finished` if nothing is left to do. Raises a ValueError for a mistake.
+        execute: Does the work of one job, given what was prepared, the directory, and whether it is one of a sweep.
+        sweep: Imports what is done around the jobs of a sweep, which takes seconds.
     """
-    for batch in BasicSweeper.split_arguments(overrides, max_batch_size=None):
-        yield from (list(job) for job in batch)
+
+    name: str
+    prepare: Callable[[DictConfig, Path, bool], Any]
+    execute: Callable[[Any, Path, bool], None]
+    sweep: Callable[[], Sweep]
+
+    def work(self, config: DictConfig, folder: Path, in_sweep: bool) -> Finished | None:
+        """Do one job.
+
+        Args:
+            config: Its configuration, without Hydra's node.
+            folder: Its run directory, which exists.
+            in_sweep: Whether it is one of a sweep.
+
+        Returns:
+            What had finished before, if nothing was left to do.
+        """
+        prepared = self.prepare(config, folder, in_sweep)
+        if isinstance(prepared, Finished):
+            return prepared
+        self.execute(prepared, folder, in_sweep)
+        return None
 
 
-def job_directory(base: str, overrides: list[Override], groups: set[str]) -> str:
+def job_directory(base: str, differing: Iterable[str], config: DictConfig) -> str:
     """Where a job is written, below the sweep's directory: a common beginning, then what differs between jobs.
 
     Args:
         base: The beginning, with interpolations; what differs and is named there is not named again.
-        overrides: Of the command line.
-        groups: The keys that choose a file of a group.
+        differing: The keys that have several values in the sweep.
+        config: Of the job, Hydra's node included.
 
     Returns:
-        A value of hydra.sweep.subdir, such as `.../T${T}/lr${optim.lr}_seed${seed}`.
+        The beginning and a name, such as `.../T${T}/lr0.003_seed1`; in the name no value has a character that a shell
+        or a file system could take for something else, and no two values look the same.
     """
-    values = {str(o.key_or_group): f"${{{o.key_or_group}}}" for o in overrides if o.is_sweep_override()}
-    values |= {key: f"-${{hydra.runtime.choices.{key}}}" for key in values if key in groups}
-    differing = {key: value for key, value in values.items() if value.strip("-") not in base}
-    last = [key.rpartition(".")[2] for key in differing]
-    names = [short if last.count(short) == 1 else key for short, key in zip(last, differing, strict=True)]
-    own = "_".join(name + value for name, value in zip(names, differing.values(), strict=True))
+    choices = config.hydra.runtime.choices
+    keys = [key for key in differing if not re.search(rf"\${{(hydra\.runtime\.choices\.)?{re.escape(key)}}}", base)]
+    last = [key.rpartition(".")[2] for key in keys]
+    names = [short if last.count(short) == 1 else key for short, key in zip(last, keys, strict=True)]
+    values = [f"-{choices[key]}" if key in choices else _text(OmegaConf.select(config, key)) for key in keys]
+    own = _plain("_".join(name + value for name, value in zip(names, values, strict=True)))
     return f"{base}/{own}" if own else base
+
+
+def _text(value: object) -> str:
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def _plain(text: str) -> str:
+    """The text if it is short and of plain characters; else what is left of it, and a digest to tell it from others."""
+    plain = re.sub(r"[^\w.+-]+", "-", text, flags=re.ASCII)
+    if plain == text and len(text) <= _LONGEST:
+        return text
+    return f"{plain[:_LONGEST]}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
 
 
 class BusyError(ConfigError):
@@ -88,7 +148,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         (folder / ".hydra").mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".hydra" / "lock").acquire(timeout=0)
+        lock = FileLock(folder / ".hydra" / "lock").acquire(timeout=_PATIENCE)
     except Timeout as error:
         raise BusyError(f"{folder}: another process is writing here") from error
     with lock:
