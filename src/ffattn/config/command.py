@@ -39,11 +39,9 @@ def run_command(command: Command) -> None:
     Args:
         command: What is done.
     """
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: not _is_option(word))  # Hydra wants options before overrides
-    arguments = get_args_parser().parse_args()
-    _extend_import_path(arguments.config_dir)
+    arguments = read_arguments()
     with short_errors():
-        refuse_other_roots(arguments)
+        _refuse_other_roots(arguments)
         if any(getattr(arguments, option) for option in _SHOWING):
             _show(arguments, command.name)
         elif any(getattr(arguments, option) for option in _PRINTING):
@@ -56,6 +54,14 @@ def run_command(command: Command) -> None:
             _run_one(arguments, command)
 
 
+def read_arguments() -> argparse.Namespace:
+    """The command line, as Hydra reads it; and let the user's own modules be imported."""
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: not _is_option(word))  # Hydra wants options before overrides
+    arguments = get_args_parser().parse_args()
+    _extend_import_path(arguments.config_dir)
+    return arguments
+
+
 def _exit(status: int) -> None:
     if status:
         sys.exit(status)
@@ -66,15 +72,8 @@ def _is_option(word: str) -> bool:
     return word in {"-m", "--multirun"} or (word.startswith("--") and "=" in word)
 
 
-def refuse_other_roots(arguments: argparse.Namespace) -> None:
-    """The root file decides which command this is.
-
-    Args:
-        arguments: Of the command line.
-
-    Raises:
-        ConfigError: Another root is asked for.
-    """
+def _refuse_other_roots(arguments: argparse.Namespace) -> None:
+    """The root file decides which command this is."""
     for option in ("config_name", "config_path"):
         if getattr(arguments, option) is not None:
             flag = f"--{option.replace('_', '-')}"

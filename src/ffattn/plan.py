@@ -1,0 +1,196 @@
+"""`python -m ffattn.plan`: what a run or a sweep would take: its jobs, their time and their memory, from measured updates.
+
+python -m ffattn.plan -m task=add,multiply T=100,10000 seed=0,1 hydra/launcher=joblib hydra.launcher.n_jobs=2
+
+Takes what `python -m ffattn.train` takes, and writes nothing.
+"""
+
+import json
+import os
+import tempfile
+import time
+from collections import defaultdict
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ffattn.config.command import read_arguments, short_errors
+from ffattn.config.jobs import Finished
+from ffattn.config.sweeps import Job, Plan
+from ffattn.train import COMMAND
+
+if TYPE_CHECKING:
+    from ffattn.config.schema import Train
+
+_SIZE = "task", "model", "batch_size", "precision", "accelerator"  # what the time of an update depends on
+_FEWEST, _MOST, _SECONDS = 3, 200, 1.0  # updates that are measured, after the first; and how long
+
+
+class Cost(NamedTuple):
+    """What one update takes.
+
+    Attributes:
+        seconds: With its batch.
+        memory_mb: The most that this process has used so far, in MB (10^6 bytes).
+    """
+
+    seconds: float
+    memory_mb: float
+
+
+class Row(NamedTuple):
+    """The jobs of one size.
+
+    Attributes:
+        settings: Of one of them.
+        updates: How many each has left to do, at most.
+    """
+
+    settings: "Train"
+    updates: list[int]
+
+
+def measure(settings: "Train", threads: int) -> Cost:
+    """Train for about a second, in one process, and forget it.
+
+    Args:
+        settings: The run.
+        threads: CPU threads.
+    """
+    from dataclasses import replace
+
+    from lightning.pytorch.callbacks import Checkpoint
+
+    from ffattn import experiment
+    from ffattn.config.schema import NONE
+    from ffattn.lightning.running import make_trainer, quiet_lightning
+    from ffattn.provenance import peak_memory_mb
+
+    quiet_lightning()
+    alone = replace(settings.accelerator, divide=NONE, devices=1, num_nodes=1)
+    settings = replace(settings, accelerator=alone, resume=None)
+    clock = _clock()
+    with experiment.threads(settings.accelerator.num_threads or threads), tempfile.TemporaryDirectory() as folder:
+        trainer = make_trainer(
+            Path(folder),
+            False,
+            [clock, Checkpoint()],  # the second does nothing, and keeps Lightning from making one
+            device=alone.resolved,
+            precision=settings.precision,
+            updates=_MOST,
+            accumulate=settings.trainer.accumulate,
+        )
+        trainer.fit(experiment.make_module(settings), experiment.make_data(settings))
+    seconds = median(end - start for start, end in zip(clock.times, clock.times[1:], strict=False))
+    return Cost(seconds, peak_memory_mb(alone.torch_device))
+
+
+def _clock() -> Any:
+    import torch
+    from lightning.pytorch import Callback
+
+    class Clock(Callback):
+        """Notes when updates end, and stops after a second."""
+
+        def __init__(self) -> None:
+            self.times: list[float] = []
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+            if pl_module.device.type == "cuda":
+                torch.cuda.synchronize()
+            if len(self.times) < trainer.global_step:  # of several batches in an update, the last
+                self.times.append(time.perf_counter())
+            if len(self.times) > _FEWEST and self.times[-1] - self.times[0] > _SECONDS:
+                trainer.should_stop = True
+
+    return Clock()
+
+
+def rows_of(jobs: list[Job]) -> list[Row]:
+    """Put together the jobs of which an update takes equally long, the cheapest first.
+
+    Args:
+        jobs: Of a sweep; those that have finished are left out.
+    """
+    from ffattn.settings import to_plain
+
+    sizes: dict[str, Row] = {}
+    updates: dict[str, list[int]] = defaultdict(list)
+    for job in jobs:
+        if job.prepared is None or isinstance(job.prepared, Finished):
+            continue
+        settings, start = job.prepared
+        plain: dict[str, Any] = to_plain(settings)
+        key = json.dumps([*(plain[name] for name in _SIZE), settings.trainer.accumulate])
+        updates[key].append(max(0, settings.updates - _made(start.checkpoint)))
+        sizes[key] = Row(settings, updates[key])
+    return sorted(sizes.values(), key=lambda row: row.settings.batch_size * row.settings.task.length.T)
+
+
+def _made(checkpoint: Path | None) -> int:
+    from ffattn.checkpoint import KEY, read
+
+    return 0 if checkpoint is None else int(read(checkpoint)[KEY]["update"])
+
+
+def workers_of(launcher: Any) -> int:
+    """How many jobs a launcher runs at a time on this machine.
+
+    Args:
+        launcher: Hydra's node.
+    """
+    count = int(launcher.get("n_jobs", None) or 1)
+    return count if count > 0 else os.cpu_count() or 1
+
+
+def report(plan: Plan) -> None:
+    """Measure an update of every size, and print a table.
+
+    Args:
+        plan: Has been checked.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    jobs, workers = list(plan.jobs.values()), workers_of(plan.master.hydra.launcher)
+    rows, table = rows_of(jobs), Table()
+    for name in ("task", "model", "T", "jobs", "updates, at most", "ms an update", "time, at most", "MB"):
+        table.add_column(name)
+    total, memory = 0.0, 0.0
+    for row in rows:
+        cost, settings = measure(row.settings, max(1, (os.cpu_count() or 1) // workers)), row.settings
+        seconds, memory = cost.seconds * sum(row.updates), max(memory, cost.memory_mb)
+        total += seconds
+        count, most, milliseconds = len(row.updates), sum(row.updates), f"{1000 * cost.seconds:.3g}"
+        names = settings.task.name, settings.model.name, settings.task.length.T
+        cells = *names, count, f"{most:,}", milliseconds, _clock_time(seconds), f"{cost.memory_mb:.0f}"
+        table.add_row(*map(str, cells))
+    Console().print(table)
+    left = sum(len(row.updates) for row in rows)
+    print(f"{len(jobs)} job{'s' * (len(jobs) != 1)}, {len(jobs) - left} finished or damaged; {_where(workers)}")
+    print(f"at most {_clock_time(total / workers)} of training and {memory * workers:.0f} MB; who solves it stops sooner")
+
+
+def _where(workers: int) -> str:
+    return "one at a time" if workers == 1 else f"{workers} at a time"
+
+
+def _clock_time(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def main() -> None:
+    """The command line."""
+    arguments = read_arguments()
+    if arguments.help:
+        print(__doc__)
+        return
+    with short_errors():
+        plan = Plan(COMMAND, arguments.overrides, arguments.config_dir)
+        plan.check()
+        report(plan)
+
+
+if __name__ == "__main__":
+    main()
