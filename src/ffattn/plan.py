@@ -1,4 +1,4 @@
-"""`python -m ffattn.plan`: what a run or a sweep would take: its jobs, their time and their memory, from measured updates.
+"""`python -m ffattn.plan`: the jobs of a sweep, and the time and memory that they would take, from measured updates.
 
 python -m ffattn.plan -m task=add,multiply T=100,10000 seed=0,1 hydra/launcher=joblib hydra.launcher.n_jobs=2
 
@@ -169,7 +169,9 @@ def report(plan: Plan) -> None:
     Console().print(table)
     left = sum(len(row.updates) for row in rows)
     print(f"{len(jobs)} job{'s' * (len(jobs) != 1)}, {len(jobs) - left} finished or damaged; {_where(workers)}")
-    print(f"at most {_clock_time(total / workers)} of training and {memory * workers:.0f} MB; who solves it stops sooner")
+    print(
+        f"at most {_clock_time(total / workers)} of training and {memory * workers:.0f} MB; who solves it stops sooner"
+    )
 
 
 def _where(workers: int) -> str:

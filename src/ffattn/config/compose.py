@@ -180,7 +180,7 @@ def select(config: DictConfig, key: str) -> str:
     Raises:
         ConfigError: An interpolation leads nowhere.
     """
-    HydraConfig.instance().cfg = config  # for the resolver ${hydra:...}
+    HydraConfig.instance().cfg = config  # type: ignore[assignment]  # for the resolver ${hydra:...}
     try:
         return str(OmegaConf.select(config, key))
     except OmegaConfBaseException as error:

@@ -83,7 +83,7 @@ class _Converter:
 
     def _value(self, node: DictConfig, cls: type[Settings], field: Any, path: str) -> Any:
         key = _join(path, field.name)
-        kind = _hints(cls)[field.name]
+        kind = _hints(cls)[field.name]  # type: ignore[arg-type]  # classes are hashable, whatever their instances are
         if field.name not in node:
             optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
             return dataclasses.MISSING if optional else self._report(key, None, "missing")
@@ -107,7 +107,7 @@ class _Converter:
             value = node[name]
         except OmegaConfBaseException as error:  # an interpolation that leads nowhere
             return self.problems.append(f"{key}: {str(error).splitlines()[0]}")
-        schema = _schema(cls)
+        schema = _schema(cls)  # type: ignore[arg-type]
         try:
             schema[name] = value
         except OmegaConfBaseException:
@@ -135,7 +135,8 @@ _hints = functools.cache(typing.get_type_hints)
 @functools.cache
 def _schema(cls: type[Settings]) -> DictConfig:
     """The types of a class as OmegaConf sees them; values that are written into it stay until the next are."""
-    return OmegaConf.structured(cls)
+    schema: DictConfig = OmegaConf.structured(cls)
+    return schema
 
 
 def _join(path: str, key: str) -> str:

@@ -112,7 +112,7 @@ class Plan:
             ConfigError: It cannot work, or would be written where another is.
         """
         common = OmegaConf.to_container(self.master.hydra.overrides.hydra)
-        config = self.loader.compose([*common, *overrides])  # type: ignore[misc]
+        config = self.loader.compose([*common, *overrides])
         OmegaConf.copy_cache(self.master, config)
         OmegaConf.update(config, "hydra.job.num", number, force_add=True)
         keys = {str(override.key_or_group): None for override in self.swept if override.is_sweep_override()}
@@ -241,7 +241,7 @@ def _launch(plan: Plan, sweep: Sweep) -> None:
         hydra_context=HydraContext(config_loader=plan.loader, callbacks=callbacks),
         task_function=_Task(plan.command, sweep, total),
     )
-    inner = getattr(sweeper, "sweeper", sweeper)  # Optuna's sweeper holds the one that works
+    inner: Any = getattr(sweeper, "sweeper", sweeper)  # Optuna's sweeper holds the one that works
     inner.launcher = _Dispatch(inner.launcher, plan)
     sweeper.sweep(arguments=list(master.hydra.overrides.task))
     callbacks.on_multirun_end(config=master, config_name=name)
