@@ -134,6 +134,17 @@ def _made(checkpoint: Path | None) -> int:
     return 0 if checkpoint is None else int(read(checkpoint)[KEY]["update"])
 
 
+def jobs_of(plan: Plan) -> list[Job]:
+    """All jobs of a sweep; of a search, as many of one that it might try as it has trials.
+
+    Args:
+        plan: Has been checked.
+    """
+    if plan.is_grid:
+        return list(plan.jobs.values())
+    return [plan.job(next(plan.grid()), 0)] * int(plan.master.hydra.sweeper.n_trials)
+
+
 def workers_of(launcher: Any) -> int:
     """How many jobs a launcher runs at a time on this machine.
 
@@ -153,7 +164,7 @@ def report(plan: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    jobs, workers = list(plan.jobs.values()), workers_of(plan.master.hydra.launcher)
+    jobs, workers = jobs_of(plan), workers_of(plan.master.hydra.launcher)
     rows, table = rows_of(jobs), Table()
     for name in ("task", "model", "T", "jobs", "updates, at most", "ms an update", "time, at most", "MB"):
         table.add_column(name)

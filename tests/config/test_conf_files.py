@@ -21,7 +21,8 @@ from ffattn.world import World
 FILES = sorted(path.relative_to(conf_dir()).with_suffix("").as_posix() for path in conf_dir().rglob("*.yaml"))
 ROOTS = [file for file in FILES if "/" not in file]
 EXPERIMENTS = [file for file in FILES if file.startswith("experiment/")]
-OPTIONS = [file for file in FILES if "/" in file and file not in EXPERIMENTS]
+SEARCHES = [file for file in FILES if file.startswith("sweep/")]  # run by tests/cli
+OPTIONS = [file for file in FILES if "/" in file and file not in EXPERIMENTS + SEARCHES]
 WHERE = {"length": "task.length"}  # groups that land elsewhere than under their own name
 WITHOUT_TARGET = {"trainer": Trainer, "accelerator": Accelerator, "logger": Logger}
 STATED_BY_THE_NAME = {"accelerator": {"device", "divide", "devices"}, "logger": {"kind"}}  # what a choice is about
@@ -70,7 +71,7 @@ def value_at(settings, key):
 
 def test_every_file_is_accounted_for():
     assert ROOTS == ["evaluate", "train"]
-    assert Counter(file.partition("/")[0] for file in OPTIONS + EXPERIMENTS) == {
+    assert Counter(file.partition("/")[0] for file in OPTIONS + EXPERIMENTS + SEARCHES) == {
         "task": 5,
         "length": 3,
         "model": 4,
@@ -79,6 +80,7 @@ def test_every_file_is_accounted_for():
         "accelerator": 6,
         "logger": 3,
         "experiment": 3,
+        "sweep": 1,
     }
 
 
@@ -129,7 +131,9 @@ def test_every_field_of_a_command_is_a_root_key_or_a_group(root, cls):
     groups = {name for default in raw(root)["defaults"] if default != "_self_" for name in default}
     fields = {field.name for field in dataclasses.fields(cls)}
     assert fields - groups == set(raw(root)) - {"defaults", "hydra"}
-    assert groups - fields == {group for group in groups if group in {"experiment", "length"} or "override" in group}
+    assert groups - fields == {
+        group for group in groups if group in {"experiment", "length", "sweep"} or "override" in group
+    }
 
 
 def test_evaluate_composes_and_builds_once_it_knows_the_task():

@@ -105,7 +105,10 @@ def short_errors() -> Iterator[None]:
 def _extend_import_path(config_dir: str | None) -> None:
     """The folder above `--config-dir` is where a user's own tasks and models are."""
     if config_dir is not None:
-        sys.path.insert(0, str(Path(config_dir).resolve().parent))
+        folder = str(Path(config_dir).resolve().parent)
+        sys.path.insert(0, folder)
+        # of the processes, too, that a launcher starts
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
 
 
 def _show(arguments: argparse.Namespace, name: str) -> None:

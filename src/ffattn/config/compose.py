@@ -23,7 +23,10 @@ from ffattn.config.errors import ConfigError
 from ffattn.config.explain import explain
 from ffattn.config.paths import conf_dir
 
-_OPTIONAL_GROUP = {"train": "experiment", "evaluate": "task"}  # may be null: none, or the checkpoint's own
+_OPTIONAL_GROUPS = {
+    "train": {"experiment", "sweep"},
+    "evaluate": {"task"},
+}  # may be null: none, or the checkpoint's own
 
 
 class _Files(CachingConfigRepository):
@@ -138,7 +141,7 @@ class Loader(ConfigLoaderImpl):
             if override.is_sweep_override() or (is_group and isinstance(value, list)):
                 values = line.partition("=")[2].strip("[]")
                 raise ConfigError(f"{line}: choose one; to try each, put -m first and write {key}={values}")
-            is_absent = override.is_delete() or (value is None and key == _OPTIONAL_GROUP[self.name])
+            is_absent = override.is_delete() or (value is None and key in _OPTIONAL_GROUPS[self.name])
             if is_group and not is_absent and not isinstance(value, str):
                 files = sorted(path.stem for folder in self.folders for path in (folder / key).glob("*.yaml"))
                 raise ConfigError(f"{line}: no such choice ({key} has {', '.join(files)})")

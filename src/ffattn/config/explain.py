@@ -10,7 +10,12 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from ffattn.config.errors import nearest
 from ffattn.config.paths import conf_dir
 
-_EXTRAS = {("hydra/launcher", "joblib"): "sweep"}  # choices that come with a package of their own
+_EXTRAS = {  # choices that come with packages of their own
+    ("hydra/launcher", "joblib"): "sweep",
+    ("hydra/launcher", "submitit_local"): "sweep",
+    ("hydra/launcher", "submitit_slurm"): "sweep",
+    ("hydra/sweeper", "optuna"): "sweep",
+}
 
 
 def explain(error: Exception, defaults: DictConfig | None) -> str:
