@@ -15,7 +15,7 @@ from pathlib import Path
 RATES = "0.001,0.003,0.01"
 SEEDS = "0,1,2,3"
 JOBS = 12
-UPDATES = {50: 3000, 1000: 500}
+UPDATES = {50: 2000, 1000: 300}
 COMMON = ["logger=none", "accelerator=cpu", "trainer.progress=none", "trainer.stop_when_solved=false"]
 STACKED = "hydra/launcher=stacked"
 LAUNCHERS = {
