@@ -12,6 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from ffattn.provenance import commit, versions
+
 RATES = "0.001,0.003,0.01"
 SEEDS = "0,1,2,3"
 JOBS = 12
@@ -74,8 +76,9 @@ def main() -> None:
     parser.add_argument("--save", type=Path, help="write the tables here too, as Markdown")
     arguments = parser.parse_args()
     head = [f"{platform.machine()}, {os.cpu_count()} cores. {JOBS} jobs: optim.lr={RATES} seed={SEEDS}."]
-    head.append("Seconds are of whole commands, 6 to 8 of which go into imports and checks before the first update.")
-    lines = ["# What a stack gains", "", "Made by `python -m scripts.stacked`.", "", *head]
+    head.append("Seconds are of whole commands, with their imports and checks.")
+    made = f"Made by `python -m scripts.stacked` at commit {commit()}: torch {versions()['torch']}."
+    lines = ["# What a stack gains", "", made, "", *head]
     for T in UPDATES:
         lines += ["", *table(T)]
     if arguments.save:
