@@ -145,12 +145,15 @@ def jobs_of(plan: Plan) -> list[Job]:
     return [plan.job(next(plan.grid()), 0)] * int(plan.master.hydra.sweeper.n_trials)
 
 
-def workers_of(launcher: Any) -> int:
-    """How many jobs a launcher runs at a time on this machine.
+def workers_of(launcher: Any, jobs: int) -> int:
+    """How many jobs a launcher runs at a time: joblib `n_jobs`, submitit as many as it may, others one.
 
     Args:
         launcher: Hydra's node.
+        jobs: How many there are.
     """
+    if "submitit" in launcher._target_:
+        return max(1, min(jobs, int(launcher.get("array_parallelism", jobs))))
     count = int(launcher.get("n_jobs", None) or 1)
     return count if count > 0 else os.cpu_count() or 1
 
@@ -164,7 +167,8 @@ def report(plan: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    jobs, workers = jobs_of(plan), workers_of(plan.master.hydra.launcher)
+    jobs = jobs_of(plan)
+    workers = workers_of(plan.master.hydra.launcher, len(jobs))
     rows, table = rows_of(jobs), Table()
     for name in ("task", "model", "T", "jobs", "updates, at most", "ms an update", "time, at most", "MB"):
         table.add_column(name)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from ffattn.config.sweeps import Plan
 from ffattn.plan import Cost, rows_of, workers_of
@@ -64,11 +65,26 @@ def test_an_update_is_measured(command, workplace):
     assert list(Path.cwd().iterdir()) == []
 
 
-@pytest.mark.parametrize(("launcher", "expected"), [({}, 1), ({"n_jobs": 3}, 3), ({"n_jobs": None}, 1)])
+BASIC = {"_target_": "BasicLauncher"}
+JOBLIB = {"_target_": "JoblibLauncher"}
+SUBMITIT = {"_target_": "hydra_submitit_launcher.LocalLauncher"}
+
+
+@pytest.mark.parametrize(
+    ("launcher", "expected"),
+    [
+        (BASIC, 1),
+        (JOBLIB | {"n_jobs": 3}, 3),
+        (JOBLIB | {"n_jobs": None}, 1),
+        (SUBMITIT, 8),
+        (SUBMITIT | {"array_parallelism": 5}, 5),
+        (SUBMITIT | {"array_parallelism": 256}, 8),
+    ],
+)
 def test_workers(launcher, expected):
-    assert workers_of(launcher) == expected
+    assert workers_of(OmegaConf.create(launcher), 8) == expected
 
 
 def test_all_cores_are_asked_for_by_minus_one(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 6)
-    assert workers_of({"n_jobs": -1}) == 6
+    assert workers_of(OmegaConf.create(JOBLIB | {"n_jobs": -1}), 8) == 6

@@ -203,12 +203,28 @@ def test_names_of_ones_own_are_kept(train, workplace):
     assert list(states(workplace)) == ["../job0", "../job1"]
 
 
+def test_a_launcher_that_fails_leaves_a_table(train, workplace, monkeypatch):
+    """As it does when a process of its own was killed."""
+
+    def fail(*_, **__):
+        raise RuntimeError("a worker has gone\nfor good")
+
+    assert train(*SWEEP, "seed=0").status == 0
+    monkeypatch.setattr("ffattn.config.sweeps._Dispatch.launch", fail)
+    done = train(*SWEEP, "seed=1,2")
+    assert done.status == 1
+    assert "RuntimeError: a worker has gone\n" in done.err
+    assert "Traceback" not in done.err
+    assert list(states(workplace).values()) == ["pending", "pending", "done"]
+    assert "hydra.sweep.dir=" in done.out
+
+
 def test_what_a_file_sweeps_over_is_swept(command, workplace):
     (workplace / "mine/sweep").mkdir(parents=True)
     text = "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 0,1\n      T: 12,13\n"
     (workplace / "mine/sweep/small.yaml").write_text(text)
     small = [argument for argument in TINY if argument != "T=12"]
-    options = ["--config-dir=mine", "+sweep=small", "hydra.sweep.dir=sweep", *small]
+    options = ["--config-dir=mine", "sweep=small", "hydra.sweep.dir=sweep", *small]
     assert command("train", *options).status == 0
     assert list(states(workplace)) == [f"add_ffattn/T{T}/seed{seed}" for seed in (0, 1) for T in (12, 13)]
     assert command("train", "-m", *options, "seed=3").status == 0

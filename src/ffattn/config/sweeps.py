@@ -14,13 +14,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, configure_log
+from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from ffattn.config.compose import Loader, select, without_hydra
 from ffattn.config.errors import ConfigError, DamagedError
 from ffattn.config.jobs import BusyError, Command, Finished, Place, Sweep, job_directory, locked
+from ffattn.errors import FFAttnError
 
 
 class Job(NamedTuple):
@@ -225,6 +228,11 @@ def run_sweep(command: Command, overrides: list[str], config_dir: str | None) ->
     except (KeyboardInterrupt, SystemExit) as stop:
         status = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 128 + signal.SIGINT
         print("interrupted", file=sys.stderr)
+    except (FFAttnError, HydraException, OmegaConfBaseException):
+        raise
+    except Exception as error:  # a launcher's: a process of its own was killed; what is left is seen by the table
+        status = 1
+        print(f"{type(error).__name__}: {error}".partition("\n")[0], file=sys.stderr)
     finished = {job.folder: job.prepared if isinstance(job.prepared, Finished) else None for job in plan.jobs.values()}
     return max(status, sweep.finish(plan.root, finished))
 
