@@ -3,8 +3,7 @@
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from ffattn.lightning import CapturedModule, DividedModule, SequenceData, Sequen
 from ffattn.lightning.checkpoints import Checkpoints
 from ffattn.lightning.logs import Curves, Watch
 from ffattn.lightning.processes import EndTogether, from_first, launch, together
-from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning
+from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning, threads
 from ffattn.provenance import device_name, peak_memory_mb, provenance
 from ffattn.report import print_header, print_result, read_result, write_result
 from ffattn.runs import FRESH, Start
@@ -111,21 +110,6 @@ def _train(settings: Train, folder: Path, start: Start, console: Console) -> dic
         write_result(folder, result)
     print_result(console, result, folder)
     return result
-
-
-@contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """Let torch use so many threads for a while: the next job of a sweep may want others.
-
-    Args:
-        count: How many, or None for no change.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _preserved_generators(device: torch.device) -> AbstractContextManager[None]:

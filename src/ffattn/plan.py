@@ -7,12 +7,8 @@ Takes what `python -m ffattn.train` takes, and writes nothing.
 
 import json
 import os
-import tempfile
-import time
 from collections import defaultdict
 from datetime import timedelta
-from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ffattn.config.command import read_arguments, short_errors
@@ -24,19 +20,6 @@ if TYPE_CHECKING:
     from ffattn.config.schema import Train
 
 _SIZE = "task", "model", "batch_size", "precision", "accelerator"  # what the time of an update depends on
-_FEWEST, _MOST, _SECONDS = 3, 200, 1.0  # updates that are measured, after the first; and how long
-
-
-class Cost(NamedTuple):
-    """What one update takes.
-
-    Attributes:
-        seconds: With its batch.
-        memory_mb: The most that this process has used so far, in MB (10^6 bytes).
-    """
-
-    seconds: float
-    memory_mb: float
 
 
 class Row(NamedTuple):
@@ -49,62 +32,6 @@ class Row(NamedTuple):
 
     settings: "Train"
     updates: list[int]
-
-
-def measure(settings: "Train", threads: int) -> Cost:
-    """Train for about a second, in one process, and forget it.
-
-    Args:
-        settings: The run.
-        threads: CPU threads.
-    """
-    from dataclasses import replace
-
-    from lightning.pytorch.callbacks import Checkpoint
-
-    from ffattn import experiment
-    from ffattn.config.schema import NONE
-    from ffattn.lightning.running import make_trainer, quiet_lightning
-    from ffattn.provenance import peak_memory_mb
-
-    quiet_lightning()
-    alone = replace(settings.accelerator, divide=NONE, devices=1, num_nodes=1)
-    settings = replace(settings, accelerator=alone, resume=None)
-    clock = _clock()
-    with experiment.threads(settings.accelerator.num_threads or threads), tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(
-            Path(folder),
-            False,
-            [clock, Checkpoint()],  # the second does nothing, and keeps Lightning from making one
-            device=alone.resolved,
-            precision=settings.precision,
-            updates=_MOST,
-            accumulate=settings.trainer.accumulate,
-        )
-        trainer.fit(experiment.make_module(settings), experiment.make_data(settings))
-    seconds = median(end - start for start, end in zip(clock.times, clock.times[1:], strict=False))
-    return Cost(seconds, peak_memory_mb(alone.torch_device))
-
-
-def _clock() -> Any:
-    import torch
-    from lightning.pytorch import Callback
-
-    class Clock(Callback):
-        """Notes when updates end, and stops after a second."""
-
-        def __init__(self) -> None:
-            self.times: list[float] = []
-
-        def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
-            if pl_module.device.type == "cuda":
-                torch.cuda.synchronize()
-            if len(self.times) < trainer.global_step:  # of several batches in an update, the last
-                self.times.append(time.perf_counter())
-            if len(self.times) > _FEWEST and self.times[-1] - self.times[0] > _SECONDS:
-                trainer.should_stop = True
-
-    return Clock()
 
 
 def rows_of(jobs: list[Job]) -> list[Row]:
@@ -123,15 +50,9 @@ def rows_of(jobs: list[Job]) -> list[Row]:
         settings, start = job.prepared
         plain: dict[str, Any] = to_plain(settings)
         key = json.dumps([*(plain[name] for name in _SIZE), settings.trainer.accumulate])
-        updates[key].append(max(0, settings.updates - _made(start.checkpoint)))
+        updates[key].append(max(0, settings.updates - start.update))
         sizes[key] = Row(settings, updates[key])
     return sorted(sizes.values(), key=lambda row: row.settings.batch_size * row.settings.task.length.T)
-
-
-def _made(checkpoint: Path | None) -> int:
-    from ffattn.checkpoint import KEY, read
-
-    return 0 if checkpoint is None else int(read(checkpoint)[KEY]["update"])
 
 
 def jobs_of(plan: Plan) -> list[Job]:
@@ -166,6 +87,8 @@ def report(plan: Plan) -> None:
     """
     from rich.console import Console
     from rich.table import Table
+
+    from ffattn.cost import measure
 
     jobs = jobs_of(plan)
     workers = workers_of(plan.master.hydra.launcher, len(jobs))

@@ -24,12 +24,14 @@ class Start(NamedTuple):
         best: The best checkpoint so far, to be brought along from another directory; or None.
         is_trained: Whether training has ended, so that only the test is missing.
         result: The result, if the run has finished altogether.
+        update: How many updates have been made.
     """
 
     checkpoint: Path | None = None
     best: Path | None = None
     is_trained: bool = False
     result: dict[str, Any] | None = None
+    update: int = 0
 
     @property
     def source(self) -> Path:
@@ -113,11 +115,12 @@ def _continue(settings: Train, folder: Path | None, checkpoint: Path) -> Start:
     is_solved = about["stopped_because"] == "solved" and settings.trainer.stop_when_solved
     if is_solved or about["update"] >= settings.updates:
         return _finished(checkpoint, about, is_own)
-    return Start(checkpoint, best=None if is_own else _best_beside(checkpoint, about))
+    best = None if is_own else _best_beside(checkpoint, about)
+    return Start(checkpoint, best, update=about["update"])
 
 
 def _finished(checkpoint: Path, about: dict[str, Any], is_own: bool) -> Start:
-    start = Start(checkpoint, is_trained=True)
+    start = Start(checkpoint, is_trained=True, update=about["update"])
     result = read_result(start.source)
     if result is not None and result.get("updates") == about["update"]:  # else it is of a shorter run, before a resume
         return start._replace(result=result)

@@ -15,16 +15,16 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from ffattn.checkpoint import KEY, build_network, checkpoints_of, read
+from ffattn.checkpoint import build_network, checkpoints_of
 from ffattn.config.jobs import locked
 from ffattn.config.schema import Train
 from ffattn.errors import FFAttnError
-from ffattn.experiment import make_data, make_module, threads
+from ffattn.experiment import make_data, make_module
 from ffattn.lightning.checkpoints import Checkpoints
 from ffattn.lightning.logs import Curves
 from ffattn.lightning.members import Member, MemberModule
 from ffattn.lightning.rows import Rows
-from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning
+from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning, threads
 from ffattn.lightning.stack import FEWEST, StackedModule, stack_batches
 from ffattn.models import Model
 from ffattn.runs import Start, find_start
@@ -50,11 +50,6 @@ class Job(NamedTuple):
     folder: Path
     start: Start
 
-    @property
-    def update(self) -> int:
-        """How many updates it has made."""
-        return int(read(self.start.checkpoint)[KEY]["update"]) if self.start.checkpoint is not None else 0
-
 
 def train_together(runs: Sequence[tuple[Train, Path]], largest: int) -> None:
     """Train runs as far as that is faster together; whatever is left to do, such as the test, each does by itself.
@@ -73,8 +68,8 @@ def train_together(runs: Sequence[tuple[Train, Path]], largest: int) -> None:
     for group in groups_of(suitable, largest):
         with ExitStack() as locks:
             jobs = [job for run in group if (job := _claim(*run, locks)) is not None]
-            for update in sorted({job.update for job in jobs}):
-                stack = [job for job in jobs if job.update == update]
+            for update in sorted({job.start.update for job in jobs}):
+                stack = [job for job in jobs if job.start.update == update]
                 if len(stack) >= FEWEST:
                     _train(stack)
 

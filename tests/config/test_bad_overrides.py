@@ -194,6 +194,12 @@ def test_a_yaml_file_that_cannot_be_read_is_named(tmp_path):
         compose_config("train", ["model=bad"], str(tmp_path))
 
 
+def test_a_group_that_has_a_choice_takes_no_plus():
+    with pytest.raises(ConfigError) as caught:
+        compose_config("train", ["+sweep=learning_rate"])
+    assert str(caught.value) == "+sweep=learning_rate: has a choice already; write it without the +"
+
+
 def test_a_launcher_that_is_not_installed_says_what_brings_it():
     error = MissingConfigException("no", missing_cfg_file="hydra/launcher/joblib", options=["basic"])
     assert explain(error, None) == "hydra/launcher=joblib: is not installed; pip install 'ffattn[sweep]' brings it"

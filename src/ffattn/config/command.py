@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ffattn.config.compose import Loader, compose_config, select, without_hydra
-from ffattn.config.errors import ConfigError
+from ffattn.config.errors import ConfigError, wants_traceback
 from ffattn.config.explain import explain
 from ffattn.config.jobs import Command, Finished, locked
 from ffattn.config.paths import conf_dir
@@ -83,17 +83,17 @@ def _refuse_other_roots(arguments: argparse.Namespace) -> None:
 @contextmanager
 def short_errors() -> Iterator[None]:
     """Print a user's mistake as a message and exit with status 1; `HYDRA_FULL_ERROR=1` shows where it came from."""
-    wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in {"", "0"}
+    is_full = wants_traceback()
     try:
         yield
     except (FFAttnError, HydraException, OmegaConfBaseException) as error:
-        if wants_traceback:
+        if is_full:
             raise
         if world().rank == 0:  # the others say the same
             print(error if isinstance(error, FFAttnError) else explain(error, None), file=sys.stderr)
         sys.exit(1)
     except OSError as error:
-        if wants_traceback or error.filename is None:
+        if is_full or error.filename is None:
             raise
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(1)

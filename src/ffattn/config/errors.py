@@ -1,6 +1,7 @@
 """Mistakes in a configuration, in words for the person who made them."""
 
 import difflib
+import os
 from collections.abc import Iterable
 
 from hydra.errors import CompactHydraException
@@ -14,6 +15,11 @@ class ConfigError(CompactHydraException, FFAttnError, ValueError):
 
 class DamagedError(ConfigError):
     """A file of a run cannot be read; in a sweep that is the failure of its job, not a mistake of the user."""
+
+
+def wants_traceback() -> bool:
+    """Whether `HYDRA_FULL_ERROR=1` asks where an error came from."""
+    return os.environ.get("HYDRA_FULL_ERROR", "0") not in {"", "0"}
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:

@@ -37,6 +37,8 @@ def explain(error: Exception, defaults: DictConfig | None) -> str:
     if isinstance(error, YAMLError):
         return " ".join(str(error).split())  # it names the file and the line
     first = str(error).splitlines()[0]
+    if twice := re.match(r"Multiple values for (\S+)\. To override .*'override \S+: (\S+)'", first):
+        return f"+{twice.group(1)}={twice.group(2)}: has a choice already; write it without the +"
     unknown = re.match(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", first)
     if unknown and defaults is not None:
         return _unknown_key(unknown.group(1), defaults, first)

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ffattn.config.compose import Loader, select, without_hydra
-from ffattn.config.errors import ConfigError, DamagedError
+from ffattn.config.errors import ConfigError, DamagedError, wants_traceback
 from ffattn.config.jobs import BusyError, Command, Finished, Place, Sweep, job_directory, locked
 from ffattn.errors import FFAttnError
 
@@ -231,6 +231,8 @@ def run_sweep(command: Command, overrides: list[str], config_dir: str | None) ->
     except (FFAttnError, HydraException, OmegaConfBaseException):
         raise
     except Exception as error:  # a launcher's: a process of its own was killed; what is left is seen by the table
+        if wants_traceback():
+            raise
         status = 1
         print(f"{type(error).__name__}: {error}".partition("\n")[0], file=sys.stderr)
     finished = {job.folder: job.prepared if isinstance(job.prepared, Finished) else None for job in plan.jobs.values()}

@@ -2,9 +2,12 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -16,6 +19,21 @@ from ffattn.lightning.processes import environment
 
 _PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 _FINAL_METRICS = ("val/solved", "val/error", "test/solved", "test/error")
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Let torch use so many threads for a while: the next job of a sweep may want others.
+
+    Args:
+        count: How many, or None for no change.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def quiet_lightning() -> None:

@@ -14,6 +14,7 @@ from ffattn.batch import Batch
 from ffattn.lightning.data import Batches
 from ffattn.lightning.members import Member
 from ffattn.lightning.rows import Rows
+from ffattn.lightning.running import threads
 
 FEWEST = 2  # one model alone is trained faster by itself
 _LINE = 30.0  # seconds between lines of progress
@@ -41,14 +42,19 @@ class _Optimizers:
         self.state: dict[Any, Any] = defaultdict(dict)
 
     def step(self, closure: Callable[[], Any]) -> Any:
-        loss, threads = closure(), torch.get_num_threads()
-        torch.set_num_threads(1)  # torch would wake all of them for each parameter
-        for member in self.stack.members:
-            member.step()
-        torch.set_num_threads(threads)
+        """Let every member make an update.
+
+        Args:
+            closure: Computes the gradients, and returns the loss.
+        """
+        loss = closure()
+        with threads(1):  # torch would wake all of them for each parameter
+            for member in self.stack.members:
+                member.step()
         return loss
 
     def zero_grad(self) -> None:
+        """Clear the gradients of all."""
         self.stack.rows.zero_grad()
 
     def state_dict(self) -> dict[str, Any]:

@@ -851,7 +851,7 @@ def _given(
 ) -> _Given:
     return _Given(
         _bits(x),
-        lengths.contiguous().numpy(),
+        lengths.long().contiguous().numpy(),  # of one type, for which less is compiled, and with a sign
         _floats(scale, 1),
         0.0 if shift is None else shift.item(),
         _floats(weight, 2),

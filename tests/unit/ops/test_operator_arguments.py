@@ -33,6 +33,17 @@ def test_arguments_that_fit(operator):
 
 
 @every_operator
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32], ids=str)
+def test_lengths_are_of_any_integer_type(operator, dtype):
+    """Of short sequences, some of them empty, which the CPU's kernel sorts."""
+    lengths = torch.tensor([3, 0, 7, 1] * 10)
+    changes = {"x": torch.randn(40, 7, 3 if operator == "feed_forward_attention" else 5), "scale": torch.ones(40)}
+    expected, _ = call(operator, lengths=lengths, **changes)
+    found, _ = call(operator, lengths=lengths.to(dtype), **changes)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@every_operator
 @pytest.mark.parametrize(
     ("change", "message"),
     [
