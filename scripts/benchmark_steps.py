@@ -15,7 +15,7 @@ from ffattn.batch import Batch
 from ffattn.config import schema
 from ffattn.lightning import CapturedModule, SequenceData, SequenceModule
 from ffattn.lightning.logs import Curves, Watch
-from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning
+from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning, threads
 from ffattn.models import FFAttention
 from ffattn.nn import RecurrentEncoder
 from ffattn.ops import attention_pooling
@@ -80,9 +80,10 @@ def bare_step(T: int, device: str) -> tuple[float, float]:
         loss = module.task.error(module.network(batch.x, batch.lengths).prediction, batch.y).mean()
         optimizer.zero_grad()
         loss.backward()
-        if CLIP is not None:
-            torch.nn.utils.clip_grad_norm_(module.parameters(), CLIP)
-        optimizer.step()
+        with threads(1):  # as in `SequenceModule`: with more, the loop would be slower
+            if CLIP is not None:
+                torch.nn.utils.clip_grad_norm_(module.parameters(), CLIP)
+            optimizer.step()
     return (now() - start) / (STEPS[T] - _WARM), making / (STEPS[T] - _WARM)
 
 
