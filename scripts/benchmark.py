@@ -57,9 +57,11 @@ class Problem:
 
     def run(self, context: Callable[[Tensor], Tensor]) -> Step:
         """Forward and backward of one way to compute the context."""
+        parameters = list(self.layer.parameters())  # found once, as an optimiser does
 
         def step() -> None:
-            self.layer.zero_grad()
+            for parameter in parameters:
+                parameter.grad = None
             context(self.x).backward(self.g)
 
         return step

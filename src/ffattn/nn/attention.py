@@ -66,8 +66,8 @@ class _Attention(nn.Module, ABC):
         return AttentionState(self, lengths)
 
     def query_parameters(self) -> tuple[Tensor | None, Tensor | None]:
-        """The query, (hidden,), and its bias, (1,); None for the unweighted mean."""
-        return (None, None) if self.query is None else (self.query.weight.squeeze(0), self.query.bias)
+        """The query, (1, hidden), and its bias, (1,); None for the unweighted mean."""
+        return (None, None) if self.query is None else (self.query.weight, self.query.bias)
 
     def scale(self, lengths: Int[Tensor, " batch"]) -> Float[Tensor, " batch"] | None:
         """The logarithm of the lengths, where scores are multiplied by it: a common factor of relu2 would cancel."""

@@ -28,7 +28,9 @@ def resolve_lengths(
             raise ValueError("a sequence without steps has no context")
         return torch.full((batch,), time, device=x.device)
     require_lengths(lengths, x)
-    require((lengths >= 1) & (lengths <= time), f"lengths must be on 1..{time}, the number of steps")
+    if batch > 0:
+        shortest, longest = lengths.aminmax()  # faster than comparing all of them, which counts in a short step
+        require((shortest >= 1) & (longest <= time), f"lengths must be on 1..{time}, the number of steps")
     return lengths.long()
 
 
@@ -47,7 +49,7 @@ def check_mask(x: Float[Tensor, "batch time feature"], mask: Bool[Tensor, "batch
     require(mask.any(dim=1), "every sequence needs at least one step under the mask")
 
 
-def require(condition: Bool[Tensor, " batch"], message: str) -> None:
+def require(condition: Bool[Tensor, "*batch"], message: str) -> None:
     """Raise if an element is false; on a GPU as a device assertion, which needs no synchronisation."""
     if torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(condition):
         return  # an exported or compiled graph cannot branch on data, nor can a stack of models under torch.func.vmap

@@ -856,7 +856,7 @@ def _given(
         0.0 if shift is None else shift.item(),
         _floats(weight, 2),
         _floats(bias, 1),
-        _floats(query, 1),
+        _floats(query, 1).reshape(-1),
         0.0 if query_bias is None else query_bias.item(),
         slope,
         _SCORES[score],
@@ -905,7 +905,7 @@ def feed_forward_attention_forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Maximum, total, context and scores (see `reference.feed_forward_attention_forward`)."""
     given = _given(x, lengths, weight, bias, query, query_bias, shift, scale, slope, score, normalizer)
-    return _attend(given, len(weight))
+    return _attend(given, weight.shape[0])
 
 
 def attention_pooling_forward(
@@ -937,9 +937,11 @@ def _differentiate(outer: Outer, given: _Given, kept: Results, needs_x: bool) ->
 
 
 def _like(gradient: Tensor, parameter: Tensor | None, x: Tensor) -> Tensor:
-    """A gradient in its parameter's precision; nothing, in the inputs', for a parameter that is not there."""
-    dtype = x.dtype if parameter is None else parameter.dtype
-    return gradient if gradient.dtype is dtype else gradient.to(dtype)
+    """A gradient in its parameter's shape and precision; nothing, in the inputs', for a parameter that is not there."""
+    if parameter is None:
+        return x.new_empty(0)
+    gradient = gradient if gradient.dtype is parameter.dtype else gradient.to(parameter.dtype)
+    return gradient if gradient.ndim == parameter.ndim else gradient.view(parameter.shape)
 
 
 def feed_forward_attention_backward(

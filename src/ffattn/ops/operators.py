@@ -28,9 +28,9 @@ def implementation(x: Tensor) -> Any:
 
 def _check_values(lengths: Tensor, scale: Tensor | None, time: int) -> None:
     """Refuse what would read beyond a sequence, or overflow; on a GPU the kernels stand both, and reading stalls it."""
-    if lengths.device.type != "cpu" or len(lengths) == 0:
+    if lengths.device.type != "cpu" or lengths.shape[0] == 0:
         return
-    low, high = (int(length) for length in lengths.aminmax())
+    low, high = map(int, lengths.aminmax())
     if not 0 <= low <= high <= time:
         raise ValueError(f"lengths must be on 0..{time}, the number of steps; got {low}..{high}")
     if scale is not None and scale.min() < 0:
@@ -75,7 +75,7 @@ def _feed_forward_kernel(
 def _feed_forward_shapes(
     x: Tensor, lengths: Tensor, weight: Tensor, *others: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _empty_results(x, len(weight), others[-1])
+    return _empty_results(x, weight.shape[0], others[-1])
 
 
 def _feed_forward_backward_kernel(
@@ -282,7 +282,7 @@ def _require(name: str, tensor: Tensor | None, shape: tuple[int, ...], like: Ten
     if tensor is None:
         return
     if tensor.shape != shape:
-        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; must be {shape}")
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; must be {tuple(shape)}")
     if tensor.device != like.device:
         raise ValueError(f"{name} is on {tensor.device}; the sequences are on {like.device}")
 
@@ -307,7 +307,7 @@ def require_lengths(lengths: Tensor, x: Tensor) -> None:
     """
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise ValueError(f"lengths are {lengths.dtype}; must be integers")
-    _require("lengths", lengths, (len(x),), x)
+    _require("lengths", lengths, x.shape[:1], x)
 
 
 def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -332,10 +332,10 @@ def _check(
     _require_choice("normalizer", normalizer, NORMALIZERS)
     if (query is None) != (normalizer == MEAN) or (query_bias is None) != (query is None):
         raise ValueError("query and query_bias belong to every normalizer but mean")
-    _require_parameter("query", query, (hidden,), x)
+    _require_parameter("query", query, (hidden,) if query is not None and query.ndim == 1 else (1, hidden), x)
     _require_parameter("query_bias", query_bias, (1,), x)
     _require("shift", shift, (), x)
-    _require("scale", scale, (len(x),), x)
+    _require("scale", scale, x.shape[:1], x)
 
 
 def feed_forward_attention(
@@ -361,7 +361,7 @@ def feed_forward_attention(
         lengths: How many steps of each sequence are real, (batch,), 0..time.
         weight: W, (hidden, feature).
         bias: b, (hidden,).
-        query: q, (hidden,); None for `mean`.
+        query: q, (hidden,), or (1, hidden) as in `torch.nn.Linear(hidden, 1)`; None for `mean`.
         query_bias: c, (1,); None for `mean`.
         shift: Score jitter: one number, added to every score; a constant for the gradient.
         scale: Factors of each sequence's scores, (batch,), not negative; constants for the gradient.
@@ -389,9 +389,10 @@ def feed_forward_attention(
     if not 0 <= slope <= 1:
         raise ValueError(f"slope={slope}: must be on 0..1")
     _require_choice("score", score, SCORES)
-    _require_parameter("weight", weight, (len(weight), x.shape[2]), x)
-    _require_parameter("bias", bias, (len(weight),), x)
-    _check(x, lengths, (query, query_bias), (shift, scale), len(weight), normalizer)
+    hidden = weight.shape[0]
+    _require_parameter("weight", weight, (hidden, x.shape[2]), x)
+    _require_parameter("bias", bias, (hidden,), x)
+    _check(x, lengths, (query, query_bias), (shift, scale), hidden, normalizer)
     arguments = x, lengths, weight, bias, query, query_bias, shift, scale, float(slope), score, normalizer
     *pooled, scores = _feed_forward(*arguments)
     return Pooled(*pooled), scores
@@ -413,7 +414,7 @@ def attention_pooling(
     Args:
         sequence: States h, (batch, time, hidden), of any strides. What lies beyond a sequence's length is not read.
         lengths: How many steps of each sequence are real, (batch,), 0..time.
-        query: q, (hidden,); None for `mean`.
+        query: q, (hidden,), or (1, hidden) as in `torch.nn.Linear(hidden, 1)`; None for `mean`.
         query_bias: c, (1,); None for `mean`.
         shift: Score jitter: one number, added to every score; a constant for the gradient.
         scale: Factors of each sequence's scores, (batch,), not negative; constants for the gradient.

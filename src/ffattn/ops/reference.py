@@ -99,7 +99,8 @@ class _Problem(NamedTuple):
         if self.query is None or self.query_bias is None:
             return states.new_zeros(states.shape[:2])
         inner = states.tanh() if self.score == TANH_STATES else states
-        scores = linear(inner, self.query.to(states.dtype)[None], self.query_bias.to(states.dtype)).squeeze(-1)
+        query = self.query.to(states.dtype).view(1, -1)
+        scores = linear(inner, query, self.query_bias.to(states.dtype)).squeeze(-1)
         return scores.tanh() if self.score == TANH else scores
 
     def reduce(self, x: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -183,12 +184,13 @@ def _differentiate(
         g_raw = g_raw if g_scores is None else g_raw + g_scores.where(valid, 0.0)
         g_linear = g_raw * (1 - raw.square()) if problem.score == TANH else g_raw
         inner = states.tanh() if problem.score == TANH_STATES else states
-        g_query, g_query_bias = torch.einsum("bt,bth->h", g_linear, inner), g_linear.sum()[None]
+        g_query = torch.einsum("bt,bth->h", g_linear, inner).view(problem.query.shape)
+        g_query_bias = g_linear.sum()[None]
     if problem.weight is None and not needs_x:
         return None, (None, None, g_query, g_query_bias)
     g_states = weights[..., None] * g_state[:, None]
     if problem.query is not None and g_linear is not None and inner is not None:
-        g_inner = g_linear[..., None] * problem.query.to(states.dtype)
+        g_inner = g_linear[..., None] * problem.query.to(states.dtype).flatten()
         g_states = g_states + (g_inner * (1 - inner.square()) if problem.score == TANH_STATES else g_inner)
     if problem.weight is None:
         return g_states, (None, None, g_query, g_query_bias)
@@ -243,7 +245,7 @@ def feed_forward_attention_forward(
         lengths: How many steps of each sequence are real, (batch,), int64, 0..time.
         weight: W, (hidden, feature).
         bias: b, (hidden,).
-        query: q, (hidden,), or None for `mean`.
+        query: q, (hidden,) or (1, hidden), or None for `mean`.
         query_bias: c, (1,), or None for `mean`.
         shift: Score jitter, one number; a constant for the gradient.
         scale: Factors of the scores, (batch,), not negative; a constant for the gradient.

@@ -33,6 +33,19 @@ def test_arguments_that_fit(operator):
 
 
 @every_operator
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_a_query_may_be_the_weight_of_a_linear_layer(operator, dtype):
+    """By the compiled and by the plain implementation; its gradient has its shape."""
+    x = torch.randn(2, 7, 3 if operator == "feed_forward_attention" else 5, dtype=dtype)
+    flat = torch.randn(5).requires_grad_()
+    row = flat.detach()[None].requires_grad_()
+    for query in (flat, row):
+        call(operator, x=x, query=query)[0].context.sum().backward()
+    assert row.grad.shape == (1, 5)
+    torch.testing.assert_close(row.grad[0], flat.grad, rtol=0, atol=0)
+
+
+@every_operator
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32], ids=str)
 def test_lengths_are_of_any_integer_type(operator, dtype):
     """Of short sequences, some of them empty, which the CPU's kernel sorts."""
@@ -54,7 +67,7 @@ def test_lengths_are_of_any_integer_type(operator, dtype):
         ({"lengths": torch.tensor([[7], [3]])}, r"lengths has shape \(2, 1\)"),
         ({"lengths": torch.tensor(7)}, r"lengths has shape \(\)"),
         ({"query": torch.zeros(4)}, r"query has shape \(4,\)"),
-        ({"query": torch.zeros(1, 5)}, r"query has shape \(1, 5\)"),
+        ({"query": torch.zeros(5, 1)}, r"query has shape \(5, 1\); must be \(1, 5\)"),
         ({"query_bias": torch.zeros(())}, r"query_bias has shape \(\); must be \(1,\)"),
         ({"query_bias": torch.zeros(5)}, r"query_bias has shape \(5,\)"),
         ({"shift": torch.zeros(2)}, r"shift has shape \(2,\); must be \(\)"),
