@@ -8,10 +8,13 @@ import threading
 
 import pytest
 from cli_files import TINY
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.plugins.launcher import Launcher
 
 from ffattn.config.compose import Loader
 from ffattn.config.jobs import is_busy, job_directory, locked
-from ffattn.config.sweeps import Plan
+from ffattn.config.sweeps import Plan, _keep_plugins
 from ffattn.tasks import Add
 from ffattn.train import COMMAND
 
@@ -326,3 +329,15 @@ def test_a_lock_is_waited_for_a_moment(workplace, monkeypatch):
     with locked(workplace):
         timer.join()
     assert not is_busy(workplace)
+
+
+def test_a_worker_that_forgets_hydras_plugins_has_them_again_without_a_search(monkeypatch):
+    """As `hydra.core.singleton.Singleton.set_state` makes it forget them before each job."""
+    before = Plugins.instance()
+    monkeypatch.setattr(Plugins, "_initialize", Plugins._initialize)  # put back after the test
+    _keep_plugins.__wrapped__()
+    monkeypatch.setattr(Plugins, "_scan_all_plugins", lambda *_: pytest.fail("searched"))
+    monkeypatch.setattr(Singleton, "_instances", {k: v for k, v in Singleton._instances.items() if k is not Plugins})
+    after = Plugins.instance()
+    assert after is not before
+    assert after.discover(Launcher) == before.discover(Launcher) != []

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -173,6 +174,13 @@ def _some_value(override: Override) -> str:
     return str(next(iter(override.sweep_string_iterator())))
 
 
+@cache
+def _keep_plugins() -> None:
+    """Hydra's joblib launcher forgets the plugins before each job, and would import all of them again."""
+    found = Plugins.instance()
+    Plugins._initialize = lambda new: vars(new).update(vars(found))  # type: ignore[method-assign,assignment]
+
+
 @dataclass(frozen=True)
 class _Task:
     """What Hydra calls for each job, where the job runs."""
@@ -182,6 +190,7 @@ class _Task:
     total: int
 
     def __call__(self, config: DictConfig) -> float:
+        _keep_plugins()
         hydra = HydraConfig.get()
         place = Place(Path(hydra.runtime.output_dir), hydra.sweep.subdir, hydra.job.num + 1, self.total)
         try:
