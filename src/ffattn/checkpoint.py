@@ -76,6 +76,16 @@ def read(path: str | Path) -> dict[str, Any]:
     return dict(contents)
 
 
+def weights_of(contents: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights of a network, by their names in it.
+
+    Args:
+        contents: What `read` returned.
+    """
+    state = contents["state_dict"]
+    return {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
+
+
 def load_weights(network: Network, contents: dict[str, Any], path: str | Path) -> None:
     """Copy a checkpoint's weights into a network.
 
@@ -87,10 +97,8 @@ def load_weights(network: Network, contents: dict[str, Any], path: str | Path) -
     Raises:
         CheckpointError: Names or shapes of the weights differ.
     """
-    state = contents["state_dict"]
-    weights = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict(weights_of(contents))
     except RuntimeError as error:
         difference = " ".join(str(error).split("\n\t", 1)[-1].split())
         raise CheckpointError(f"{path}: the weights are those of another model: {difference}") from error

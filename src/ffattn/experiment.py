@@ -15,8 +15,8 @@ from rich.console import Console
 from torch import Tensor
 
 from ffattn.checkpoint import BEST, KEY, LAST, Numbers, Trained, checkpoints_of, load, load_weights, read
-from ffattn.config.schema import TIME, Accelerator, Train
-from ffattn.lightning import CapturedModule, DividedModule, SequenceData, SequenceModule
+from ffattn.config.schema import PARAMETERS, TIME, Accelerator, Train
+from ffattn.lightning import CapturedModule, DividedModule, SequenceData, SequenceModule, ShardedModule
 from ffattn.lightning.checkpoints import Checkpoints
 from ffattn.lightning.logs import Curves, Watch
 from ffattn.lightning.processes import EndTogether, from_first, launch, together
@@ -139,8 +139,8 @@ def _say_interrupted(folder: Path) -> None:
 
 
 def _kind(accelerator: Accelerator) -> type[SequenceModule]:
-    if accelerator.processes > 1 and accelerator.divide == TIME:
-        return DividedModule
+    if accelerator.processes > 1:
+        return {TIME: DividedModule, PARAMETERS: ShardedModule}.get(accelerator.divide, SequenceModule)
     return CapturedModule if accelerator.cuda_graph else SequenceModule
 
 
@@ -197,6 +197,7 @@ def _trainer(settings: Train, folder: Path, is_first: bool) -> Trainer:
         device=accelerator.resolved,
         devices=accelerator.devices,
         num_nodes=accelerator.num_nodes,
+        is_sharded=accelerator.divide == PARAMETERS,
         precision=settings.precision,
         updates=settings.updates,
         accumulate=options.accumulate,
@@ -210,7 +211,7 @@ def _trainer(settings: Train, folder: Path, is_first: bool) -> Trainer:
 def _test(trainer: Trainer, module: SequenceModule, data: SequenceData, folder: Path) -> dict[str, float]:
     """Read the test set once, with the best weights."""
     best = checkpoints_of(folder) / BEST
-    load_weights(module.network, read(best), best)
+    module.load(read(best), best)
     trainer.test(module, data, verbose=False)
     return {name: module.latest[name] for name in ("solved", "error")}
 

@@ -53,13 +53,20 @@ EXACT = {
     "accelerator=ddp_cpu accelerator.devices=-1": "accelerator.devices=-1: must be at least 1",
     "accelerator=ddp_cpu accelerator.num_nodes=0": "accelerator.num_nodes=0: must be at least 1",
     "accelerator=ddp_cpu accelerator.devices=3": "batch_size=100: must be a multiple of the 3 processes",
+    "accelerator=fsdp accelerator.devices=3": "batch_size=100: must be a multiple of the 3 processes",
+    "accelerator=fsdp precision=64": (
+        "precision=64: accelerator=fsdp must have one of 32, bf16-mixed, which Lightning can shard"
+    ),
+    "accelerator=fsdp trainer.ema_decay=0.9": (
+        "trainer.ema_decay=0.9: cannot be combined with accelerator=fsdp: averages would need whole parameters"
+    ),
     "accelerator=ddp_cpu trainer.sequences=1": "trainer.sequences=1: must be at least the 2 processes",
     "accelerator=sequence_parallel T=12 accelerator.devices=16": "T=12: must be at least the 16 processes",
     "accelerator=cpu accelerator.devices=2": (
-        "accelerator.devices=2: is for several processes: accelerator=ddp, ddp_cpu or sequence_parallel"
+        "accelerator.devices=2: is for several processes: accelerator=ddp, ddp_cpu, fsdp or sequence_parallel"
     ),
     "accelerator.num_nodes=2": (
-        "accelerator.num_nodes=2: is for several processes: accelerator=ddp, ddp_cpu or sequence_parallel"
+        "accelerator.num_nodes=2: is for several processes: accelerator=ddp, ddp_cpu, fsdp or sequence_parallel"
     ),
     "accelerator=sequence_parallel model=lstm": (
         "model=lstm: takes the steps of a sequence in their order, which processes cannot divide; use model=ffattn"

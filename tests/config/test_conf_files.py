@@ -27,7 +27,12 @@ WHERE = {"length": "task.length"}  # groups that land elsewhere than under their
 WITHOUT_TARGET = {"trainer": Trainer, "accelerator": Accelerator, "logger": Logger}
 STATED_BY_THE_NAME = {"accelerator": {"device", "divide", "devices"}, "logger": {"kind"}}  # what a choice is about
 NAMED_AFTER = {"accelerator": "device", "logger": "kind"}
-SEVERAL = {"ddp": ("gpu", "batch"), "ddp_cpu": ("cpu", "batch"), "sequence_parallel": ("auto", "time")}
+SEVERAL = {
+    "ddp": ("gpu", "batch"),
+    "ddp_cpu": ("cpu", "batch"),
+    "fsdp": ("auto", "parameters"),
+    "sequence_parallel": ("auto", "time"),
+}
 
 
 def raw(file):
@@ -77,7 +82,7 @@ def test_every_file_is_accounted_for():
         "model": 4,
         "optim": 2,
         "trainer": 1,
-        "accelerator": 6,
+        "accelerator": 7,
         "logger": 3,
         "experiment": 3,
         "sweep": 1,

@@ -20,6 +20,8 @@ RUN = {"updates": 4, "logger": "csv", "trainer__log_every": 1, "optim__lr": 0.03
 DIVISIONS = {
     "batch": {"accelerator": "ddp_cpu", "length": "variable", "task__length__min": 11, "model__score_jitter": 1},
     "batch, recurrent": {"accelerator": "ddp_cpu", "model": "lstm_attention", "trainer__accumulate": 2},
+    "parameters": {"accelerator": "fsdp", "model__score_jitter": 1, "trainer__gradient_clip": 0.1},
+    "parameters, recurrent": {"accelerator": "fsdp", "model": "lstm_attention", "trainer__accumulate": 2},
     "time": {
         "accelerator": "sequence_parallel",
         "length": "variable",
@@ -58,8 +60,10 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):
     fit(tmp_path / "a", accelerator="ddp_cpu", updates=2)
     fit(tmp_path / "a", accelerator="cpu", updates=4, resume="last")
     fit(tmp_path / "a", accelerator="sequence_parallel", updates=6, resume="last")
-    whole = fit(tmp_path / "b", accelerator="cpu", updates=6)
-    assert about(tmp_path / "a")["update"] == 6
+    fit(tmp_path / "a", accelerator="fsdp", updates=8, resume="last")
+    fit(tmp_path / "a", accelerator="ddp_cpu", updates=10, resume="last")
+    whole = fit(tmp_path / "b", accelerator="cpu", updates=10)
+    assert about(tmp_path / "a")["update"] == 10
     assert_same_weights(tmp_path / "a", whole.folder)
 
 

@@ -14,7 +14,8 @@ from ffattn.tasks import Task
 from ffattn.world import World, world
 
 PRECISIONS = ("32", "64", "bf16-mixed", "16-mixed")
-NONE, BATCH, TIME = "none", "batch", "time"
+_SHARDED_PRECISIONS = "32", "bf16-mixed"
+NONE, BATCH, TIME, PARAMETERS = "none", "batch", "time", "parameters"
 
 
 @dataclass
@@ -55,8 +56,8 @@ class Accelerator(Settings):
 
     Attributes:
         device: `auto` (the GPU if there is one), `cpu` or `gpu`.
-        divide: What the processes of a run divide: the `batch` (data parallel), the `time` of every sequence (sequence
-            parallel), or `none`, for a single process.
+        divide: What the processes of a run divide: the `batch` (data parallel), the batch and the `parameters` (fully
+            sharded), the `time` of every sequence (sequence parallel), or `none`, for a single process.
         devices: Processes on each machine, one GPU each.
         num_nodes: Machines; on more than one, torchrun or srun starts the processes.
         num_threads: CPU threads of torch in each process, or null for its own choice.
@@ -64,7 +65,7 @@ class Accelerator(Settings):
     """
 
     device: str = setting("auto", choices=("auto", "cpu", "gpu"))
-    divide: str = setting(NONE, choices=(NONE, BATCH, TIME))
+    divide: str = setting(NONE, choices=(NONE, BATCH, TIME, PARAMETERS))
     devices: int = setting(1, low=1)
     num_nodes: int = setting(1, low=1)
     num_threads: int | None = setting(None, low=1)
@@ -74,7 +75,9 @@ class Accelerator(Settings):
         super().__post_init__()
         if self.divide == NONE and self.processes > 1:
             key, count = ("devices", self.devices) if self.devices > 1 else ("num_nodes", self.num_nodes)
-            raise SettingError(key, count, "is for several processes: accelerator=ddp, ddp_cpu or sequence_parallel")
+            raise SettingError(
+                key, count, "is for several processes: accelerator=ddp, ddp_cpu, fsdp or sequence_parallel"
+            )
 
     @property
     def processes(self) -> int:
@@ -183,9 +186,9 @@ class Train(Settings):
 
     def _check_division(self, divide: str, count: int) -> None:
         """Refuse what cannot be divided among so many processes."""
-        if divide == BATCH and self.batch_size % count:
+        if divide != TIME and self.batch_size % count:
             raise SettingError("batch_size", self.batch_size, f"must be a multiple of the {count} processes")
-        if divide == BATCH and self.trainer.sequences < count:
+        if divide != TIME and self.trainer.sequences < count:
             raise SettingError("trainer.sequences", self.trainer.sequences, f"must be at least the {count} processes")
         key, shortest = self.task.length.shortest
         if divide == TIME and shortest < count:
@@ -193,6 +196,12 @@ class Train(Settings):
         if divide == TIME and not hasattr(build_network(self.model, self.task), "start"):
             problem = "takes the steps of a sequence in their order, which processes cannot divide; use model=ffattn"
             raise SettingError("model", self.model.name, problem)
+        if divide == PARAMETERS and self.precision not in _SHARDED_PRECISIONS:
+            problem = f"accelerator=fsdp must have one of {', '.join(_SHARDED_PRECISIONS)}, which Lightning can shard"
+            raise SettingError("precision", self.precision, problem)
+        if divide == PARAMETERS and self.trainer.ema_decay is not None:
+            problem = "cannot be combined with accelerator=fsdp: averages would need whole parameters"
+            raise SettingError("trainer.ema_decay", self.trainer.ema_decay, problem)
 
     def _check_graph(self) -> None:
         """Refuse what cannot be in a CUDA graph: other shapes, another course, numbers read back by the CPU."""

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import math
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from ffattn.batch import Batch
-from ffattn.checkpoint import build_network
+from ffattn.checkpoint import build_network, load_weights
 from ffattn.errors import TrainingError
 from ffattn.metrics import Scores
 from ffattn.models import Answer, Model
@@ -67,6 +68,10 @@ class SequenceModule(LightningModule):
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
+
+    def load(self, contents: dict[str, Any], path: str | Path) -> None:
+        """Copy a checkpoint's weights into the network (see `ffattn.checkpoint.load_weights`)."""
+        load_weights(self.network, contents, path)
 
     def forward(self, batch: Batch) -> Answer:
         """The network's answers, without weights."""

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.profilers import AdvancedProfiler, PassThroughProfiler, Profiler, PyTorchProfiler, SimpleProfiler
+from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 from torch.utils.tensorboard.summary import hparams
 
 from ffattn.lightning.checkpoints import AtomicCheckpointIO
@@ -104,6 +105,7 @@ def make_trainer(
     device: str = "cpu",
     devices: int = 1,
     num_nodes: int = 1,
+    is_sharded: bool = False,
     precision: str = "32",
     updates: int = 100_000,
     accumulate: int = 1,
@@ -121,6 +123,7 @@ def make_trainer(
         device: `cpu` or `gpu`.
         devices: Processes on each machine, one GPU each.
         num_nodes: Machines.
+        is_sharded: Whether several processes divide the parameters, too.
         precision: Lightning's name of the precision.
         updates: The most updates of the run.
         accumulate: Batches in an update.
@@ -141,7 +144,7 @@ def make_trainer(
         accelerator=device,
         devices=devices,
         num_nodes=num_nodes,
-        strategy="ddp" if devices * num_nodes > 1 else "auto",
+        strategy=_strategy(devices * num_nodes, is_sharded),
         precision=precision,  # type: ignore[arg-type]
         max_steps=updates,
         max_epochs=-1,
@@ -154,6 +157,12 @@ def make_trainer(
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
+
+
+def _strategy(processes: int, is_sharded: bool) -> str | Strategy:
+    if processes > 1 and is_sharded:
+        return ModelParallelStrategy(processes, tensor_parallel_size=1, save_distributed_checkpoint=False)
+    return "ddp" if processes > 1 else "auto"
 
 
 class _NoProfiler(PassThroughProfiler):

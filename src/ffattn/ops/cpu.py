@@ -822,12 +822,15 @@ _NOTHING = tuple(np.zeros((0,) * axes, np.float32) for axes in range(3))
 
 
 def _floats(tensor: Tensor | None, axes: int) -> Any:
-    """A tensor's numbers as float32, in one layout, for which less is compiled; an empty array for None."""
+    """A tensor's numbers as float32, in one layout, for which less is compiled; an empty array for None.
+
+    By DLPack, since a tensor that has given its memory to `numpy()` cannot free it, as FSDP does with parameters.
+    """
     if tensor is None:
         return _NOTHING[axes]
     tensor = tensor.detach()
     is_ready = tensor.dtype is torch.float32 and tensor.is_contiguous()  # a call that does nothing takes its time
-    return (tensor if is_ready else tensor.float().contiguous()).numpy()
+    return np.from_dlpack(tensor if is_ready else tensor.float().contiguous())
 
 
 def _bits(x: Tensor) -> Any:
