@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train sweep evaluate test test-gpu lint types docs-check tensorboard benchmark gpu-kernels build format clean
+.PHONY: help install train sweep evaluate test test-gpu test-ray lint types docs-check tensorboard benchmark gpu-kernels build format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,12 @@ test: $(STAMP)  ## Run every test; ARGS="-k resume" passes options to pytest
 
 test-gpu: $(STAMP)  ## Run the tests that say more where there is a GPU
 	$(BIN)/python -m pytest -q -m gpu $(ARGS)
+
+test-ray:  ## Run the tests of sweeps by Ray, in .venv-ray, with the older packages that its launcher wants
+	$(PYTHON) -m venv .venv-ray
+	grep -v "^cloudpickle\|^joblib" constraints.txt > .venv-ray/constraints.txt
+	.venv-ray/bin/python -m pip install -q --disable-pip-version-check -e ".[ray,sweep,test]" -c .venv-ray/constraints.txt
+	.venv-ray/bin/python -m pytest -q tests/cli/test_ray.py $(ARGS)
 
 lint: $(STAMP)  ## Check style, and that imports go down only
 	$(BIN)/ruff check src tests scripts
@@ -61,5 +67,5 @@ format: $(STAMP)  ## Put the code into its standard form
 	$(BIN)/ruff format src tests scripts
 
 clean:  ## Remove everything that is made from the sources; outputs/ stays
-	rm -rf .venv dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
+	rm -rf .venv .venv-ray dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
 	find src tests scripts -name __pycache__ -type d -exec rm -rf {} +

@@ -207,6 +207,8 @@ def test_a_group_that_has_a_choice_takes_no_plus():
     assert str(caught.value) == "+sweep=learning_rate: has a choice already; write it without the +"
 
 
-def test_a_launcher_that_is_not_installed_says_what_brings_it():
-    error = MissingConfigException("no", missing_cfg_file="hydra/launcher/joblib", options=["basic"])
-    assert explain(error, None) == "hydra/launcher=joblib: is not installed; pip install 'ffattn[sweep]' brings it"
+@pytest.mark.parametrize(("launcher", "extra"), [("joblib", "sweep"), ("ray", "ray")])
+def test_a_launcher_that_is_not_installed_says_what_brings_it(launcher, extra):
+    error = MissingConfigException("no", missing_cfg_file=f"hydra/launcher/{launcher}", options=["basic"])
+    line = f"hydra/launcher={launcher}: is not installed; pip install 'ffattn[{extra}]' brings it"
+    assert explain(error, None) == line

@@ -12,6 +12,7 @@ from ffattn.config.paths import conf_dir
 
 _EXTRAS = {  # choices that come with packages of their own
     ("hydra/launcher", "joblib"): "sweep",
+    ("hydra/launcher", "ray"): "ray",
     ("hydra/launcher", "submitit_local"): "sweep",
     ("hydra/launcher", "submitit_slurm"): "sweep",
     ("hydra/sweeper", "optuna"): "sweep",
