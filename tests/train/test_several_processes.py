@@ -67,6 +67,13 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):
     assert_same_weights(tmp_path / "a", whole.folder)
 
 
+def test_a_sharded_run_that_only_lacks_its_test_is_tested(tmp_path):
+    trained = fit(tmp_path, accelerator="fsdp", updates=2)
+    (tmp_path / "result.json").unlink()
+    again = fit(tmp_path, accelerator="fsdp", updates=2, resume="last")
+    assert again.result["test"] == trained.result["test"]
+
+
 def test_a_loss_that_is_not_finite_is_the_same_line(tmp_path):
     options = {"optim": "sgd", "optim__lr": 1e30, "trainer__log_every": 1, "updates": 4}
     lines = []

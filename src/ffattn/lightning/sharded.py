@@ -6,7 +6,7 @@ from typing import Any
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from ffattn.checkpoint import load_weights, weights_of
+from ffattn.checkpoint import weights_of
 from ffattn.lightning.module import SequenceModule
 
 
@@ -27,8 +27,5 @@ class ShardedModule(SequenceModule):
 
     def load(self, contents: dict[str, Any], path: str | Path) -> None:
         """Copy a checkpoint's weights into the network; every process takes its part."""
-        if isinstance(self.network, FSDPModule):
-            whole: dict[str, Any] = {**weights_of(contents)}
-            set_model_state_dict(self.network, whole, options=StateDictOptions(full_state_dict=True))
-        else:
-            load_weights(self.network, contents, path)
+        whole: dict[str, Any] = {**weights_of(contents)}
+        set_model_state_dict(self.network, whole, options=StateDictOptions(full_state_dict=True))
