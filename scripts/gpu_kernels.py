@@ -25,6 +25,7 @@ from triton.runtime.jit import KernelInterface
 
 from ffattn.ops import triton as ops
 from ffattn.ops.reference import NORMALIZERS, SCORES, TANH_STATES
+from ffattn.philox import Address, Choice
 from ffattn.philox import triton as philox
 
 SIZES = {"paper": (2, 100), "many features": (19, 64), "wide": (2, 1030)}  # features and hidden units
@@ -91,10 +92,13 @@ def call_operators(time: int, features: int, hidden: int, dtype: torch.dtype) ->
 
 
 def call_philox() -> Iterator[str]:
-    """Random numbers of both kinds."""
-    for dtype in (torch.float32, torch.int64):
-        yield f"{dtype}"
-        philox.fill(torch.zeros(3, 70, dtype=dtype), torch.arange(3), torch.zeros(3, dtype=torch.int64), 1, 2)
+    """Random numbers."""
+    address = Address(torch.arange(3), torch.zeros(3, dtype=torch.int64), 1, 2)
+    yield "words"
+    philox.fill_words(torch.zeros(3, 70, dtype=torch.int64), address)
+    for features in (2, 8):
+        yield f"inputs, {features} features"
+        philox.fill_inputs(torch.zeros(3, 70, features), torch.full((3,), 60), address, Choice(4, 0, 0.0, 1.0))
 
 
 def usage(compiled: Any) -> dict[str, int]:

@@ -6,10 +6,11 @@ sequence can be made piece by piece, any device makes the same bits, and any exa
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ffattn import philox
@@ -37,11 +38,6 @@ def share(total: int, part: int, parts: int) -> tuple[int, int]:
     return total * part // parts, total * (part + 1) // parts
 
 
-def _scale(words: Tensor, count: int | Tensor) -> Tensor:
-    """Map 32-bit words to 0..count-1, in place (Lemire's multiply-shift; the bias is at most count / 2^32)."""
-    return words.mul_(count).bitwise_right_shift_(32)
-
-
 @dataclass(frozen=True)
 class Stream:
     """The random numbers of one seed and split.
@@ -54,17 +50,16 @@ class Stream:
     seed: int
     split: Split
 
-    def fill(self, out: Tensor, sequences: Tensor, starts: Tensor, field: int) -> None:
-        """Fill rows with the numbers of consecutive steps.
+    def address(self, sequences: Int[Tensor, " batch"], starts: Int[Tensor, " batch"], field: int) -> philox.Address:
+        """Where the numbers of a field are.
 
         Args:
-            out: (batch, time), of any strides. float32: uniform on [0, 1), multiples of 2^-24; int64: 32-bit words.
-            sequences: Sequence numbers, (batch,), int64, 0..2^63-1.
-            starts: Each row's first step, (batch,), int64, 0..2^50-1.
+            sequences: Sequence numbers, int64, 0..2^63-1.
+            starts: The first step for each of them, int64, 0..2^50-1.
             field: Which quantity, 0..255; quantities share no random number.
         """
         assert 0 <= field < 256, field
-        philox.fill(out, sequences, starts, int(self.split) << 8 | field, self.seed)
+        return philox.Address(sequences, starts, int(self.split) << 8 | field, self.seed)
 
     def integers(
         self, sequences: Int[Tensor, " batch"], low: int | Tensor, high: int | Tensor, field: int
@@ -81,14 +76,26 @@ class Stream:
             int64 numbers; 64 random bits each, so the bias is below 2^-32.
         """
         words = sequences.new_empty(len(sequences), 2)
-        self.fill(words, sequences, torch.zeros_like(sequences), field)
+        philox.fill_words(words, self.address(sequences, torch.zeros_like(sequences), field))
+        first, second = words.unbind(1)  # a number of 64 bits, of which Lemire's multiply-shift takes the top
         count = high - low + 1
-        return low + _scale_wide(words[:, 0], words[:, 1], count)
+        return second.mul_(count).bitwise_right_shift_(32).add_(first.mul_(count)).bitwise_right_shift_(32).add_(low)
 
 
-def _scale_wide(high_word: Tensor, low_word: Tensor, count: int | Tensor) -> Tensor:
-    """Map 64-bit words to 0..count-1, in place, exact for counts up to 2^31."""
-    return high_word.mul_(count).add_(_scale(low_word, count)).bitwise_right_shift_(32)
+class Grid(NamedTuple):
+    """Equally likely, evenly spaced numbers: low, low + step, ..., below high, where step is (high - low) / levels.
+
+    Attributes:
+        low: The smallest number.
+        high: What would follow the largest one.
+        levels: How many there are, 1..2^24; so many that a float32 on [0, 1) has nothing between them, if not given.
+
+    Every device makes the same float32 numbers if low and high are whole numbers and levels is a power of two.
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+    levels: int = 2**24
 
 
 @dataclass(frozen=True)
@@ -111,90 +118,72 @@ class Draw:
     start: int
     stop: int
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of sequences, and of steps in the window."""
-        return len(self.sequences), self.stop - self.start
-
-    @property
-    def steps(self) -> Int[Tensor, " time"]:
-        """Numbers of the window's steps."""
-        return torch.arange(self.start, self.stop, device=self.sequences.device)
-
-    @property
-    def valid(self) -> Bool[Tensor, "batch time"]:
-        """Which steps of the window lie before the end of their sequence."""
-        return self.steps < self.lengths[:, None]
-
-    def zeros(self, features: int) -> Float[Tensor, "batch time feature"]:
-        """Inputs to fill: float32 zeros for the window, on the device of the sequences.
-
-        Args:
-            features: Size of the feature axis.
-        """
-        shape = *self.shape, features
-        if self.sequences.is_cpu:  # NumPy asks for huge pages, which Linux hands out ten times as fast as small ones
-            return torch.from_numpy(np.zeros(shape, np.float32))
-        return self.sequences.new_zeros(shape, dtype=torch.float32)
-
-    def put(self, out: Tensor, steps: Int[Tensor, "batch step"], values: int | Tensor) -> None:
-        """Put whole numbers at some steps of each sequence, as far as those lie inside the window.
-
-        Args:
-            out: Whole numbers for the window, (batch, time), of any strides.
-            steps: Numbers of the steps, all different within a sequence.
-            values: What to put there: a number, or (batch, step).
-        """
-        if out.numel():
-            places = steps - self.start
-            inside = (places >= 0) & (places < out.shape[1])
-            places = places.where(inside, 0)  # where nothing is added, so that it need not be a place of its own
-            out.scatter_add_(1, places, (values - out.gather(1, places)) * inside)
-
-    def clear_padding(self, out: Float[Tensor, "batch time"]) -> None:
-        """Put zeros on the steps of the window that lie beyond the end of their sequence.
-
-        Args:
-            out: Values for the window, of any strides; changed in place.
-        """
-        first = 0
-        if out.numel() and self.lengths.is_cpu:  # no sequence ends before; a GPU's answer would have to be waited for
-            first = min(max(int(self.lengths.min()) - self.start, 0), out.shape[1])
-        out[:, first:].masked_fill_(self.steps[first:] >= self.lengths[:, None], 0)
-
-    def _fill(self, out: Tensor, field: int) -> Tensor:
-        self.stream.fill(out, self.sequences, torch.full_like(self.sequences, self.start), field)
-        return out
-
-    def _at(self, field: int, steps: Tensor, dtype: torch.dtype) -> Tensor:
-        out = self.sequences.new_empty(len(self.sequences), 1, dtype=dtype)
-        self.stream.fill(out, self.sequences, steps, field)
-        return out[:, 0]
-
-    def _empty(self, dtype: torch.dtype) -> Tensor:
-        return self.sequences.new_empty(self.shape, dtype=dtype)
-
-    def uniform(self, field: int, out: Float[Tensor, "batch time"] | None = None) -> Float[Tensor, "batch time"]:
-        """A float32 for each step, uniform on [0, 1), a multiple of 2^-24.
+    def values(self, field: int, grid: Grid, features: int = 1) -> Float[Tensor, "batch time feature"]:
+        """Inputs whose feature 0 is a random number for each step; zero in all others, and beyond a sequence's end.
 
         Args:
             field: Which quantity, 0..255.
-            out: Where to put them: a tensor or a view of one, of any strides; a new one if not given.
+            grid: Which numbers.
+            features: Size of the feature axis.
+
+        Returns:
+            A new float32 tensor for the window, on the device of the sequences.
         """
-        return self._fill(self._empty(torch.float32) if out is None else out, field)
+        return self._inputs(field, features, _written(grid))
 
-    def uniform_at(self, field: int, steps: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """The number that `uniform` has at one step of each sequence, inside the window or not."""
-        return self._at(field, steps, torch.float32)
+    def values_at(self, field: int, grid: Grid, steps: Int[Tensor, "batch step"]) -> Float[Tensor, "batch step"]:
+        """The numbers that `values` has at some steps of each sequence, inside the window or not."""
+        out = torch.empty(*steps.shape, 1, device=steps.device)
+        rows, starts = out.view(-1, 1, 1), steps.flatten()
+        sequences, stops = (column.repeat_interleave(steps.shape[1]) for column in (self.sequences, self.lengths))
+        philox.fill_inputs(rows, stops, self.stream.address(sequences, starts, field), _written(grid))
+        return out[..., 0]
 
-    def choice(self, field: int, count: int) -> Int[Tensor, "batch time"]:
-        """An integer for each step, uniform on 0..count-1, for counts up to 2^16."""
-        return _scale(self._fill(self._empty(torch.int64), field), count)
+    def symbols(self, field: int, symbols: range, features: int) -> Float[Tensor, "batch time feature"]:
+        """One-hot inputs, with a random one of some symbols for each step; zero beyond a sequence's end.
 
-    def choice_at(self, field: int, steps: Int[Tensor, " batch"], count: int) -> Int[Tensor, " batch"]:
-        """The number that `choice` has at one step of each sequence, inside the window or not."""
-        return _scale(self._at(field, steps, torch.int64), count)
+        Args:
+            field: Which quantity, 0..255.
+            symbols: Numbers of the symbols, which follow each other.
+            features: Size of the feature axis: how many symbols there are in all.
+
+        Returns:
+            A new float32 tensor for the window, on the device of the sequences.
+        """
+        return self._inputs(field, features, philox.Choice(len(symbols), symbols.start, 0.0, 0.0))
+
+    def put(self, x: Float[Tensor, "batch time feature"], steps: Int[Tensor, "batch step"], values: Tensor) -> None:
+        """Put whole numbers at some steps of each sequence, as far as those lie inside the window.
+
+        Args:
+            x: Whole numbers for the window, of any strides; changed in place.
+            steps: Numbers of the steps, all different within a sequence.
+            values: What to put there, of a shape that broadcasts to (batch, step, feature).
+        """
+        if x.numel():
+            places = steps - self.start
+            inside = (places >= 0) & (places < x.shape[1])
+            places = places.where(inside, 0)  # where nothing is added, so that it need not be a place of its own
+            places = places[..., None].expand(-1, -1, x.shape[2])
+            x.scatter_add_(1, places, (values - x.gather(1, places)) * inside[..., None])
 
     def integers(self, field: int, low: int | Tensor, high: int | Tensor) -> Int[Tensor, " batch"]:
         """One integer for each sequence, uniform on low..high (both included)."""
         return self.stream.integers(self.sequences, low, high, field)
+
+    def _inputs(self, field: int, features: int, choice: philox.Choice) -> Tensor:
+        x = self._empty(features)
+        starts = torch.full_like(self.sequences, self.start)
+        philox.fill_inputs(x, self.lengths, self.stream.address(self.sequences, starts, field), choice)
+        return x
+
+    def _empty(self, features: int) -> Tensor:
+        shape = len(self.sequences), self.stop - self.start, features
+        if self.sequences.is_cpu:  # NumPy asks for huge pages, which Linux hands out ten times as fast as small ones
+            return torch.from_numpy(np.empty(shape, np.float32))
+        return self.sequences.new_empty(shape, dtype=torch.float32)
+
+
+def _written(grid: Grid) -> philox.Choice:
+    """Numbers of a grid in feature 0."""
+    return philox.Choice(grid.levels, 0, grid.low, (grid.high - grid.low) / grid.levels)

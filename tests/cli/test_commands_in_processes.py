@@ -22,6 +22,7 @@ TASK = """
     from ffattn.batch import Batch
     from ffattn.models import Answer, Model, Network
     from ffattn.settings import setting
+    from ffattn.streams import Grid
     from ffattn.tasks import Classification
 
 
@@ -32,9 +33,9 @@ TASK = """
         min_length: ClassVar = 1
 
         def sample(self, draw):
-            bits = draw.choice(0, 2).masked_fill(~draw.valid, 0)
-            first = draw.choice_at(0, torch.zeros_like(draw.lengths), 2)
-            return Batch(bits[..., None].float(), draw.lengths, first, torch.zeros(len(first), 1, dtype=torch.long))
+            bits, first_step = Grid(0, 2, levels=2), torch.zeros(len(draw.lengths), 1, dtype=torch.long)
+            first = draw.values_at(0, bits, first_step)[:, 0].long()
+            return Batch(draw.values(0, bits), draw.lengths, first, first_step)
 
 
     class SumNetwork(Network):

@@ -12,6 +12,7 @@ import ffattn
 from ffattn.batch import Batch
 from ffattn.errors import TrainingError
 from ffattn.models import FFAttention
+from ffattn.streams import Grid
 from ffattn.tasks import Regression
 from ffattn.tasks.length import Fixed
 
@@ -121,7 +122,7 @@ class Careless(Regression):
     min_length = 2
 
     def sample(self, draw):
-        x = draw.uniform(0)[..., None]
+        x = draw.values(0, Grid())
         return Batch(x, draw.lengths, x.mean(dim=1), torch.zeros(len(x), 0, dtype=torch.long))
 
     def floor(self):

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import random
 
@@ -6,7 +7,7 @@ import pytest
 import torch
 
 from ffattn.philox.reference import philox
-from ffattn.streams import Draw, Split, Stream
+from ffattn.streams import Draw, Grid, Split, Stream
 
 ONES = 2**32 - 1
 WORDS = "counter", "key", "expected"
@@ -16,6 +17,11 @@ def make_draw(seed=3, split=Split.TRAIN, sequences=range(5), start=0, stop=23):
     numbers = torch.tensor(list(sequences), dtype=torch.int64)
     lengths = torch.full_like(numbers, stop)
     return Draw(Stream(seed, split), numbers, lengths, lengths, start, stop)
+
+
+def uniform(draw, field=0):
+    """Random numbers on [0, 1), (batch, time)."""
+    return draw.values(field, Grid())[..., 0]
 
 
 def random_addresses(count):
@@ -53,30 +59,30 @@ def test_every_number_is_the_twins(address):
     seed, split, sequence, step, field = address
     draw = make_draw(seed, split, [sequence], start=step, stop=step + 7)
     addresses = [address._replace(step=t) for t in range(step, step + 7)]
-    assert draw.uniform(field)[0].tolist() == [twin.uniform(a) for a in addresses]
-    assert draw.choice(field, 7)[0].tolist() == [twin.choice(a, 7) for a in addresses]
+    assert draw.values(field, Grid())[0, :, 0].tolist() == [twin.uniform(a) for a in addresses]
+    assert draw.values(field, Grid(0, 7, levels=7))[0, :, 0].tolist() == [twin.choice(a, 7) for a in addresses]
+    assert draw.symbols(field, range(2, 5), 6)[0].argmax(dim=1).tolist() == [2 + twin.choice(a, 3) for a in addresses]
     assert draw.integers(field, -3, 10**9).item() == twin.integer(address, -3, 10**9)
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 23), (0, 1), (3, 4), (4, 8), (5, 17), (7, 19), (22, 23), (6, 6)])
 def test_a_window_is_a_slice_of_the_whole(start, stop):
     whole, window = make_draw(), make_draw(start=start, stop=stop)
-    assert torch.equal(window.uniform(1), whole.uniform(1)[:, start:stop])
-    assert torch.equal(window.choice(1, 5), whole.choice(1, 5)[:, start:stop])
+    assert torch.equal(uniform(window, 1), uniform(whole, 1)[:, start:stop])
+    assert torch.equal(window.symbols(1, range(5), 5), whole.symbols(1, range(5), 5)[:, start:stop])
 
 
 def test_windows_of_a_prime_width_make_up_the_whole():
     whole = make_draw(stop=101)
-    windows = [make_draw(start=start, stop=min(start + 13, 101)).uniform(0) for start in range(0, 101, 13)]
-    assert torch.equal(torch.cat(windows, dim=1), whole.uniform(0))
+    windows = [uniform(make_draw(start=start, stop=min(start + 13, 101))) for start in range(0, 101, 13)]
+    assert torch.equal(torch.cat(windows, dim=1), uniform(whole))
 
 
 def test_the_number_at_a_step_is_the_windows_inside_it_and_outside():
-    whole, window = make_draw(), make_draw(start=9, stop=11)
-    steps = torch.tensor([0, 10, 22, 3, 7])
-    rows = torch.arange(5)
-    assert torch.equal(window.uniform_at(2, steps), whole.uniform(2)[rows, steps])
-    assert torch.equal(window.choice_at(2, steps, 6), whole.choice(2, 6)[rows, steps])
+    whole = make_draw()
+    window = dataclasses.replace(whole, start=9, stop=11)
+    steps = torch.tensor([[0, 3], [10, 9], [22, 0], [3, 4], [7, 1]])
+    assert torch.equal(window.values_at(2, Grid(-1), steps), whole.values(2, Grid(-1))[..., 0].gather(1, steps))
 
 
 @pytest.mark.parametrize(
@@ -90,23 +96,23 @@ def test_the_number_at_a_step_is_the_windows_inside_it_and_outside():
     ],
 )
 def test_different_addresses_share_no_number(one, other):
-    assert not (make_draw(**one).uniform(0) == make_draw(**other).uniform(0)).any()
+    assert not (uniform(make_draw(**one)) == uniform(make_draw(**other))).any()
 
 
 def test_fields_and_sequences_share_no_number():
     draw = make_draw(sequences=range(4), stop=16)
-    numbers = torch.cat([draw.uniform(field).flatten() for field in range(4)])
+    numbers = torch.cat([uniform(draw, field).flatten() for field in range(4)])
     assert len(numbers.unique()) == 4 * 4 * 16
 
 
 def test_the_order_and_the_company_of_sequences_do_not_matter():
     together, alone = make_draw(sequences=[11, 2, 7]), make_draw(sequences=[7])
-    assert torch.equal(together.uniform(0)[2:], alone.uniform(0))
+    assert torch.equal(uniform(together)[2:], uniform(alone))
     assert torch.equal(together.integers(0, 1, 99)[2:], alone.integers(0, 1, 99))
 
 
 def test_uniform_numbers_are_float32_and_spread_evenly():
-    numbers = make_draw(sequences=range(100), stop=200).uniform(0)
+    numbers = uniform(make_draw(sequences=range(100), stop=200))
     assert numbers.dtype == torch.float32
     assert chi_square_is_plausible(numbers.flatten().histc(50, 0, 1), torch.full((50,), 400.0))
 
@@ -131,41 +137,57 @@ def test_extreme_words_stay_in_range(monkeypatch, word, fraction, place):
     monkeypatch.setattr("ffattn.philox.dispatch.compiled", lambda package, device: None)
     monkeypatch.setattr("ffattn.philox.reference.philox", lambda counter, key: (torch.full_like(counter[0], word),) * 4)
     draw = make_draw(sequences=[0], stop=4)
-    assert draw.uniform(0).unique().tolist() == [fraction]
-    assert draw.choice(0, 2**16).unique().tolist() == [(0, 2**16 - 1)[place]]
+    assert uniform(draw).unique().tolist() == [fraction]
+    assert draw.values(0, Grid(0, 7, levels=7)).unique().tolist() == [(0, 6)[place]]
+    assert draw.symbols(0, range(1, 7), 9).argmax(dim=2).unique().tolist() == [(1, 6)[place]]
     assert draw.integers(0, 7, 7 + 2**31 - 1).tolist() == [(7, 7 + 2**31 - 1)[place]]
 
 
 @pytest.mark.parametrize("field", [-1, 256])
 def test_a_field_that_would_run_into_the_split_is_a_programmers_mistake(field):
     with pytest.raises(AssertionError):
-        make_draw().uniform(field)
+        uniform(make_draw(), field)
 
 
-def test_steps_and_validity_describe_the_window():
+@pytest.mark.parametrize("features", [1, 3])
+def test_values_are_feature_0_before_the_end_of_a_sequence(features):
     draw = Draw(Stream(0, Split.TEST), torch.arange(2), torch.tensor([6, 4]), torch.tensor([6, 4]), 3, 7)
-    assert draw.steps.tolist() == [3, 4, 5, 6]
-    assert draw.valid.tolist() == [[True, True, True, False], [True, False, False, False]]
+    x = draw.values(0, Grid(5, 9), features)
+    assert (x.shape, x.dtype) == ((2, 4, features), torch.float32)
+    assert (x[..., 0] >= 5).tolist() == [[True, True, True, False], [True, False, False, False]]
+    assert (x != 0).sum() == 4
+
+
+def test_symbols_are_one_hot_before_the_end_of_a_sequence():
+    draw = Draw(Stream(0, Split.TEST), torch.arange(2), torch.tensor([6, 4]), torch.tensor([6, 4]), 3, 7)
+    x = draw.symbols(0, range(1, 3), 4)
+    assert x.sum(dim=2).tolist() == [[1, 1, 1, 0], [1, 0, 0, 0]]
+    assert not x[..., [0, 3]].any()
 
 
 @pytest.mark.parametrize("start", [0, 3, 6, 99])
 def test_what_is_put_outside_the_window_is_left_out(start):
-    steps, values = torch.tensor([[0, 4, 9], [7, 3, 5]]), torch.tensor([[10, 20, 30], [40, 50, 60]])
-    whole = torch.arange(20).reshape(2, 10)
+    steps, values = torch.tensor([[0, 4, 9], [7, 3, 5]]), torch.tensor([[10.0, 20, 30], [40, 50, 60]])
+    whole = torch.arange(20.0).reshape(2, 10)
     expected, window = whole.scatter(1, steps, values), whole[:, start : start + 4].clone()
-    make_draw(sequences=range(2), start=start, stop=start + window.shape[1]).put(window, steps, values)
+    draw = make_draw(sequences=range(2), start=start, stop=start + window.shape[1])
+    draw.put(window[..., None], steps, values[..., None])
     assert torch.equal(window, expected[:, start : start + 4])
 
 
-def test_one_number_is_put_into_a_view_and_nowhere_else():
-    draw = make_draw(sequences=range(2), stop=3)
-    x = draw.zeros(2)
-    draw.put(x[..., 1], torch.tensor([[1], [2]]), -1)
+def test_what_is_put_into_a_view_is_put_nowhere_else():
+    x = torch.zeros(2, 3, 2)
+    make_draw(sequences=range(2), stop=3).put(x[..., 1:], torch.tensor([[1], [2]]), torch.tensor(-1))
     assert x.tolist() == [[[0, 0], [0, -1], [0, 0]], [[0, 0], [0, 0], [0, -1]]]
 
 
-@pytest.mark.parametrize(("count", "stop"), [(0, 5), (3, 0), (2, 7)])
-def test_zeros_cover_the_window(count, stop):
-    zeros = make_draw(sequences=range(count), stop=stop).zeros(3)
-    assert zeros.dtype == torch.float32
-    assert torch.equal(zeros, torch.zeros(count, stop, 3))
+def test_a_step_of_several_features_is_put_as_a_whole():
+    x = torch.ones(1, 3, 2)
+    make_draw(sequences=range(1), stop=3).put(x, torch.tensor([[2, 0]]), torch.tensor([[[0, 5], [7, 0]]]))
+    assert x.tolist() == [[[7, 0], [1, 1], [0, 5]]]
+
+
+@pytest.mark.parametrize(("count", "stop"), [(0, 5), (3, 0)])
+def test_no_sequences_or_no_steps_are_an_empty_tensor(count, stop):
+    draw = make_draw(sequences=range(count), stop=stop)
+    assert draw.values(0, Grid(), 3).shape == draw.symbols(0, range(2), 3).shape == (count, stop, 3)

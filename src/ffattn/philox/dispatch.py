@@ -1,24 +1,41 @@
 """Which implementation serves which device."""
 
+from types import ModuleType
+
 from torch import Tensor
 
 from ffattn.backends import compiled
 from ffattn.philox import reference
+from ffattn.philox.inputs import Address, Choice
 
 
-def fill(out: Tensor, sequences: Tensor, starts: Tensor, address: int, seed: int) -> None:
-    """Fill rows with the numbers of consecutive steps; the numbers of a step do not depend on what else is asked for.
+def _implementation(out: Tensor) -> ModuleType:
+    return compiled("ffattn.philox", out.device.type) or reference
+
+
+def fill_words(out: Tensor, address: Address) -> None:
+    """Fill rows with the 32-bit words of consecutive steps; a step's word does not depend on what else is asked for.
 
     Args:
-        out: (batch, time), of any strides. float32: numbers uniform on [0, 1), multiples of 2^-24. int64: 32-bit words.
-        sequences: Number of each row's sequence, (batch,), int64, 0..2^63-1.
-        starts: Each row's first step, (batch,), int64, 0..2^50-1.
-        address: Which quantity of the sequences, 0..2^16-1.
-        seed: 0..2^63-1.
+        out: (batch, time), int64, contiguous.
+        address: Where the words come from.
 
     Source:
         Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The key is the seed. The
-        counter has the number of a block of four steps (48 bits), the address (16) and the sequence (64).
+        counter has the number of a block of four steps (48 bits), the quantity (16) and the sequence (64).
     """
     if out.numel():
-        (compiled("ffattn.philox", out.device.type) or reference).fill(out, sequences, starts, address, seed)
+        _implementation(out).fill_words(out, address)
+
+
+def fill_inputs(out: Tensor, stops: Tensor, address: Address, choice: Choice) -> None:
+    """Fill inputs with a random choice for each step of a sequence; all else in them becomes zero.
+
+    Args:
+        out: (batch, time, feature), float32, contiguous.
+        stops: The step at which each row's sequence has ended, (batch,), int64.
+        address: Where the numbers come from.
+        choice: What is drawn for a step.
+    """
+    if out.numel():
+        _implementation(out).fill_inputs(out, stops, address, choice)

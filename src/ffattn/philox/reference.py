@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ffattn.philox.inputs import Address, Choice
+
 _MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 _WEYL = 0x9E3779B9, 0xBB67AE85
 _ROUNDS = 10
@@ -38,12 +40,25 @@ def philox(counter: Words, key: tuple[int, int]) -> Words:
     return c0, c1, c2, c3
 
 
-def fill(out: Tensor, sequences: Tensor, starts: Tensor, address: int, seed: int) -> None:
-    """Fill rows with the numbers of consecutive steps (see `ffattn.philox.fill`)."""
+def _words(time: int, address: Address) -> Tensor:
+    starts, sequences = address.starts[:, None], address.sequences[:, None]
+    blocks = starts // WORDS + torch.arange(time // WORDS + 2, device=starts.device)
+    counter = blocks & _MASK, (blocks >> 32) | address.quantity << 16, sequences & _MASK, sequences >> 32
+    words = torch.stack(philox(counter, (address.seed & _MASK, address.seed >> 32)), dim=-1).flatten(1)
+    return words.gather(1, starts % WORDS + torch.arange(time, device=starts.device))
+
+
+def fill_words(out: Tensor, address: Address) -> None:
+    """Fill rows with the words of consecutive steps (see `ffattn.philox.fill_words`)."""
+    out.copy_(_words(out.shape[1], address))
+
+
+def fill_inputs(out: Tensor, stops: Tensor, address: Address, choice: Choice) -> None:
+    """Fill inputs with a choice for each step (see `ffattn.philox.fill_inputs`)."""
     time = out.shape[1]
-    blocks = starts[:, None] // WORDS + torch.arange(time // WORDS + 2, device=out.device)
-    sequences = sequences[:, None]
-    counter = blocks & _MASK, (blocks >> 32) | address << 16, sequences & _MASK, sequences >> 32
-    words = torch.stack(philox(counter, (seed & _MASK, seed >> 32)), dim=-1).flatten(1)
-    words = words.gather(1, starts[:, None] % WORDS + torch.arange(time, device=out.device))
-    out.copy_((words >> 8).float() * 2.0**-24 if out.is_floating_point() else words)
+    which = _words(time, address) * choice.levels >> 32
+    steps = address.starts[:, None] + torch.arange(time, device=out.device)
+    is_symbol = choice.step == 0
+    places = choice.feature + which if is_symbol else torch.full_like(which, choice.feature)
+    values = torch.ones_like(which, dtype=torch.float32) if is_symbol else choice.low + choice.step * which.float()
+    out.zero_().scatter_(2, places[..., None], (values * (steps < stops[:, None]))[..., None])

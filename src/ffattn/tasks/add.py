@@ -1,10 +1,12 @@
 """The addition problem."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
+from ffattn.streams import Grid
 from ffattn.tasks.base import Floor, Regression
 from ffattn.tasks.marked import MarkedPair
 
@@ -17,9 +19,7 @@ class Add(MarkedPair, Regression):
         Hochreiter & Schmidhuber 1997, experiment 4, in the form of Raffel & Ellis, section 2.2.
     """
 
-    def values(self, uniform: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """[0, 1) to [-1, 1)."""
-        return uniform.mul_(2).sub_(1)
+    values: ClassVar[Grid] = Grid(-1, 1)
 
     def target(self, first: Float[Tensor, " batch"], second: Float[Tensor, " batch"]) -> Float[Tensor, "batch 1"]:
         """0.5 + (X1 + X2) / 4, on [0, 1)."""

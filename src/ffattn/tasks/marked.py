@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ffattn.batch import Batch
-from ffattn.streams import Draw
+from ffattn.streams import Draw, Grid
 from ffattn.tasks.base import Task
 
 _VALUES, _FIRST_MARK, _SECOND_MARK = range(3)  # fields of the stream
@@ -29,6 +29,9 @@ class MarkedPair(Task):
             value   .8  -.1   .5  -.6  -.3   .9  -.2   .4   .1  -.7   .3
             marker  -1    0    1    0    1    0    0    0    0    0   -1
 
+    Class variables:
+        values: The numbers that a value is one of.
+
     Source:
         Raffel & Ellis, section 2.2, and the authors' generators. Those draw N2 from the longest possible length, so
         that a mark could fall into padding; the two rules agree where all sequences have the same length.
@@ -36,11 +39,8 @@ class MarkedPair(Task):
 
     feature_names: ClassVar[tuple[str, ...]] = ("value", "marker")
     num_outputs: ClassVar[int] = 1
+    values: ClassVar[Grid]
     min_length: ClassVar[int] = _LAST_FIRST_MARK + 2
-
-    @abstractmethod
-    def values(self, uniform: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Map numbers uniform on [0, 1) to the task's values, in their place, and return them."""
 
     @abstractmethod
     def target(self, first: Float[Tensor, " batch"], second: Float[Tensor, " batch"]) -> Tensor:
@@ -49,12 +49,11 @@ class MarkedPair(Task):
     def sample(self, draw: Draw) -> Batch:
         """Make sequences (see `Task.sample`)."""
         marks = self._marks(draw)
-        first, second = (self.values(draw.uniform_at(_VALUES, mark)) for mark in marks.unbind(1))
-        x = draw.zeros(len(self.feature_names))
-        self.values(draw.uniform(_VALUES, out=x[..., 0]))
-        draw.clear_padding(x[..., 0])
-        draw.put(x[..., 1], torch.stack((torch.zeros_like(draw.lengths), draw.lengths - 1), dim=1), -1)
-        draw.put(x[..., 1], marks, 1)
+        first, second = draw.values_at(_VALUES, self.values, marks).unbind(1)
+        x = draw.values(_VALUES, self.values, len(self.feature_names))
+        ends = torch.stack((torch.zeros_like(draw.lengths), draw.lengths - 1), dim=1)
+        signs = torch.cat((-torch.ones_like(ends), torch.ones_like(marks)), dim=1)
+        draw.put(x[..., 1:], torch.cat((ends, marks), dim=1), signs[..., None])
         return Batch(x, draw.lengths, self.target(first, second), marks)
 
     def _marks(self, draw: Draw) -> Int[Tensor, "batch 2"]:

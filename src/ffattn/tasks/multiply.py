@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
+from ffattn.streams import Grid
 from ffattn.tasks.base import Floor, Regression
 from ffattn.tasks.marked import MarkedPair
 
@@ -18,9 +20,7 @@ class Multiply(MarkedPair, Regression):
         Hochreiter & Schmidhuber 1997, experiment 5, in the form of Raffel & Ellis, section 2.2.
     """
 
-    def values(self, uniform: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """[0, 1), as drawn."""
-        return uniform
+    values: ClassVar[Grid] = Grid(0, 1)
 
     def target(self, first: Float[Tensor, " batch"], second: Float[Tensor, " batch"]) -> Float[Tensor, "batch 1"]:
         """X1 X2, on [0, 1)."""

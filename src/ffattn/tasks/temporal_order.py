@@ -5,14 +5,14 @@ from typing import ClassVar
 
 import torch
 from jaxtyping import Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffattn.batch import Batch
 from ffattn.streams import Draw
 from ffattn.tasks.base import Classification
 
 _SYMBOLS = ("X", "Y", "a", "b", "c", "d", "B", "E")
-_FIRST_DISTRACTOR, _NUM_DISTRACTORS = _SYMBOLS.index("a"), 4
+_ALL_DISTRACTORS = range(_SYMBOLS.index("a"), _SYMBOLS.index("d") + 1)
 _END, _BEGIN = _SYMBOLS.index("B"), _SYMBOLS.index("E")
 _DISTRACTORS, _MARKS, _CHOICES = 0, 10, 20  # fields of the stream; marks and choices use one for each window
 
@@ -35,8 +35,11 @@ class TemporalOrder(Classification):
     def sample(self, draw: Draw) -> Batch:
         """Make sequences (see `Task.sample`)."""
         marks, choices = self._marks(draw), self._choices(draw)
-        symbols = self._symbols(draw, marks, choices)
-        x = draw.zeros(len(_SYMBOLS)).scatter_(2, symbols[..., None], draw.valid[..., None].float())
+        x = draw.symbols(_DISTRACTORS, _ALL_DISTRACTORS, len(_SYMBOLS))
+        first, last = torch.zeros_like(draw.lengths), draw.lengths - 1
+        begin, end = (torch.full_like(first, symbol) for symbol in (_BEGIN, _END))
+        symbols = nn.functional.one_hot(torch.column_stack((begin, end, choices)), len(_SYMBOLS))
+        draw.put(x, torch.column_stack((first, last, marks)), symbols)
         weights = 2 ** torch.arange(len(self.windows) - 1, -1, -1, device=choices.device)
         return Batch(x, draw.lengths, (choices * weights).sum(dim=1), marks)
 
@@ -47,14 +50,6 @@ class TemporalOrder(Classification):
 
     def _choices(self, draw: Draw) -> Int[Tensor, "batch mark"]:
         return torch.stack([draw.integers(_CHOICES + i, 0, 1) for i in range(len(self.windows))], dim=1)
-
-    def _symbols(self, draw: Draw, marks: Tensor, choices: Tensor) -> Int[Tensor, "batch time"]:
-        symbols = draw.choice(_DISTRACTORS, _NUM_DISTRACTORS).add_(_FIRST_DISTRACTOR)
-        first, last = torch.zeros_like(draw.lengths), draw.lengths - 1
-        begin, end = (torch.full_like(first, symbol) for symbol in (_BEGIN, _END))
-        steps, values = torch.column_stack((first, last, marks)), torch.column_stack((begin, end, choices))
-        draw.put(symbols, steps, values)
-        return symbols
 
 
 @dataclass

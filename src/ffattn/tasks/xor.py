@@ -6,6 +6,7 @@ from typing import ClassVar
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ffattn.streams import Grid
 from ffattn.tasks.base import Classification
 from ffattn.tasks.marked import MarkedPair
 
@@ -19,10 +20,7 @@ class Xor(MarkedPair, Classification):
     """
 
     num_outputs: ClassVar[int] = 2
-
-    def values(self, uniform: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """[0, 1) to 0 or 1."""
-        return uniform.mul_(2).floor_()
+    values: ClassVar[Grid] = Grid(0, 2, levels=2)
 
     def target(self, first: Float[Tensor, " batch"], second: Float[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """1 where the two bits differ."""

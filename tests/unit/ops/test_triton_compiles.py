@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("triton")
+_RANDOM = {"_fill_words_kernel", "_fill_inputs_kernel"}
 ROOT = Path(__file__).parents[3]
 
 
@@ -20,6 +21,6 @@ def test_every_form_compiles_and_spills_next_to_nothing(capability, tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = re.findall(r"^\| (_\w+) \|.*\| (\d+) \| (\d+) \| \d+ \|$", done.stdout, flags=re.MULTILINE)
-    assert {name for name, _, _ in rows} == {"_forward_kernel", "_merge_kernel", "_backward_kernel", "_fill_kernel"}
+    assert {name for name, _, _ in rows} == {"_forward_kernel", "_merge_kernel", "_backward_kernel"} | _RANDOM
     assert len(rows) > 50
     assert all(int(registers) < 256 and int(stack) <= 64 for _, registers, stack in rows)
