@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from omegaconf import DictConfig
 
 from ffattn.config.command import run_command
-from ffattn.config.jobs import Command, Finished
+from ffattn.config.jobs import Command, Finished, freeze_imports
 
 if TYPE_CHECKING:
     from ffattn.config.jobs import Sweep
@@ -64,6 +64,7 @@ def _say_finished(start: "Start") -> None:
 def _execute(job: _Job, folder: Path, in_sweep: bool) -> None:
     from ffattn.experiment import train
 
+    freeze_imports()
     train(job.settings, folder, job.start, quiet=in_sweep)
     if job.start.result is not None:
         _say_finished(job.start)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -18,7 +19,7 @@ from hydra.core.utils import JobReturn, configure_log
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from ffattn.config.compose import Loader, select, without_hydra
@@ -118,6 +119,8 @@ class Plan:
         common = OmegaConf.to_container(self.master.hydra.overrides.hydra)
         config = self.loader.compose([*common, *overrides])
         OmegaConf.copy_cache(self.master, config)
+        with open_dict(config.hydra):  # what Hydra copies a dozen times for each job
+            del config.hydra.help, config.hydra.hydra_help
         OmegaConf.update(config, "hydra.job.num", number, force_add=True)
         keys = {str(override.key_or_group): None for override in self.swept if override.is_sweep_override()}
         base = self.base if self.has_own_names else job_directory(self.base, keys, config)
@@ -201,6 +204,21 @@ class _Task:
             return float("inf")
 
 
+class _Callbacks(Callbacks):
+    """Hydra's, and jobs send no configuration back: they came with it."""
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Tell the callbacks, then leave only what the job returned.
+
+        Args:
+            config: Of the job.
+            job_return: What is sent back.
+            kwargs: Passed on.
+        """
+        super().on_job_end(config, job_return, **kwargs)
+        job_return.cfg = job_return.hydra_cfg = None
+
+
 @dataclass
 class _Dispatch:
     """Stands before a launcher: checks jobs that a search has thought of, and sends each with its configuration."""
@@ -212,7 +230,12 @@ class _Dispatch:
         """Run jobs, as `hydra.plugins.launcher.Launcher` says."""
         numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
         parcels = [[self.plan.parcel(*job)] for job in zip(job_overrides, numbers, strict=True)]
-        return self.launcher.launch(parcels, initial_job_idx)
+        store = ConfigStore.instance()
+        files, store.repo = store.repo, {}  # launchers send them with each job, which has been composed already
+        try:
+            return self.launcher.launch(parcels, initial_job_idx)
+        finally:
+            store.repo = files
 
 
 def run_sweep(command: Command, overrides: list[str], config_dir: str | None) -> int:
@@ -252,7 +275,7 @@ def _launch(plan: Plan, sweep: Sweep) -> None:
     """What Hydra does for -m, with jobs that are composed already."""
     master, name = plan.master, plan.command.name
     configure_log(master.hydra.hydra_logging, master.hydra.verbose)
-    callbacks = Callbacks(master)
+    callbacks = _Callbacks(master)
     callbacks.on_multirun_start(config=master, config_name=name)
     total = len(plan.jobs) or int(master.hydra.sweeper.get("n_trials", 0))
     sweeper = Plugins.instance().instantiate_sweeper(
