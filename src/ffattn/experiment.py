@@ -5,6 +5,7 @@ import signal
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from ffattn.lightning.processes import EndTogether, from_first, launch, together
 from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning, threads
 from ffattn.provenance import device_name, peak_memory_mb, provenance
 from ffattn.report import print_header, print_result, read_result, write_result
-from ffattn.runs import FRESH, Start
+from ffattn.runs import FRESH, Start, updates_to_beat
 from ffattn.settings import TARGET, to_plain
 from ffattn.world import world
 
@@ -191,7 +192,7 @@ def _trainer(settings: Train, folder: Path, is_first: bool) -> Trainer:
         [
             Curves(options.log_every),
             Watch(options.progress if is_first else "none", settings.updates, Console(stderr=True)),
-            Checkpoints(checkpoints_of(folder), plain, settings.updates, options.stop_when_solved),
+            make_checkpoints(settings, folder),
             *([EndTogether()] if accelerator.processes > 1 else []),
         ],
         device=accelerator.resolved,
@@ -205,6 +206,22 @@ def _trainer(settings: Train, folder: Path, is_first: bool) -> Trainer:
         ema_decay=options.ema_decay,
         detect_anomaly=options.detect_anomaly,
         profiler=options.profiler if is_first else "none",
+    )
+
+
+def make_checkpoints(settings: Train, folder: Path) -> Checkpoints:
+    """What writes the run's checkpoints, and decides when it has been trained.
+
+    Args:
+        settings: The run.
+        folder: Where it is written.
+    """
+    return Checkpoints(
+        checkpoints_of(folder),
+        to_plain(settings),
+        settings.updates,
+        settings.trainer.stop_when_solved,
+        partial(updates_to_beat, settings, folder) if settings.trainer.race else None,
     )
 
 

@@ -86,6 +86,7 @@ def print_result(console: Console, result: dict[str, Any], folder: Path) -> None
     console.print(table)
     best = result["val"]["update"]
     reason = {"solved": "every validation sequence solved", "updates": "the most updates were made"}
+    reason["raced"] = "another learning rate has solved it in as few updates"
     folder = folder.resolve()
     folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     board = f"{_tensorboard()} --logdir {shlex.quote(str(folder))}"

@@ -112,8 +112,9 @@ def _continue(settings: Train, folder: Path | None, checkpoint: Path) -> Start:
     is_own = folder is not None and checkpoint.parent.resolve() == checkpoints_of(folder).resolve()
     if folder is not None and not is_own and _holds_run(folder):
         raise ConfigError(f"{folder}: holds another run than resume={checkpoint}; choose another directory")
-    is_solved = about["stopped_because"] == "solved" and settings.trainer.stop_when_solved
-    if is_solved or about["update"] >= settings.updates:
+    reason, options = about["stopped_because"], settings.trainer
+    has_ended = (reason == "solved" and options.stop_when_solved) or (reason == "raced" and options.race)
+    if has_ended or about["update"] >= settings.updates:
         return _finished(checkpoint, about, is_own)
     best = None if is_own else _best_beside(checkpoint, about)
     return Start(checkpoint, best, update=about["update"])
@@ -142,12 +143,42 @@ def _best_beside(checkpoint: Path, about: dict[str, Any]) -> Path:
     return best
 
 
-def _refuse_changes(now: dict[str, Any], before: dict[str, Any], checkpoint: Path) -> None:
+def _changes(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[str, Any]]:
+    """In what two runs differ that decides about their curves."""
     pairs = [(key, now[key], before[key]) for key in _FIXED]
     pairs += [(f"trainer.{key}", now["trainer"][key], before["trainer"][key]) for key in _FIXED_TRAINER]
-    changed = [f"{line}: the checkpoint has {old}" for key, *both in pairs for line, old in differences(key, *both)]
+    return [pair for key, *both in pairs for pair in differences(key, *both)]
+
+
+def _refuse_changes(now: dict[str, Any], before: dict[str, Any], checkpoint: Path) -> None:
+    changed = [f"{line}: the checkpoint has {old}" for line, old in _changes(now, before)]
     if changed:
         raise ConfigError("\n".join([f"resume={checkpoint}: was trained with other settings", *changed]))
+
+
+def updates_to_beat(settings: Train, folder: Path) -> int | None:
+    """The fewest updates in which another learning rate has solved the task; None if none has.
+
+    Args:
+        settings: The run.
+        folder: Its directory; others are looked for beside it.
+    """
+    now, folder = to_plain(settings), folder.absolute()
+    beside = (_result_or_none(path.parent) for path in folder.parent.glob(f"*/{RESULT}") if path.parent != folder)
+    solved = [result for result in beside if result is not None and result.get("stopped_because") == "solved"]
+    return min((result["updates"] for result in solved if _is_rival(now, result["settings"])), default=None)
+
+
+def _result_or_none(folder: Path) -> dict[str, Any] | None:
+    try:
+        return read_result(folder)
+    except DamagedError:  # is told by the run itself
+        return None
+
+
+def _is_rival(now: dict[str, Any], other: dict[str, Any]) -> bool:
+    changed = [line.partition("=")[0] for line, _ in _changes(now, other)]
+    return changed == ["optim.lr"]
 
 
 def differences(key: str, new: Any, old: Any) -> list[tuple[str, Any]]:

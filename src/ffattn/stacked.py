@@ -15,12 +15,11 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from ffattn.checkpoint import build_network, checkpoints_of
+from ffattn.checkpoint import build_network
 from ffattn.config.jobs import locked
 from ffattn.config.schema import Train
 from ffattn.errors import FFAttnError
-from ffattn.experiment import make_data, make_module
-from ffattn.lightning.checkpoints import Checkpoints
+from ffattn.experiment import make_checkpoints, make_data, make_module
 from ffattn.lightning.logs import Curves
 from ffattn.lightning.members import Member, MemberModule
 from ffattn.lightning.rows import Rows
@@ -34,7 +33,7 @@ from ffattn.tasks import Task
 
 # what each model of a stack has of its own; everything else must be the same
 _OWN = {"seed", "optim", "logger", "resume", "init_from"}
-_OWN_OF_TRAINER = {"gradient_clip", "stop_when_solved", "log_every", "progress"}
+_OWN_OF_TRAINER = {"gradient_clip", "stop_when_solved", "race", "log_every", "progress"}
 
 
 class Job(NamedTuple):
@@ -181,7 +180,7 @@ def _member(job: Job) -> Member:
         make_data(settings),
         make_logger(settings.logger.kind, job.folder, plain) or None,  # type: ignore[arg-type]
         Curves(options.log_every),
-        Checkpoints(checkpoints_of(job.folder), plain, settings.updates, options.stop_when_solved),
+        make_checkpoints(settings, job.folder),
         options.gradient_clip,
         job.start.checkpoint,
     )

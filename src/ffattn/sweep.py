@@ -18,7 +18,8 @@ from ffattn.report import read_result
 
 FAILURE = "failure.txt"
 TABLE = "sweep.csv"
-DONE, SKIPPED, LONGER, FAILED, RUNNING, PENDING = "done", "skipped", "longer", "failed", "running", "pending"
+DONE, RACED, SKIPPED, LONGER = "done", "raced", "skipped", "longer"
+FAILED, RUNNING, PENDING = "failed", "running", "pending"
 _COLUMNS = "job", "state", "solved", "floor", "epochs", "seconds"
 _UNFINISHED = FAILED, PENDING
 
@@ -28,8 +29,9 @@ class Outcome(NamedTuple):
 
     Attributes:
         folder: Its run directory.
-        state: `done`, `skipped` (had finished before the sweep started), `longer` (so had a run of more
-            updates than were asked for), `failed`, `running` (in another process) or `pending` (not started).
+        state: `done`, `raced` (stopped, since another learning rate was better), `skipped` (had finished before the
+            sweep started), `longer` (so had a run of more updates than were asked for), `failed`, `running` (in
+            another process) or `pending` (not started).
         reason: Why it failed, or what is different.
         result: What `result.json` holds; None unless it has finished.
     """
@@ -115,8 +117,9 @@ def outcome_of(folder: Path, before: Finished | None = None) -> Outcome:
     except FFAttnError as error:
         return Outcome(folder, FAILED, str(error))
     if result is not None:
-        state = DONE if before is None else LONGER if before.difference else SKIPPED
-        return Outcome(folder, state, before.difference if before is not None else "", result)
+        if before is not None:
+            return Outcome(folder, LONGER if before.difference else SKIPPED, before.difference, result)
+        return Outcome(folder, RACED if result.get("stopped_because") == "raced" else DONE, result=result)
     if not (folder / ".hydra" / "lock").exists():
         return Outcome(folder, PENDING)
     return Outcome(folder, RUNNING) if is_busy(folder) else Outcome(folder, FAILED, "was cut off")

@@ -46,6 +46,18 @@ def test_jobs_are_all_combinations():
     assert jobs == [[f"seed={seed}", f"T={T}", "updates=3"] for seed in (1, 2) for T in (11, 12)]
 
 
+def test_the_command_line_takes_the_place_of_a_files_values_and_jobs_keep_their_names(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    params = "hydra: {mode: MULTIRUN, sweeper: {params: {optim.lr: '0.1,0.2', seed: '0,1'}}}"
+    (tmp_path / "experiment/mine.yaml").write_text(f"# @package _global_\n{params}\n")
+    given = [f"hydra.sweep.dir={tmp_path}/sweep", "experiment=mine", "seed=5", "T=12"]
+    plan = Plan(COMMAND, given, str(tmp_path))
+    plan.check()
+    names = [job.folder.relative_to(tmp_path).as_posix() for job in plan.jobs.values()]
+    assert names == [f"sweep/add_ffattn/T12/lr{rate}_seed5" for rate in (0.1, 0.2)]
+    assert plan.master.hydra.sweeper.params == {"optim.lr": "0.1,0.2"}
+
+
 @pytest.mark.parametrize("task", ["glob(*)", "glob([a*,x*])"])
 def test_choices_may_be_a_pattern(train, workplace, task):
     assert train(*SWEEP, f"task={task}").status == 0

@@ -11,11 +11,13 @@ from ffattn.config.compose import compose_config
 from ffattn.config.convert import to_settings
 from ffattn.config.paths import conf_dir
 from ffattn.config.schema import Accelerator, Evaluate, Logger, Train, Trainer
+from ffattn.config.sweeps import Plan
 from ffattn.errors import SettingError
 from ffattn.models import FFAttention
 from ffattn.optim import Adam
 from ffattn.settings import TARGET, Settings, find_class
 from ffattn.tasks import Add
+from ffattn.train import COMMAND
 from ffattn.world import World
 
 FILES = sorted(path.relative_to(conf_dir()).with_suffix("").as_posix() for path in conf_dir().rglob("*.yaml"))
@@ -84,7 +86,7 @@ def test_every_file_is_accounted_for():
         "trainer": 1,
         "accelerator": 7,
         "logger": 3,
-        "experiment": 3,
+        "experiment": 5,
         "sweep": 1,
     }
 
@@ -151,7 +153,7 @@ def test_evaluate_composes_and_builds_once_it_knows_the_task():
 @pytest.mark.parametrize("file", EXPERIMENTS)
 def test_every_value_of_an_experiment_wins_over_the_defaults(file):
     settings = build(f"experiment={file.partition('/')[2]}")
-    values = dict(leaves(raw(file)))
+    values = {key: value for key, value in leaves(raw(file)) if key.partition(".")[0] not in ("defaults", "hydra")}
     assert {key: value_at(settings, key) for key in values} == values
 
 
@@ -159,6 +161,13 @@ def test_every_value_of_an_experiment_wins_over_the_defaults(file):
 def test_the_command_line_wins_over_an_experiment(file):
     settings = build(f"experiment={file.partition('/')[2]}", "updates=7", "trainer.validate_every=3")
     assert (settings.updates, settings.trainer.validate_every) == (7, 3)
+
+
+@pytest.mark.parametrize(("name", "jobs"), [("table1", 288), ("variable_length", 16)])
+def test_the_papers_experiments_are_sweeps_whose_jobs_all_build(name, jobs, tmp_path):
+    plan = Plan(COMMAND, [f"experiment=paper/{name}", f"hydra.sweep.dir={tmp_path}"])
+    plan.check()
+    assert len(plan.jobs) == jobs
 
 
 def test_a_gpu_may_be_configured_but_not_used_where_there_is_none(monkeypatch):

@@ -26,6 +26,8 @@ class Trainer(Settings):
         validate_every: Updates between validations; this many make an epoch.
         sequences: How many sequences validation and test have each.
         stop_when_solved: Stop at the first validation that solves every sequence.
+        race: Stop at the first validation by which a run beside this one, with another learning rate and all else the
+            same, has solved every sequence in as few updates (Raffel & Ellis, published code).
         accumulate: Batches whose gradients make one update.
         gradient_clip: Largest norm of the gradient, or null (docs/training.md).
         ema_decay: Decay of an exponential moving average of the weights, which is then what is validated, tested and
@@ -40,6 +42,7 @@ class Trainer(Settings):
     validate_every: int = setting(1000, low=1)
     sequences: int = setting(1000, low=1)
     stop_when_solved: bool = True
+    race: bool = False
     accumulate: int = setting(1, low=1)
     gradient_clip: float | None = setting(None, above=0)
     ema_decay: float | None = setting(None, above=0, below=1)

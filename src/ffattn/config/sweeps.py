@@ -95,9 +95,17 @@ class Plan:
         self.base: str = hydra["sweep"]["subdir"]  # type: ignore[call-overload,index]
         self.has_own_names = any(override.key_or_group == "hydra.sweep.subdir" for override in parsed)
         self.is_grid = hydra["sweeper"]["_target_"].endswith(".BasicSweeper")  # type: ignore[call-overload,index]
-        params = self.master.hydra.sweeper.get("params") or {}
         asked = [override for override in parsed if not override.is_hydra_override()]
+        params = self._without({override.get_key_element() for override in asked})
         self.swept = [*self.loader.parse([f"{key}={value}" for key, value in params.items()]), *asked]
+
+    def _without(self, keys: set[str]) -> dict[str, Any]:
+        """What a file of settings sweeps over, but for some keys, which the command line gives; the sweeper is told."""
+        params = dict(self.master.hydra.sweeper.get("params") or {})
+        self.named, left = list(params), {key: value for key, value in params.items() if key not in keys}
+        if left != params:
+            self.master.hydra.sweeper.params = left
+        return left
 
     def grid(self) -> Iterator[list[str]]:
         """The overrides of every job; of a search, whose jobs are not known beforehand, of one that it might try."""
@@ -122,7 +130,8 @@ class Plan:
         with open_dict(config.hydra):  # what Hydra copies a dozen times for each job
             del config.hydra.help, config.hydra.hydra_help
         OmegaConf.update(config, "hydra.job.num", number, force_add=True)
-        keys = {str(override.key_or_group): None for override in self.swept if override.is_sweep_override()}
+        keys = dict.fromkeys(self.named)  # even if the command line gives one of them a single value
+        keys |= {str(override.key_or_group): None for override in self.swept if override.is_sweep_override()}
         base = self.base if self.has_own_names else job_directory(self.base, keys, config)
         config.hydra.sweep.dir, config.hydra.sweep.subdir = str(self.root), base
         folder = self.root / select(config, "hydra.sweep.subdir")

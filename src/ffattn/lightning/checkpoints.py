@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,19 @@ class Checkpoints(Checkpoint):
         settings: Plain settings of the run, for whoever loads the file.
         updates: Stop training after so many.
         stop_when_solved: Stop training once a validation solves every sequence.
+        to_beat: Asked at every validation for a number of updates at which training is stopped (None: not yet).
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any], updates: int, stop_when_solved: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: dict[str, Any],
+        updates: int,
+        stop_when_solved: bool,
+        to_beat: Callable[[], int | None] | None = None,
+    ) -> None:
         self.folder, self.settings = folder, settings
-        self.updates, self.stop_when_solved = updates, stop_when_solved
+        self.updates, self.stop_when_solved, self.to_beat = updates, stop_when_solved, to_beat
         self.best: dict[str, float] = {}
         self.seconds = 0.0  # of training, over all the times that the run was resumed
         self.stopped_because: str | None = None
@@ -74,6 +83,9 @@ class Checkpoints(Checkpoint):
         now["update"] = trainer.global_step
         if self.stop_when_solved and now["solved"] == 1:
             self.stopped_because = "solved"
+        elif self.to_beat is not None and _is_beaten(trainer, self.to_beat()):
+            self.stopped_because = "raced"
+        if self.stopped_because is not None:
             trainer.should_stop = True
         if not self.best or _rank(now) > _rank(self.best):
             self.best = now
@@ -90,6 +102,12 @@ class Checkpoints(Checkpoint):
             "stopped_because": self.stopped_because,
             "best": self.best,
         }
+
+
+def _is_beaten(trainer: Trainer, updates: int | None) -> bool:
+    """Whether so many updates have been made; the first process decides for all, which may look at another moment."""
+    limit = trainer.strategy.broadcast(updates)
+    return limit is not None and trainer.global_step >= limit
 
 
 def _rank(validation: dict[str, float]) -> tuple[float, float]:
