@@ -22,7 +22,14 @@ def provenance(device: torch.device) -> dict[str, Any]:
     Returns:
         `device`, `versions`, `commit` and `command`.
     """
-    return {"device": device_name(device), "versions": versions(), "commit": commit(), "command": sys.argv}
+    return {"device": device_name(device), "versions": versions(), "commit": commit(), "command": _command()}
+
+
+def _command() -> list[str]:
+    """The words of the command line, the same wherever the package is installed."""
+    program, *words = sys.argv
+    is_own = Path(program).resolve().parent == Path(__file__).resolve().parent
+    return [*(("python", "-m", f"ffattn.{Path(program).stem}") if is_own else (program,)), *words]
 
 
 def versions() -> dict[str, str]:
