@@ -86,7 +86,7 @@ def test_every_file_is_accounted_for():
         "trainer": 1,
         "accelerator": 7,
         "logger": 3,
-        "experiment": 5,
+        "experiment": 7,
         "sweep": 1,
     }
 
@@ -163,9 +163,11 @@ def test_the_command_line_wins_over_an_experiment(file):
     assert (settings.updates, settings.trainer.validate_every) == (7, 3)
 
 
-@pytest.mark.parametrize(("name", "jobs"), [("table1", 288), ("variable_length", 16)])
-def test_the_papers_experiments_are_sweeps_whose_jobs_all_build(name, jobs, tmp_path):
-    plan = Plan(COMMAND, [f"experiment=paper/{name}", f"hydra.sweep.dir={tmp_path}"])
+@pytest.mark.parametrize(
+    ("name", "jobs"), [("paper/table1", 288), ("paper/variable_length", 16), ("paper/lstm", 36), ("temporal_order", 54)]
+)
+def test_experiments_that_are_sweeps_build_all_their_jobs(name, jobs, tmp_path):
+    plan = Plan(COMMAND, [f"experiment={name}", f"hydra.sweep.dir={tmp_path}"])
     plan.check()
     assert len(plan.jobs) == jobs
 
