@@ -20,13 +20,14 @@ def evaluate(network: Network, task: Task, stream: Stream, sequences: int, batch
         batch_size: How many are run at a time; no matter for the result, up to rounding.
 
     Returns:
-        Share `solved` (0..1), mean `error`, and share `dead` that attention gave no weight.
+        Share `solved` (0..1), mean `error`, and share `dead` that attention gave no weight; and the means of
+        `metrics.focus`, where there is attention and the task has marks.
     """
     parameter = next(network.parameters())
     scores, was_training = Scores(task).to(parameter.device), network.training
     network.eval()
     for numbers in torch.arange(sequences, device=parameter.device).split(batch_size):
         batch = task.evaluation_batch(stream, sequences, numbers)
-        scores.update(network(batch.x.to(parameter.dtype), batch.lengths, return_weights=True), batch.y)
+        scores.update(network(batch.x.to(parameter.dtype), batch.lengths, return_weights=True), batch)
     network.train(was_training)
     return {name: value.item() for name, value in scores.compute().items()}

@@ -22,6 +22,7 @@ from ffattn.lightning.checkpoints import Checkpoints
 from ffattn.lightning.logs import Curves, Watch
 from ffattn.lightning.processes import EndTogether, from_first, launch, together
 from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning, threads
+from ffattn.metrics import KEPT
 from ffattn.provenance import device_name, peak_memory_mb, provenance
 from ffattn.report import print_header, print_result, read_result, write_result
 from ffattn.runs import FRESH, Start, updates_to_beat
@@ -230,7 +231,7 @@ def _test(trainer: Trainer, module: SequenceModule, data: SequenceData, folder: 
     best = checkpoints_of(folder) / BEST
     module.load(read(best), best)
     trainer.test(module, data, verbose=False)
-    return {name: module.latest[name] for name in ("solved", "error")}
+    return {name: value for name, value in module.latest.items() if name in KEPT}
 
 
 def _result(settings: Train, folder: Path, module: SequenceModule, test: dict[str, float]) -> dict[str, Any]:

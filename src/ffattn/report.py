@@ -14,6 +14,13 @@ from ffattn.checkpoint import BEST, checkpoints_of
 from ffattn.config.errors import DamagedError
 
 RESULT = "result.json"
+_FOCUS = {  # of attention: a title, and how the number is written
+    "mass": ("on marks", "{:.2%}"),
+    "lift": ("lift", "{:.3g}x"),
+    "found": ("found", "{:.1%}"),
+    "steps": ("steps", "{:,.1f}"),
+    "margin": ("margin", "{:.3g}"),
+}
 
 
 def write_result(folder: Path, result: dict[str, Any]) -> None:
@@ -59,13 +66,16 @@ def scores_table(scores: dict[str, dict[str, Any]]) -> Table:
     """Solved share and error of each evaluation set against the task's floor.
 
     Args:
-        scores: For each set, `solved`, `error` and `floor` (the same two for the best constant answer).
+        scores: For each set, `solved`, `error` and `floor` (the same two for the best constant answer); and what
+            attention is doing, if it was measured (see `metrics.focus`).
     """
-    table = Table("", "solved", "error", title_justify="left")
+    measured = {name: form for name, form in _FOCUS.items() if any(name in values for values in scores.values())}
+    table = Table("", "solved", "error", *(title for title, _ in measured.values()), title_justify="left")
     for name, values in scores.items():
-        table.add_row(name, f"{values['solved']:.1%}", f"{values['error']:.3g}")
+        focus = (form.format(values[key]) for key, (_, form) in measured.items())
+        table.add_row(name, f"{values['solved']:.1%}", f"{values['error']:.3g}", *focus)
     floor = next(iter(scores.values()))["floor"]
-    table.add_row("floor (best constant)", f"{floor['solved']:.1%}", f"{floor['error']:.3g}", style="dim")
+    table.add_row("floor", f"{floor['solved']:.1%}", f"{floor['error']:.3g}", style="dim")
     return table
 
 

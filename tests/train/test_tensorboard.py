@@ -8,6 +8,8 @@ from tiny_runs import fit
 TRAIN = {f"train/{name}" for name in ("loss", "solved", "lr", "updates_per_second")}
 FINAL = {f"{split}/{name}" for split in ("val", "test") for name in ("solved", "error")}
 
+ATTENTION = {f"attention/{name}" for name in ("dead", "mass", "lift", "found", "steps", "margin")}
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -25,11 +27,11 @@ def steps(events, tag):
 
 
 def test_every_curve_is_there(events):
-    assert set(events.Tags()["scalars"]) >= TRAIN | FINAL | {"attention/dead"}
+    assert set(events.Tags()["scalars"]) >= TRAIN | FINAL | ATTENTION
 
 
 def test_there_is_no_curve_that_nobody_asked_for(events):
-    assert set(events.Tags()["scalars"]) - TRAIN - FINAL <= {"attention/dead", "epoch"}
+    assert set(events.Tags()["scalars"]) - TRAIN - FINAL <= ATTENTION | {"epoch"}
 
 
 @pytest.mark.parametrize("tag", sorted(TRAIN))
@@ -37,7 +39,7 @@ def test_training_is_logged_at_every_so_many_updates(events, tag):
     assert steps(events, tag) == [3, 6]
 
 
-@pytest.mark.parametrize("tag", ["val/solved", "val/error", "attention/dead"])
+@pytest.mark.parametrize("tag", ["val/solved", "val/error", *sorted(ATTENTION)])
 def test_validations_are_logged_at_their_updates(events, tag):
     assert steps(events, tag) == [4, 6]
 

@@ -82,6 +82,19 @@ def test_scores_that_are_not_finite_are_shown_as_such():
     assert "nan" in console.export_text()
 
 
+FOCUS = {"mass": 0.0015, "lift": 7.391, "found": 0.985, "steps": 9876.54, "margin": -0.25}
+
+
+def test_what_attention_does_is_in_the_table_where_it_was_measured():
+    console = Console(width=100, record=True)
+    measured = {"solved": 1.0, "error": 0.0, "floor": FLOOR}
+    console.print(scores_table({"validation": measured | FOCUS, "test": measured | FOCUS}))
+    text = console.export_text()
+    assert all(text.count(word) == 2 for word in ("0.15%", "7.39x", "98.5%", "9,876.5", "-0.25"))
+    console.print(scores_table({"test": measured}))
+    assert "margin" not in console.export_text()
+
+
 def test_a_header_has_a_fact_a_line(capsys):
     print_header(Console(width=20), task="add, T=100", written_to="a/very/long/path/that/is/not/broken")
     lines = capsys.readouterr().out.splitlines()

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ffattn.checkpoint import BEST, FORMAT, KEY, LAST
+from ffattn.metrics import KEPT
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -79,7 +80,7 @@ class Checkpoints(Checkpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Decide whether to stop, then write."""
-        now = {name: pl_module.latest[name] for name in ("solved", "error")}
+        now = {name: value for name, value in pl_module.latest.items() if name in KEPT}
         now["update"] = trainer.global_step
         if self.stop_when_solved and now["solved"] == 1:
             self.stopped_because = "solved"

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from ffattn.batch import Batch
 from ffattn.checkpoint import build_network, load_weights
 from ffattn.errors import TrainingError
-from ffattn.metrics import Scores
+from ffattn.metrics import FOCUS, Scores
 from ffattn.models import Answer, Model
 from ffattn.nn import Dropout
 from ffattn.ops.reference import full_precision
@@ -173,7 +173,7 @@ class SequenceModule(LightningModule):
 
     def _evaluation_step(self, batch: Batch) -> None:
         answer = self.weigh(batch)
-        self.scores.update(answer, batch.y)
+        self.scores.update(answer, batch)
         self.has_weights = answer.weights is not None
 
     def _log_scores(self, split: str) -> None:
@@ -184,7 +184,7 @@ class SequenceModule(LightningModule):
             self._stop(f"the {split} error after {self.global_step} updates")
         names = {"solved": f"{split}/solved", "error": f"{split}/error"}
         if self.has_weights and split == "val":
-            names["dead"] = "attention/dead"
+            names |= {name: f"attention/{name}" for name in ("dead", *FOCUS) if name in scores}
         values = {name: scores[key].float() for key, name in names.items()}
         self.log_dict(values | {"step": torch.tensor(float(self.global_step))})  # Lightning's own is one less
 

@@ -30,10 +30,12 @@ class Answer(NamedTuple):
     Attributes:
         prediction: Regression outputs or logits, (batch, output).
         weights: Attention weights, (batch, time), where asked for and where the network has them.
+        scores: What the weights are made from, (batch, time), likewise; of no meaning in padding.
     """
 
     prediction: Float[Tensor, "batch output"]
     weights: Float[Tensor, "batch time"] | None = None
+    scores: Float[Tensor, "batch time"] | None = None
 
 
 class Network(nn.Module, ABC):
@@ -51,7 +53,7 @@ class Network(nn.Module, ABC):
         Args:
             x: Inputs.
             lengths: How many steps of each sequence are real. Nothing may depend on what comes after.
-            return_weights: Whether to return attention weights too, where the network has them.
+            return_weights: Whether to return attention weights and scores too, where the network has them.
         """
 
 

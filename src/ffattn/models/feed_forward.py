@@ -48,9 +48,11 @@ class FeedForwardNetwork(Network):
         return_weights: bool = False,
     ) -> Answer:
         """Answer for each sequence (see `Network.forward`)."""
-        pooled = self.attention(self.position(x, lengths), lengths, return_weights)
-        context, weights = pooled if return_weights else (pooled, None)
-        return Answer(self.answer(context), weights)
+        x = self.position(x, lengths)
+        if not return_weights:
+            return Answer(self.answer(self.attention(x, lengths)))
+        context, weights, scores = self.attention.weigh(x, lengths)
+        return Answer(self.answer(context), weights, scores)
 
     def answer(self, context: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch output"]:
         """The prediction that follows from a context."""

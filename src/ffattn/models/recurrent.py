@@ -49,7 +49,7 @@ class LSTMAttentionNetwork(Network):
             return Answer(prediction)
         valid = valid_steps(lengths, x.shape[1])
         weights = unnormalised_weights(scores, valid, pooled.maximum, SOFTMAX)
-        return Answer(prediction, weights / divisor(pooled.total))
+        return Answer(prediction, weights / divisor(pooled.total), scores)
 
 
 @dataclass

@@ -79,18 +79,31 @@ class _Attention(nn.Module, ABC):
             return None
         return self.score_jitter * torch.rand((), device=device)
 
-    def _pool(self, x: Tensor, lengths: Tensor, return_weights: bool) -> tuple[Tensor, Tensor | None]:
+    def weigh(
+        self, x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch time"], Float[Tensor, "batch time"] | None]:
+        """Pool, and say how.
+
+        Args:
+            x: The layer's input.
+            lengths: How many steps of each sequence are real; all if not given.
+
+        Returns:
+            Context; weights, which are zero in padding; and the scores that they are made from, which are of no meaning
+            there, or None for the unweighted mean.
+
+        Raises:
+            ValueError: A length is not on 1..time, or shapes or types do not fit.
+        """
+        lengths = resolve_lengths(x, lengths)
         shift, scale = self.shift(x.device), self.scale(lengths)
         pooled, scores = self.reduce(x, lengths, shift, scale)
-        context = pooled.context.to(x.dtype)
-        if not return_weights:
-            return context, None
-        valid = valid_steps(lengths, x.shape[1])
+        context, valid = pooled.context.to(x.dtype), valid_steps(lengths, x.shape[1])
         if self.query is None:
-            return context, valid / divisor(pooled.total)
+            return context, valid / divisor(pooled.total), None
         scores = scale_scores(scores, shift, scale)
         weights = unnormalised_weights(scores, valid, pooled.maximum, self.normalizer)
-        return context, weights / divisor(pooled.total)
+        return context, weights / divisor(pooled.total), scores
 
 
 class AttentionPooling(_Attention):
@@ -153,8 +166,7 @@ class AttentionPooling(_Attention):
             NotImplementedError: In a backward pass through the gradient: without a mask there is no second derivative.
         """
         if mask is None:
-            context, weights = self._pool(sequence, resolve_lengths(sequence, lengths), return_weights=True)
-            assert weights is not None
+            context, weights, _ = self.weigh(sequence, lengths)
             return context, weights
         if lengths is not None:
             raise ValueError("give lengths or mask, not both")
@@ -250,5 +262,9 @@ class FeedForwardAttention(_Attention):
             ValueError: A length is not on 1..time, or shapes or types do not fit.
             NotImplementedError: In a backward pass through the gradient: there is no second derivative.
         """
-        context, weights = self._pool(x, resolve_lengths(x, lengths), return_weights)
-        return context if weights is None else (context, weights)
+        if return_weights:
+            context, weights, _ = self.weigh(x, lengths)
+            return context, weights
+        lengths = resolve_lengths(x, lengths)
+        pooled, _ = self.reduce(x, lengths, self.shift(x.device), self.scale(lengths))
+        return pooled.context.to(x.dtype)

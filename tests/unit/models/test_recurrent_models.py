@@ -29,7 +29,7 @@ def test_lstm_attention_is_its_formula_at_the_reference_sizes():
     states = lstm_states(network.encoder.layer, x)
     expected_weights = (states.tanh() @ network.query)[..., 0].softmax(dim=1)
     context = (expected_weights[..., None] * states).sum(dim=1)
-    prediction, weights = network(x, torch.full((64,), 7), return_weights=True)
+    prediction, weights, _ = network(x, torch.full((64,), 7), return_weights=True)
     torch.testing.assert_close(weights, expected_weights, rtol=0, atol=1e-6)
     torch.testing.assert_close(prediction, context @ network.output.weight.T + network.output.bias, rtol=0, atol=1e-6)
 
@@ -37,7 +37,7 @@ def test_lstm_attention_is_its_formula_at_the_reference_sizes():
 def test_a_query_of_zero_attends_to_every_real_step_alike():
     network, lengths = LSTMAttention().build(REFERENCE), torch.arange(64) % 7 + 1
     torch.nn.init.zeros_(network.query)
-    _, weights = network(make_x(), lengths, return_weights=True)
+    weights = network(make_x(), lengths, return_weights=True).weights
     expected = (torch.arange(7) < lengths[:, None]) / lengths[:, None]
     torch.testing.assert_close(weights, expected)
 
