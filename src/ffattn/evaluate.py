@@ -19,11 +19,23 @@ if TYPE_CHECKING:
     from ffattn.config.schema import Evaluate
 
 
-def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Evaluate | Finished":
-    """Fill in what only the checkpoint knows, and check everything before any work."""
+def prepare(kind: type, config: DictConfig, folder: Path, in_sweep: bool) -> Any:
+    """Fill in what only the checkpoint knows, and check everything before any work.
+
+    Args:
+        kind: The settings: `Evaluate`, or what is derived from it.
+        config: Their values.
+        folder: The run directory.
+        in_sweep: Whether it is one of a sweep.
+
+    Returns:
+        The settings, or `Finished` if a sweep's job has been evaluated already.
+
+    Raises:
+        ConfigError: Something is wrong.
+    """
     from ffattn.checkpoint import checkpoints_of, load, sizes_of
     from ffattn.config.convert import to_settings
-    from ffattn.config.schema import Evaluate
     from ffattn.report import RESULT, read_result
     from ffattn.runs import differences
     from ffattn.settings import to_plain
@@ -37,7 +49,7 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Evaluate | Fi
         raise ConfigError(f"trust={config.trust}: must be a package, or a list of packages")
     trained = load(str(config.checkpoint), trust=tuple(config.trust))
     _fill_in(config, trained)
-    settings = to_settings(config, Evaluate)
+    settings: Any = to_settings(config, kind)
     settings.accelerator.check("32")
     if sizes_of(settings.task) != sizes_of(trained.task):
         raise ConfigError(
@@ -52,6 +64,13 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Evaluate | Fi
         raise ConfigError("\n".join([f"{folder}: {where}", *lines]))
     if (folder / RESULT).exists() or checkpoints_of(folder).exists():
         raise ConfigError(f"{folder}: holds a run already; choose another hydra.{'sweep' if in_sweep else 'run'}.dir")
+    return settings
+
+
+def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Evaluate | Finished":
+    from ffattn.config.schema import Evaluate
+
+    settings: Evaluate | Finished = prepare(Evaluate, config, folder, in_sweep)
     return settings
 
 
@@ -106,7 +125,8 @@ def _evaluate(settings: "Evaluate", trained: "Trained") -> dict[str, Any]:
     }
 
 
-def _sweep() -> "Sweep":
+def sweep() -> "Sweep":
+    """What is done around the jobs of a sweep."""
     from ffattn.sweep import SWEEP
 
     return SWEEP
@@ -114,7 +134,7 @@ def _sweep() -> "Sweep":
 
 def main() -> None:
     """The command line."""
-    run_command(Command("evaluate", _prepare, _execute, _sweep))
+    run_command(Command("evaluate", _prepare, _execute, sweep))
 
 
 if __name__ == "__main__":

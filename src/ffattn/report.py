@@ -72,7 +72,7 @@ def scores_table(scores: dict[str, dict[str, Any]]) -> Table:
     measured = {name: form for name, form in _FOCUS.items() if any(name in values for values in scores.values())}
     table = Table("", "solved", "error", *(title for title, _ in measured.values()), title_justify="left")
     for name, values in scores.items():
-        focus = (form.format(values[key]) for key, (_, form) in measured.items())
+        focus = (form.format(values[key]) if key in values else "" for key, (_, form) in measured.items())
         table.add_row(name, f"{values['solved']:.1%}", f"{values['error']:.3g}", *focus)
     floor = next(iter(scores.values()))["floor"]
     table.add_row("floor", f"{floor['solved']:.1%}", f"{floor['error']:.3g}", style="dim")

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from ffattn.config.compose import compose_config
 from ffattn.config.convert import to_settings
 from ffattn.config.paths import conf_dir
-from ffattn.config.schema import Accelerator, Evaluate, Logger, Train, Trainer
+from ffattn.config.schema import Accelerator, Evaluate, Inspect, Logger, Train, Trainer
 from ffattn.config.sweeps import Plan
 from ffattn.errors import SettingError
 from ffattn.models import FFAttention
@@ -77,7 +77,7 @@ def value_at(settings, key):
 
 
 def test_every_file_is_accounted_for():
-    assert ROOTS == ["evaluate", "train"]
+    assert ROOTS == ["evaluate", "inspect", "train"]
     assert Counter(file.partition("/")[0] for file in OPTIONS + EXPERIMENTS + SEARCHES) == {
         "task": 5,
         "length": 3,
@@ -133,7 +133,7 @@ def test_the_paper_is_the_default():
     assert (settings.task.length.name, settings.optim.lr, settings.updates) == ("paper", 0.003, 100_000)
 
 
-@pytest.mark.parametrize(("root", "cls"), [("train", Train), ("evaluate", Evaluate)])
+@pytest.mark.parametrize(("root", "cls"), [("train", Train), ("evaluate", Evaluate), ("inspect", Inspect)])
 def test_every_field_of_a_command_is_a_root_key_or_a_group(root, cls):
     groups = {name for default in raw(root)["defaults"] if default != "_self_" for name in default}
     fields = {field.name for field in dataclasses.fields(cls)}

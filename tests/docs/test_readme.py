@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 import torch
 
-from ffattn import evaluate, train
+from ffattn import evaluate, inspect, train
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -76,6 +76,12 @@ def test_evaluation_commands_run(arguments, trained, workplace, monkeypatch, cap
     run(evaluate, monkeypatch, [*shortened(arguments), "sequences=4"])
     assert "floor" in capsys.readouterr().out
     assert len(list(workplace.rglob("result.json"))) == 3
+
+
+@pytest.mark.parametrize("arguments", commands("inspect"), ids=" ".join)
+def test_looking_commands_run(arguments, trained, workplace, monkeypatch, capsys):
+    run(inspect, monkeypatch, [*arguments, "sequences=4"])
+    assert len(list(workplace.rglob("index.html"))) == 1
 
 
 def test_python_examples_run(workplace, capsys):

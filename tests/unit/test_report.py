@@ -91,6 +91,8 @@ def test_what_attention_does_is_in_the_table_where_it_was_measured():
     console.print(scores_table({"validation": measured | FOCUS, "test": measured | FOCUS}))
     text = console.export_text()
     assert all(text.count(word) == 2 for word in ("0.15%", "7.39x", "98.5%", "9,876.5", "-0.25"))
+    console.print(scores_table({"validation": measured, "test": measured | FOCUS}))  # of a run that went on elsewhere
+    assert console.export_text().count("7.39x") == 1
     console.print(scores_table({"test": measured}))
     assert "margin" not in console.export_text()
 

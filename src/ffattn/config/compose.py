@@ -26,6 +26,7 @@ from ffattn.config.paths import conf_dir
 _OPTIONAL_GROUPS = {
     "train": {"experiment", "sweep"},
     "evaluate": {"task"},
+    "inspect": {"task"},
 }  # may be null: none, or the checkpoint's own
 
 

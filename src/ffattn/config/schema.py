@@ -258,3 +258,17 @@ class Evaluate(Settings):
             count = self.accelerator.processes
             raise SettingError("accelerator.devices", count, "evaluation has one process; use accelerator=auto")
         _require_same_length(self.T, self.task)
+
+
+@dataclass
+class Inspect(Evaluate):
+    """Everything that `python -m ffattn.inspect` is told.
+
+    Attributes:
+        checkpoint, task, accelerator, T, seed, split, trust, batch_size: As in `Evaluate`.
+        sequences: How many sequences are looked at, all at a time.
+        index: Which of them is shown step by step.
+    """
+
+    sequences: int = setting(200, low=1)
+    index: int = setting(0, low=0)

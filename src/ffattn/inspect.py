@@ -1,0 +1,81 @@
+"""`python -m ffattn.inspect`: pictures of what a checkpoint's attention does, as PNG files and as one web page.
+
+python -m ffattn.inspect checkpoint=outputs/mine/checkpoints/best.ckpt index=3
+"""
+
+import importlib.util
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from ffattn.config.command import run_command
+from ffattn.config.errors import ConfigError
+from ffattn.config.jobs import Command, Finished
+from ffattn.evaluate import prepare, sweep
+
+if TYPE_CHECKING:
+    from ffattn.config.schema import Inspect
+
+PAGE = "index.html"
+_CAPTIONS = {
+    "sequence": "One sequence: inputs, scores, and weights relative to equal ones.",
+    "answers": "Answers against targets.",
+    "lengths": "The share of right answers by length.",
+    "heat_map": "Weights around the marked steps, relative to equal ones.",
+    "score_function": "The score of a step as a function of its input: what attention has learned.",
+}
+
+
+def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Inspect | Finished":
+    from ffattn.config.schema import Inspect
+
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ConfigError("python -m ffattn.inspect: needs matplotlib: pip install 'ffattn[pictures]'")
+    settings: Inspect | Finished = prepare(Inspect, config, folder, in_sweep)
+    if not isinstance(settings, Finished) and settings.index >= settings.sequences:
+        raise ConfigError(f"index={settings.index}: must be less than sequences={settings.sequences}")
+    return settings
+
+
+def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
+    from rich.console import Console
+
+    from ffattn.checkpoint import load
+    from ffattn.pages import page, paragraph, picture, steps_of
+    from ffattn.pictures import draw_all, draw_sequence, look
+    from ffattn.provenance import provenance
+    from ffattn.report import write_result
+    from ffattn.settings import to_plain
+    from ffattn.streams import Split, Stream
+
+    started = time.monotonic()
+    trained = load(settings.checkpoint, tuple(settings.trust), settings.accelerator.torch_device)
+    stream = Stream(settings.seed, Split[settings.split.upper()])
+    seen = look(trained.network, settings.task, stream, settings.sequences)
+    figures = draw_all(trained.network, seen)
+    figures["sequence"] = draw_sequence(seen, settings.index)
+    parts = [
+        paragraph(f"{trained.model.name} after {trained.update} updates: {seen.title}."),
+        steps_of(seen, settings.index),
+    ]
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png")
+        parts.append(picture(figure, _CAPTIONS[name]))
+    (folder / PAGE).write_text(page(f"{trained.model.name} on {settings.task.name}", parts))
+    task, source = settings.task, provenance(settings.accelerator.torch_device)
+    seconds = time.monotonic() - started
+    means = {"solved": float(seen.solved.mean()), "error": seen.error, "floor": task.floor()._asdict()}
+    result = {settings.split: means, "seconds": seconds, **source, "settings": to_plain(settings)}
+    write_result(folder, result)
+    Console(quiet=in_sweep).print(f"{seen.title}\n{folder / PAGE}", highlight=False, markup=False, soft_wrap=True)
+
+
+def main() -> None:
+    """The command line."""
+    run_command(Command("inspect", _prepare, _execute, sweep))
+
+
+if __name__ == "__main__":
+    main()
