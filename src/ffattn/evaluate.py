@@ -36,7 +36,7 @@ def prepare(kind: type, config: DictConfig, folder: Path, in_sweep: bool) -> Any
     """
     from ffattn.checkpoint import checkpoints_of, load, sizes_of
     from ffattn.config.convert import to_settings
-    from ffattn.report import RESULT, read_result
+    from ffattn.results import RESULT, read_result
     from ffattn.runs import differences
     from ffattn.settings import to_plain
 
@@ -90,7 +90,7 @@ def _execute(settings: "Evaluate", folder: Path, in_sweep: bool) -> None:
     from rich.console import Console
 
     from ffattn.checkpoint import load
-    from ffattn.report import print_header, scores_table, write_result
+    from ffattn.results import print_header, scores_table, write_result
 
     if settings.accelerator.num_threads is not None:
         torch.set_num_threads(settings.accelerator.num_threads)

@@ -24,7 +24,7 @@ from ffattn.lightning.processes import EndTogether, from_first, launch, together
 from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning, threads
 from ffattn.metrics import KEPT
 from ffattn.provenance import device_name, peak_memory_mb, provenance
-from ffattn.report import print_header, print_result, read_result, write_result
+from ffattn.results import print_header, print_result, read_result, write_result
 from ffattn.runs import FRESH, Start, updates_to_beat
 from ffattn.settings import TARGET, to_plain
 from ffattn.world import world

@@ -46,7 +46,7 @@ def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
     from ffattn.pages import page, paragraph, picture, steps_of
     from ffattn.pictures import draw_all, draw_sequence, look
     from ffattn.provenance import provenance
-    from ffattn.report import write_result
+    from ffattn.results import write_result
     from ffattn.settings import to_plain
     from ffattn.streams import Split, Stream
 

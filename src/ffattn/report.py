@@ -1,113 +1,70 @@
-"""What a person reads of a run: the header, the table at the end, and `result.json`."""
+"""`python -m ffattn.report`: the results of many runs as one table, in Markdown and as CSV, and one picture.
 
-import json
-import shlex
-import shutil
+python -m ffattn.report outputs/paper/table1
+python -m ffattn.report docs/results/runs/table1 --output docs/results/table1
+
+Directories hold `result.json` files at any depth. Of runs that differ in the learning rate alone the best counts: the
+one that solved its task with the fewest updates, or else had the most solved. Numbers over seeds are medians, with the
+smallest and the largest.
+"""
+
+import argparse
+import csv
+import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from ffattn.checkpoint import BEST, checkpoints_of
-from ffattn.config.errors import DamagedError
-
-RESULT = "result.json"
-_FOCUS = {  # of attention: a title, and how the number is written
-    "mass": ("on marks", "{:.2%}"),
-    "lift": ("lift", "{:.3g}x"),
-    "found": ("found", "{:.1%}"),
-    "steps": ("steps", "{:,.1f}"),
-    "margin": ("margin", "{:.3g}"),
-}
+from ffattn.cells import COLUMNS, Cell, cells_of, markdown, read_runs, table_rows
+from ffattn.errors import FFAttnError
 
 
-def write_result(folder: Path, result: dict[str, Any]) -> None:
-    """Write `result.json`, whole or not at all.
+def write(cells: Sequence[Cell], output: Path, title: str) -> list[Path]:
+    """Write the table, the runs and, where matplotlib is installed, the picture.
 
     Args:
-        folder: The run directory.
-        result: Plain values.
+        cells: The table's rows.
+        output: Path of the files, without suffix.
+        title: The table's heading.
+
+    Returns:
+        The files.
     """
-    part = folder / f"{RESULT}.part"
-    part.write_text(json.dumps(result, indent=2, allow_nan=True) + "\n")
-    part.replace(folder / RESULT)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    text, rows, picture = (output.with_name(f"{output.name}{suffix}") for suffix in (".md", ".csv", ".png"))
+    has_picture = importlib.util.find_spec("matplotlib") is not None
+    shown = f"\n![Epochs and accuracy against T]({picture.name})\n" if has_picture else ""
+    text.write_text(f"# {title}\n\n{markdown(cells)}{shown}")
+    with rows.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(table_rows(cells))
+    if not has_picture:
+        print("no picture: matplotlib is not installed; pip install 'ffattn[pictures]'", file=sys.stderr)
+        return [text, rows]
+    from ffattn.charts import draw
+
+    draw(cells).savefig(picture)
+    return [text, rows, picture]
 
 
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """The result of a finished run, or None.
-
-    Args:
-        folder: The run directory.
-
-    Raises:
-        DamagedError: The file is not what `write_result` wrote.
-    """
-    path = folder / RESULT
-    if not path.is_file():
-        return None
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directories", nargs="+", type=Path, help="where the runs are")
+    parser.add_argument("--output", type=Path, help="path of the files, without suffix; DIRECTORY/report if not given")
+    parser.add_argument("--title", default="Results", help="heading of the table")
+    given = parser.parse_args()
     try:
-        result = json.loads(path.read_text())
-    except ValueError:
-        result = None
-    if not isinstance(result, dict) or "settings" not in result:
-        raise DamagedError(f"{path}: not a result, or a damaged one; remove it, and it is computed again")
-    return result
+        cells = cells_of(read_runs(given.directories))
+    except FFAttnError as error:
+        sys.exit(str(error))
+    if not cells:
+        sys.exit(f"{', '.join(map(str, given.directories))}: no result of a training run is below")
+    files = write(cells, given.output or given.directories[0] / "report", given.title)
+    print(markdown(cells))
+    print("\n".join(map(str, files)))
 
 
-def print_header(console: Console, **lines: object) -> None:
-    """Print a few facts, one a line, before the work starts."""
-    for name, value in lines.items():
-        console.print(f"{name.replace('_', ' '):>12}  {value}", highlight=False, markup=False, soft_wrap=True)
-
-
-def scores_table(scores: dict[str, dict[str, Any]]) -> Table:
-    """Solved share and error of each evaluation set against the task's floor.
-
-    Args:
-        scores: For each set, `solved`, `error` and `floor` (the same two for the best constant answer); and what
-            attention is doing, if it was measured (see `metrics.focus`).
-    """
-    measured = {name: form for name, form in _FOCUS.items() if any(name in values for values in scores.values())}
-    table = Table("", "solved", "error", *(title for title, _ in measured.values()), title_justify="left")
-    for name, values in scores.items():
-        focus = (form.format(values[key]) if key in values else "" for key, (_, form) in measured.items())
-        table.add_row(name, f"{values['solved']:.1%}", f"{values['error']:.3g}", *focus)
-    floor = next(iter(scores.values()))["floor"]
-    table.add_row("floor", f"{floor['solved']:.1%}", f"{floor['error']:.3g}", style="dim")
-    return table
-
-
-def _tensorboard() -> str:
-    """The command, with its place where the environment that runs this is not the shell's."""
-    return "tensorboard" if shutil.which("tensorboard") else str(Path(sys.executable).with_name("tensorboard"))
-
-
-def print_result(console: Console, result: dict[str, Any], folder: Path) -> None:
-    """Print the table at the end of a training run.
-
-    Args:
-        console: Where to.
-        result: What `result.json` holds.
-        folder: The run directory.
-    """
-    table = scores_table({"validation": result["val"], "test": result["test"]})
-    console.print(table)
-    best = result["val"]["update"]
-    reason = {"solved": "every validation sequence solved", "updates": "the most updates were made"}
-    reason["raced"] = "another learning rate has solved it in as few updates"
-    folder = folder.resolve()
-    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    board = f"{_tensorboard()} --logdir {shlex.quote(str(folder))}"
-    curves = {"tensorboard": board, "csv": folder / "metrics.csv", "none": "not logged"}
-    epochs = f"{result['epochs']:g} epoch{'' if result['epochs'] == 1 else 's'}"
-    print_header(
-        console,
-        stopped=f"{reason[result['stopped_because']]}, after {epochs} = {result['updates']} updates",
-        scores_of=f"the weights after {best} updates",
-        time=f"{result['seconds']:.1f} s, {result['updates_per_second']:.4g} updates/s",
-        peak_memory=f"{result['peak_memory_mb']:.0f} MB",
-        curves=curves[result["settings"]["logger"]["kind"]],
-        checkpoint=checkpoints_of(folder) / BEST,
-    )
+if __name__ == "__main__":
+    main()

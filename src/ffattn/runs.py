@@ -8,7 +8,7 @@ from ffattn.checkpoint import BEST, KEY, LAST, build_network, checkpoints_of, lo
 from ffattn.config.errors import ConfigError, DamagedError
 from ffattn.config.schema import Train
 from ffattn.errors import CheckpointError
-from ffattn.report import RESULT, read_result
+from ffattn.results import RESULT, read_result
 from ffattn.settings import TARGET, to_plain
 
 # a resumed run must not change these
@@ -67,7 +67,7 @@ def find_start(settings: Train, folder: Path | None) -> Start:
         return FRESH
     if settings.resume == "last":
         last = checkpoints_of(folder) / LAST
-        return _continue(settings, folder, last) if last.exists() else FRESH
+        return _continue(settings, folder, last) if last.exists() else _kept(settings, folder)
     if _holds_run(folder):
         raise ConfigError(f"{folder}: holds a run already; continue it with resume=last, or choose another directory")
     return FRESH
@@ -112,12 +112,30 @@ def _continue(settings: Train, folder: Path | None, checkpoint: Path) -> Start:
     is_own = folder is not None and checkpoint.parent.resolve() == checkpoints_of(folder).resolve()
     if folder is not None and not is_own and _holds_run(folder):
         raise ConfigError(f"{folder}: holds another run than resume={checkpoint}; choose another directory")
-    reason, options = about["stopped_because"], settings.trainer
-    has_ended = (reason == "solved" and options.stop_when_solved) or (reason == "raced" and options.race)
-    if has_ended or about["update"] >= settings.updates:
+    if _has_ended(settings, about["stopped_because"], about["update"]):
         return _finished(checkpoint, about, is_own)
     best = None if is_own else _best_beside(checkpoint, about)
     return Start(checkpoint, best, update=about["update"])
+
+
+def _kept(settings: Train, folder: Path) -> Start:
+    """A finished run of which only the result has been kept: it is not made again, if it was the same one."""
+    result = read_result(folder)
+    if result is None:
+        return FRESH
+    if changed := _changes(to_plain(settings), result["settings"]):
+        lines = [f"{line}: the result has {old}" for line, old in changed]
+        raise ConfigError("\n".join([f"{folder}: holds the result of a run with other settings", *lines]))
+    if not _has_ended(settings, result["stopped_because"], result["updates"]):
+        raise ConfigError(f"{folder}: its checkpoints are gone, so that it cannot go on; choose another directory")
+    return Start(checkpoints_of(folder) / LAST, is_trained=True, result=result, update=result["updates"])
+
+
+def _has_ended(settings: Train, reason: str | None, updates: int) -> bool:
+    """Whether nothing is left to train after so many updates."""
+    options = settings.trainer
+    is_over = (reason == "solved" and options.stop_when_solved) or (reason == "raced" and options.race)
+    return is_over or updates >= settings.updates
 
 
 def _finished(checkpoint: Path, about: dict[str, Any], is_own: bool) -> Start:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ffattn.config.jobs import Finished, Place, Sweep, is_busy
 from ffattn.errors import FFAttnError
-from ffattn.report import read_result
+from ffattn.results import read_result
 
 FAILURE = "failure.txt"
 TABLE = "sweep.csv"

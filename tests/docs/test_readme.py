@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 import torch
 
-from ffattn import evaluate, inspect, train
+from ffattn import evaluate, inspect, report, train
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -76,6 +76,14 @@ def test_evaluation_commands_run(arguments, trained, workplace, monkeypatch, cap
     run(evaluate, monkeypatch, [*shortened(arguments), "sequences=4"])
     assert "floor" in capsys.readouterr().out
     assert len(list(workplace.rglob("result.json"))) == 3
+
+
+@pytest.mark.parametrize("arguments", commands("report"), ids=" ".join)
+def test_reporting_commands_run(arguments, workplace, monkeypatch, capsys):
+    sweep = next(words for words in commands("train") if f"hydra.sweep.dir={arguments[0]}" in words)
+    run(train, monkeypatch, [*shortened(sweep), *SMALL])
+    run(report, monkeypatch, arguments)
+    assert len(capsys.readouterr().out.partition("| task |")[2].partition("\n\n")[0].splitlines()) == 4
 
 
 @pytest.mark.parametrize("arguments", commands("inspect"), ids=" ".join)

@@ -1,5 +1,7 @@
 """A resumed run is the run that was never interrupted, to the last bit; and nothing is lost or mixed up by resuming."""
 
+import shutil
+
 import pytest
 from tiny_runs import (
     about,
@@ -228,3 +230,33 @@ def test_what_is_no_checkpoint_is_refused_before_a_directory_is_made(tmp_path, r
         fit(tmp_path / "run", resume=f"'{resume}'")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def result_alone(folder, **options):
+    """A finished run of which nothing but the result has been kept."""
+    run = fit(folder, **options)
+    shutil.rmtree(folder / "checkpoints")
+    return run
+
+
+def test_a_result_without_checkpoints_is_of_a_finished_run(tmp_path):
+    run = result_alone(tmp_path / "run", updates=4)
+    before = snapshot(tmp_path / "run")
+    again = fit(tmp_path / "run", updates=4, resume="last")
+    assert again.result == run.result
+    assert snapshot(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"updates": 6}, "run: its checkpoints are gone, so that it cannot go on; choose another directory"),
+        ({"optim__lr": 0.1}, "run: holds the result of a run with other settings\noptim.lr=0.1: the result has 0.003"),
+    ],
+    ids=str,
+)
+def test_a_result_without_checkpoints_cannot_go_on_or_be_of_another_run(tmp_path, options, message):
+    result_alone(tmp_path / "run", updates=4)
+    with pytest.raises(ConfigError) as error:
+        fit(tmp_path / "run", **{"updates": 4, "resume": "last"} | options)
+    assert str(error.value).endswith(message)

@@ -4,7 +4,7 @@ import math
 import pytest
 from rich.console import Console
 
-from ffattn.report import RESULT, print_header, print_result, read_result, scores_table, write_result
+from ffattn.results import RESULT, print_header, print_result, read_result, scores_table, write_result
 
 FLOOR = {"solved": 0.1536, "error": 1 / 24}
 FINISHED = {
