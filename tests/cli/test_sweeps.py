@@ -58,6 +58,15 @@ def test_the_command_line_takes_the_place_of_a_files_values_and_jobs_keep_their_
     assert plan.master.hydra.sweeper.params == {"optim.lr": "0.1,0.2"}
 
 
+def test_a_files_sweep_takes_several_values_without_being_told_that_it_is_one(train, workplace):
+    (workplace / "mine/experiment").mkdir(parents=True)
+    text = "# @package _global_\nhydra: {mode: MULTIRUN, sweep: {dir: sweep}, sweeper: {params: {seed: '0'}}}\n"
+    (workplace / "mine/experiment/several.yaml").write_text(text)
+    done = train("--config-dir=mine", "experiment=several", "T=12,13")
+    assert done.status == 0, done.err
+    assert sorted(states(workplace)) == ["add_ffattn/T12/seed0", "add_ffattn/T13/seed0"]
+
+
 @pytest.mark.parametrize("task", ["glob(*)", "glob([a*,x*])"])
 def test_choices_may_be_a_pattern(train, workplace, task):
     assert train(*SWEEP, f"task={task}").status == 0

@@ -127,8 +127,18 @@ def _run_beside(arguments: argparse.Namespace, command: Command) -> None:
     command.execute(command.prepare(without_hydra(config), run_dir, False), run_dir, False)
 
 
+def _is_sweep(loader: Loader, overrides: list[str]) -> bool:
+    """Whether a file says so; of several values nothing else is asked than that they are there."""
+    single = [str(override.input_line) for override in loader.parse(overrides) if not override.is_sweep_override()]
+    return len(single) < len(overrides) and loader.compose(single).hydra.mode == RunMode.MULTIRUN
+
+
 def _run_one(arguments: argparse.Namespace, command: Command) -> None:
-    config = Loader(command.name, arguments.config_dir).compose(arguments.overrides)
+    loader = Loader(command.name, arguments.config_dir)
+    if _is_sweep(loader, arguments.overrides):
+        _exit(run_sweep(command, arguments.overrides, arguments.config_dir))
+        return
+    config = loader.compose(arguments.overrides)
     if config.hydra.mode == RunMode.MULTIRUN:  # said by a file
         _exit(run_sweep(command, arguments.overrides, arguments.config_dir))
         return
