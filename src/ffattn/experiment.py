@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from torch import Tensor
@@ -195,6 +195,7 @@ def _trainer(settings: Train, folder: Path, is_first: bool) -> Trainer:
             Watch(options.progress if is_first else "none", settings.updates, Console(stderr=True)),
             make_checkpoints(settings, folder),
             *([EndTogether()] if accelerator.processes > 1 else []),
+            *_pictures(settings, is_first),
         ],
         device=accelerator.resolved,
         devices=accelerator.devices,
@@ -208,6 +209,14 @@ def _trainer(settings: Train, folder: Path, is_first: bool) -> Trainer:
         detect_anomaly=options.detect_anomaly,
         profiler=options.profiler if is_first else "none",
     )
+
+
+def _pictures(settings: Train, is_first: bool) -> list[Callback]:
+    if settings.trainer.pictures is None or not is_first:
+        return []
+    from ffattn.lightning.pictures import Pictures
+
+    return [Pictures(settings.trainer.pictures, settings.seed)]
 
 
 def make_checkpoints(settings: Train, folder: Path) -> Checkpoints:

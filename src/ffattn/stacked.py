@@ -90,6 +90,7 @@ def obstacle_to(settings: Train) -> str | None:
         "precision=16-mixed": settings.precision == "16-mixed",
         "trainer.ema_decay": options.ema_decay is not None,
         "trainer.detect_anomaly=true": options.detect_anomaly,
+        f"trainer.pictures={options.pictures}": options.pictures is not None,
         f"trainer.profiler={options.profiler}": options.profiler != "none",
         f"resume={settings.resume}": settings.resume not in {None, "last"},
     }

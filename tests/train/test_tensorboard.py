@@ -3,7 +3,7 @@
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-from tiny_runs import fit
+from tiny_runs import equal, fit, read
 
 TRAIN = {f"train/{name}" for name in ("loss", "solved", "lr", "updates_per_second")}
 FINAL = {f"{split}/{name}" for split in ("val", "test") for name in ("solved", "error")}
@@ -72,3 +72,22 @@ def test_the_hparams_tab_has_every_setting(run, events):
 def test_the_hparams_tab_has_the_final_metrics(events):
     experiment = hparams(events)["_hparams_/experiment"].experiment
     assert {metric.name.tag for metric in experiment.metric_infos} == FINAL
+
+
+def pictures_of(folder):
+    events = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
+    return {tag: [image.step for image in events.Images(tag)] for tag in events.Tags()["images"]}
+
+
+def test_pictures_are_there_at_every_so_many_validations_and_at_the_last(tmp_path):
+    run = fit(tmp_path / "run", logger="tensorboard", updates=5, trainer__validate_every=1, trainer__pictures=2)
+    names = ("sequence", "answers", "lengths", "heat_map", "score_function")
+    assert pictures_of(run.folder) == {f"pictures/{name}": [2, 4, 5] for name in names}
+
+
+def test_pictures_change_nothing_of_the_run(tmp_path):
+    options = {"logger": "tensorboard", "updates": 4, "model": "lstm_attention"}
+    plain, drawn = fit(tmp_path / "a", **options), fit(tmp_path / "b", **options, trainer__pictures=1)
+    assert equal(read(plain.folder)["state_dict"], read(drawn.folder)["state_dict"])
+    assert plain.result["val"] == drawn.result["val"]
+    assert not pictures_of(plain.folder)

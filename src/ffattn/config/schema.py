@@ -1,5 +1,6 @@
 """The root of each command's configuration, and the groups that belong to no task or model."""
 
+import importlib.util
 from dataclasses import dataclass, field
 
 import torch
@@ -34,6 +35,7 @@ class Trainer(Settings):
             kept; or null.
         distinct_batches: Train on the first so many batches again and again, and validate on them; or null.
         log_every: Updates between log entries.
+        pictures: Validations between pictures of attention in TensorBoard (extra `pictures`), or null for none.
         progress: `auto` (bar in a terminal, lines elsewhere), `bar`, `lines` or `none`.
         detect_anomaly: Let autograd check every operation for NaN (slow).
         profiler: `none`, `simple`, `advanced` or `pytorch`; the report goes to the run directory.
@@ -48,9 +50,15 @@ class Trainer(Settings):
     ema_decay: float | None = setting(None, above=0, below=1)
     distinct_batches: int | None = setting(None, low=1)
     log_every: int = setting(50, low=1)
+    pictures: int | None = setting(None, low=1)
     progress: str = setting("auto", choices=("auto", "bar", "lines", "none"))
     detect_anomaly: bool = False
     profiler: str = setting("none", choices=("none", "simple", "advanced", "pytorch"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pictures is not None and importlib.util.find_spec("matplotlib") is None:
+            raise SettingError("pictures", self.pictures, "needs matplotlib: pip install 'ffattn[pictures]'")
 
 
 @dataclass
@@ -181,11 +189,21 @@ class Train(Settings):
         super().__post_init__()
         if self.resume not in (None, "last") and self.init_from is not None:
             raise SettingError("init_from", self.init_from, "cannot be combined with resume, which has weights already")
+        if self.trainer.pictures is not None:
+            self._check_pictures()
         if self.accelerator.cuda_graph:
             self._check_graph()
         if self.accelerator.processes > 1:
             self._check_division(self.accelerator.divide, self.accelerator.processes)
         _require_same_length(self.T, self.task)
+
+    def _check_pictures(self) -> None:
+        """Refuse what would make none: there must be a place for them, and one process that can run the network."""
+        if self.logger.kind != "tensorboard":
+            raise SettingError("trainer.pictures", self.trainer.pictures, "needs logger=tensorboard")
+        if self.accelerator.processes > 1 and self.accelerator.divide != BATCH:
+            problem = "cannot be combined with processes that divide time or parameters"
+            raise SettingError("trainer.pictures", self.trainer.pictures, problem)
 
     def _check_division(self, divide: str, count: int) -> None:
         """Refuse what cannot be divided among so many processes."""
