@@ -140,11 +140,15 @@ def draw_sequence(seen: Look, index: int = 0) -> Figure:
     point: dict[str, Any] = {"linestyle": "none", "marker": ".", "markersize": 4 if len(steps) < 1000 else 1.5}
     if scores is not None:
         axes[1].plot(steps, scores, color=BLUE, **point)
+        axes[1].plot(seen.marks[index], scores[seen.marks[index]], "o", color=RED, markersize=5)
         axes[1].set_ylabel("score")
     if seen.weights is not None:
         lift = seen.lift[index, : len(steps)]
         axes[-1].plot(steps, np.where(lift > 0, lift, np.nan), color=BLUE, **point)
+        axes[-1].plot(seen.marks[index], lift[seen.marks[index]], "o", color=RED, markersize=5)
         axes[-1].set_yscale("log")
+        for which in ("major", "minor"):
+            getattr(axes[-1].yaxis, f"set_{which}_formatter")("{x:g}")
         axes[-1].axhline(1, color=GREY, linestyle=":", label="equal weights")
         axes[-1].set_ylabel(f"weight x {len(steps):,}")
         if (lift == 0).any():
@@ -199,7 +203,8 @@ def draw_heat_map(seen: Look, most: int = 40) -> Figure:
         part.set_xlabel(f"steps from mark {mark + 1}")
     axes[0].set_ylabel("sequence, by length")
     label = "weight x length; 1: equal weights; grey: zero, or outside"
-    figure.colorbar(image, ax=list(axes), label=label, format="%.3g")
+    bar = figure.colorbar(image, ax=list(axes), label=label, format="%.3g")
+    bar.ax.yaxis.set_minor_formatter("{x:g}")
     return figure
 
 
