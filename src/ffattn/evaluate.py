@@ -36,6 +36,7 @@ def prepare(kind: type, config: DictConfig, folder: Path, in_sweep: bool) -> Any
     """
     from ffattn.checkpoint import checkpoints_of, load, sizes_of
     from ffattn.config.convert import to_settings
+    from ffattn.evaluation import check_length
     from ffattn.results import RESULT, read_result
     from ffattn.runs import differences
     from ffattn.settings import to_plain
@@ -55,6 +56,7 @@ def prepare(kind: type, config: DictConfig, folder: Path, in_sweep: bool) -> Any
         raise ConfigError(
             f"task={settings.task.name}: needs another network than the checkpoint's, made for {trained.task.name}"
         )
+    check_length(trained.network, settings.task)
     if in_sweep and (result := read_result(folder)) is not None:
         changed = differences("", to_plain(settings), result["settings"])
         if not changed:

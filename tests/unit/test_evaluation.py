@@ -2,10 +2,12 @@ import pytest
 import torch
 from torch import nn
 
-from ffattn.evaluation import evaluate
-from ffattn.models import Answer, Network
+from ffattn.checkpoint import sizes_of
+from ffattn.errors import SettingError
+from ffattn.evaluation import check_length, evaluate
+from ffattn.models import LSTM, Answer, FFAttention, Network
 from ffattn.streams import Split, Stream
-from ffattn.tasks import Add, Paper, Variable
+from ffattn.tasks import Add, Fixed, Paper, Variable
 
 TASK = Add(length=Paper(T=20))
 
@@ -56,3 +58,30 @@ def test_inputs_have_the_precision_of_the_weights():
 def test_splits_and_seeds_give_other_sequences():
     streams = [Stream(seed, split) for seed in (0, 1) for split in (Split.VAL, Split.TEST)]
     assert len({evaluate(Constant(0.5), TASK, stream, 10)["error"] for stream in streams}) == 4
+
+
+@pytest.mark.parametrize("options", [{}, {"normalizer": "relu2", "score": "linear"}, {"position": "fraction"}], ids=str)
+@pytest.mark.parametrize("length", [Fixed(T=101), Paper(T=90), Variable(T=120, min=11)], ids=lambda length: length.name)
+@pytest.mark.parametrize("steps", [97, 64])  # a sequence in two windows, or one at a time
+def test_sequences_that_are_too_long_for_memory_are_read_in_windows(monkeypatch, options, length, steps):
+    task = Add(length=length, tolerance=0.3)
+    network = FFAttention(hidden=7, **options).build(sizes_of(task)).double()
+    whole = evaluate(network, task, Stream(5, Split.TEST), 23, batch_size=4)
+    monkeypatch.setattr("ffattn.evaluation.MAX_STEPS", steps)
+    pieces = evaluate(network, task, Stream(5, Split.TEST), 23, batch_size=4)
+    assert pieces == pytest.approx({name: whole[name] for name in ("solved", "error", "dead")})
+
+
+@pytest.mark.parametrize("longest", [110, 109])
+def test_long_sequences_are_run_a_few_at_a_time(monkeypatch, longest):
+    network = Constant(0.5)
+    monkeypatch.setattr("ffattn.evaluation.MAX_STEPS", longest)
+    evaluate(network, Add(length=Fixed(T=27)), Stream(0, Split.TEST), 9)
+    assert [len(asked[0]) for asked in network.asked] == [4, 4, 1]
+
+
+def test_a_model_that_cannot_take_pieces_is_refused_at_once():
+    network = LSTM(hidden=3).build(sizes_of(TASK))
+    with pytest.raises(SettingError, match="^T=5000000: above 4194304 steps come in pieces, which this model cannot"):
+        check_length(network, Add(length=Fixed(T=5_000_000)))
+    check_length(network, Add(length=Fixed(T=4_000_000)))
