@@ -11,7 +11,7 @@ from ffattn.models import Answer, Network
 from ffattn.streams import Stream, share
 from ffattn.tasks import Task
 
-MAX_STEPS = 2**22  # in memory at a time, over all sequences of a batch: some 200 MB with weights and scores
+MAX_STEPS = 2**19  # in memory at a time, over all sequences of a batch: few enough for the caches, and for a laptop
 
 
 def check_length(network: Network, task: Task) -> None:
