@@ -107,7 +107,9 @@ def _train(settings: Train, folder: Path, start: Start, console: Console) -> dic
         if not start.is_trained:
             _fit(trainer, module, data, start, folder, quiet=console.quiet)
         test = _test(trainer, module, data, folder)
-    result = _result(settings, folder, module, test) | origin | {"settings": to_plain(settings)}
+    about = read(checkpoints_of(folder) / LAST)[KEY]
+    result = _result(settings, about, module, test) | origin
+    result |= {"settings": to_plain(settings), "validations": about["history"]}
     if is_first:
         write_result(folder, result)
     print_result(console, result, folder)
@@ -243,8 +245,9 @@ def _test(trainer: Trainer, module: SequenceModule, data: SequenceData, folder: 
     return {name: value for name, value in module.latest.items() if name in KEPT}
 
 
-def _result(settings: Train, folder: Path, module: SequenceModule, test: dict[str, float]) -> dict[str, Any]:
-    about = read(checkpoints_of(folder) / LAST)[KEY]
+def _result(
+    settings: Train, about: dict[str, Any], module: SequenceModule, test: dict[str, float]
+) -> dict[str, Any]:
     floor = settings.task.floor()._asdict()
     device = settings.accelerator.torch_device
     return {

@@ -45,6 +45,16 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(finished):
     assert len({row["val/error"] for row in validations}) == 3
 
 
+def test_a_result_has_every_validation(tmp_path):
+    first = fit(tmp_path / "run", updates=4, logger="csv")
+    run = fit(tmp_path / "run", updates=7, resume="last", logger="csv")
+    found, logged = run.result["validations"], rows(run.folder)
+    assert found["update"] == [2, 4, 6, 7]
+    for name in ("solved", "error"):
+        assert found[name] == pytest.approx([row[f"val/{name}"] for row in logged])
+        assert found[name][:2] == first.result["validations"][name]
+
+
 def saved_as_best(validations):
     """The updates whose checkpoints were kept as the best, for (solved, error) after one update, two, ..."""
     saved, trainer = [], Mock(spec=Trainer, global_step=0)

@@ -25,6 +25,7 @@ REQUIRED = {
     "device": str,
     "versions": dict,
     "settings": dict,
+    "validations": dict,
 }
 
 

@@ -14,6 +14,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from ffattn.checkpoint import BEST, FORMAT, KEY, LAST
 from ffattn.metrics import KEPT
 
+HISTORY = "update", "solved", "error"  # what is kept of every validation
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write beside the target, sync, rename: a file of that name is always whole."""
@@ -58,12 +60,15 @@ class Checkpoints(Checkpoint):
         self.folder, self.settings = folder, settings
         self.updates, self.stop_when_solved, self.to_beat = updates, stop_when_solved, to_beat
         self.best: dict[str, float] = {}
+        self.history: dict[str, list[float]] = {name: [] for name in HISTORY}
         self.seconds = 0.0  # of training, over all the times that the run was resumed
         self.stopped_because: str | None = None
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take up the run that is resumed."""
-        self.best, self.seconds = checkpoint[KEY]["best"], checkpoint[KEY]["seconds"]
+        about = checkpoint[KEY]
+        self.best, self.seconds = about["best"], about["seconds"]
+        self.history = {name: list(values) for name, values in about["history"].items()}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -82,6 +87,8 @@ class Checkpoints(Checkpoint):
         """Decide whether to stop, then write."""
         now = {name: value for name, value in pl_module.latest.items() if name in KEPT}
         now["update"] = trainer.global_step
+        for name, values in self.history.items():
+            values.append(now[name])
         if self.stop_when_solved and now["solved"] == 1:
             self.stopped_because = "solved"
         elif self.to_beat is not None and _is_beaten(trainer, self.to_beat()):
@@ -102,6 +109,7 @@ class Checkpoints(Checkpoint):
             "seconds": self._elapsed(),
             "stopped_because": self.stopped_because,
             "best": self.best,
+            "history": self.history,
         }
 
 
