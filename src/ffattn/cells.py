@@ -122,6 +122,14 @@ class Cell:
             "seconds, all rates": f"{sum(run.result['seconds'] for run in self.runs):,.0f}",
         }
 
+    def command(self) -> str:
+        """The part of its sweep that makes this cell; nothing if its results do not name a command."""
+        task, model, T, variant = self.key
+        own = [f"task={task}", f"model={model}", f"T={T}", *variant.split()]
+        keys = {word.partition("=")[0] for word in own}
+        words = [word for word in _words(self.runs[0]) if word.partition("=")[0] not in keys | {"seed", "optim.lr"}]
+        return " ".join([*words, *own]) if words else ""
+
     def gaps(self) -> str:
         """Which rates some seeds lack that others have tried: a cell whose sweep has not ended; or nothing."""
         tried = defaultdict(set)
@@ -203,9 +211,13 @@ def _sources(cells: Sequence[Cell]) -> Iterator[str]:
 
 
 def _command(run: Run) -> str:
-    """Without what is a matter of the machine: where it was written, and how many jobs ran at a time."""
+    return " ".join(_words(run))
+
+
+def _words(run: Run) -> list[str]:
+    """A command without what is a matter of the machine: where it was written, and how many jobs ran at a time."""
     machine = "hydra.", "hydra/launcher", "trainer.progress", "logger"
-    return " ".join(word for word in run.result["command"] if not word.startswith(machine))
+    return [word for word in run.result.get("command") or [] if not word.startswith(machine)]
 
 
 def table_rows(cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:

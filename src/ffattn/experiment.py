@@ -245,9 +245,7 @@ def _test(trainer: Trainer, module: SequenceModule, data: SequenceData, folder: 
     return {name: value for name, value in module.latest.items() if name in KEPT}
 
 
-def _result(
-    settings: Train, about: dict[str, Any], module: SequenceModule, test: dict[str, float]
-) -> dict[str, Any]:
+def _result(settings: Train, about: dict[str, Any], module: SequenceModule, test: dict[str, float]) -> dict[str, Any]:
     floor = settings.task.floor()._asdict()
     device = settings.accelerator.torch_device
     return {

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +25,7 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto;
 table {{ border-collapse: collapse; }}
 th, td {{ padding: .2em .8em; text-align: right; border-bottom: 1px solid var(--line); }}
 img {{ max-width: 100%; background: white; }} figure {{ margin: 2em 0; }} figcaption {{ color: var(--line); }}
+.wide {{ overflow-x: auto; }} code {{ font-size: 12px; white-space: nowrap; user-select: all; }}
 svg {{ max-width: 100%; height: auto; }} svg text {{ fill: currentColor; font-size: 12px; }}
 circle {{ fill: var(--point); }} circle.mark {{ fill: var(--mark); }}
 circle:hover {{ stroke: currentColor; stroke-width: 3; }}
@@ -54,6 +55,25 @@ def table(rows: Mapping[str, Any]) -> str:
     """Names and values."""
     cells = (f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
     return f"<table>{''.join(cells)}</table>"
+
+
+def grid(rows: Sequence[Mapping[str, str]], codes: Collection[str] = ()) -> str:
+    """A table with a heading for each column.
+
+    Args:
+        rows: Values by column, the same columns in each.
+        codes: Columns that hold commands.
+    """
+    head = "".join(f"<th>{escape(name)}</th>" for name in rows[0])
+    lines = (
+        "".join(
+            f"<td>{f'<code>{escape(text)}</code>' if name in codes else escape(text)}</td>"
+            for name, text in row.items()
+        )
+        for row in rows
+    )
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def picture(figure: "Figure", caption: str) -> str:

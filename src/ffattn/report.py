@@ -1,4 +1,4 @@
-"""`python -m ffattn.report`: the results of many runs as one table, in Markdown and as CSV, and one picture.
+"""`python -m ffattn.report`: the results of many runs as one table: Markdown, CSV, and a web page with pictures.
 
 python -m ffattn.report outputs/paper/table1
 python -m ffattn.report docs/results/runs/table1 --output docs/results/table1
@@ -14,13 +14,18 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ffattn.cells import COLUMNS, Cell, cells_of, markdown, read_runs, table_rows
 from ffattn.errors import FFAttnError
+from ffattn.pages import grid, page, picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def write(cells: Sequence[Cell], output: Path, title: str) -> list[Path]:
-    """Write the table, the runs and, where matplotlib is installed, the picture.
+    """Write the table, the runs, the page and, where matplotlib is installed, the pictures.
 
     Args:
         cells: The table's rows.
@@ -31,21 +36,35 @@ def write(cells: Sequence[Cell], output: Path, title: str) -> list[Path]:
         The files.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    text, rows, picture = (output.with_name(f"{output.name}{suffix}") for suffix in (".md", ".csv", ".png"))
-    has_picture = importlib.util.find_spec("matplotlib") is not None
-    shown = f"\n![Epochs and accuracy against T]({picture.name})\n" if has_picture else ""
+    figures = _figures(cells)
+    text, rows, site = (output.with_name(f"{output.name}{suffix}") for suffix in (".md", ".csv", ".html"))
+    pictures = {name: output.with_name(f"{output.name}_{name}.png") for name in figures}
+    shown = "".join(f"\n![{figures[name][1]}]({path.name})\n" for name, path in pictures.items())
     text.write_text(f"# {title}\n\n{markdown(cells)}{shown}")
     with rows.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(table_rows(cells))
-    if not has_picture:
-        print("no picture: matplotlib is not installed; pip install 'ffattn[pictures]'", file=sys.stderr)
-        return [text, rows]
-    from ffattn.charts import draw
+    for name, path in pictures.items():
+        figures[name][0].savefig(path)
+    parts = [picture(figure, caption) for figure, caption in figures.values()]
+    site.write_text(page(title, [grid(_page_rows(cells), codes={"command"}), *parts]))
+    return [text, rows, site, *pictures.values()]
 
-    draw(cells).savefig(picture)
-    return [text, rows, picture]
+
+def _figures(cells: Sequence[Cell]) -> dict[str, tuple["Figure", str]]:
+    if importlib.util.find_spec("matplotlib") is None:
+        print("no pictures: matplotlib is not installed; pip install 'ffattn[pictures]'", file=sys.stderr)
+        return {}
+    from ffattn.charts import draw_all
+
+    return draw_all(cells)
+
+
+def _page_rows(cells: Sequence[Cell]) -> list[dict[str, str]]:
+    """The table's rows without columns that are empty throughout, each with its command."""
+    rows = [cell.row() | {"command": cell.command()} for cell in cells]
+    return [{name: row[name] for name in row if any(other[name] for other in rows)} for row in rows]
 
 
 def main() -> None:

@@ -123,6 +123,14 @@ def test_the_table_says_where_it_comes_from():
     assert "    python -m ffattn.train task=add\n" in text  # without what is a matter of the machine
 
 
+def test_a_cells_command_is_its_part_of_the_sweep():
+    command = "python -m ffattn.train -m experiment=x T=50,60 model.init=paper,he seed=0,1 hydra.sweep.dir=/x"
+    made = [result_of(init="he") | {"command": command.split()}, result_of(T=60) | {"command": []}]
+    ours, other = cells(*made)
+    assert ours.command() == "python -m ffattn.train -m experiment=x task=add model=ffattn T=50 model.init=he"
+    assert other.command() == ""
+
+
 @pytest.mark.parametrize(
     ("cell", "expected"),
     [
@@ -170,9 +178,22 @@ def test_every_run_is_a_row_of_the_csv(folder, monkeypatch, capsys):
     assert rows == [{k: str(v) for k, v in row.items()} for row in table_rows(cells_of(read_runs([folder])))]
     text = (folder / "out/table.md").read_text()
     assert text.startswith("# Mine\n\n| task |")
-    assert "](table.png)" in text
-    assert (folder / "out/table.png").stat().st_size > 10_000
+    assert "](table_lengths.png)" in text
+    for name in ("lengths", "map", "cost"):
+        assert (folder / f"out/table_{name}.png").stat().st_size > 5_000
+    assert not (folder / "out/table_curves.png").exists()  # no result has its validations
     assert "| add | ffattn | 50 |" in capsys.readouterr().out
+
+
+def test_the_page_has_every_cell_with_its_command_and_every_picture(folder, monkeypatch):
+    curves = {"update": [500, 1000], "solved": [0.5, 1.0], "error": [0.1, 0.01]}
+    (folder / "a/1/result.json").write_text(json.dumps(result_of() | {"validations": curves}))
+    run(monkeypatch, folder, "--title", "<Mine>")
+    text = (folder / "report.html").read_text()
+    assert "<h1>&lt;Mine&gt;</h1>" in text
+    assert "<code>python -m ffattn.train task=add model=ffattn T=50</code>" in text
+    assert "<th>paper</th><th>floor</th>" in text
+    assert text.count("<img ") == 4
 
 
 def test_a_directory_that_is_given_twice_counts_once(folder):
@@ -183,8 +204,9 @@ def test_without_matplotlib_the_table_is_written_all_the_same(folder, monkeypatc
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     run(monkeypatch, folder)
     assert "](" not in (folder / "report.md").read_text()
-    assert not (folder / "report.png").exists()
-    assert capsys.readouterr().err == "no picture: matplotlib is not installed; pip install 'ffattn[pictures]'\n"
+    assert not list(folder.glob("*.png"))
+    assert "<img" not in (folder / "report.html").read_text()
+    assert capsys.readouterr().err == "no pictures: matplotlib is not installed; pip install 'ffattn[pictures]'\n"
 
 
 def test_no_results_are_one_line(tmp_path, monkeypatch):
