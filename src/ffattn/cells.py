@@ -40,6 +40,11 @@ class Run:
         return float(self.result["settings"]["optim"]["lr"])
 
     @property
+    def epochs(self) -> float:
+        """Its updates in the paper's epochs of 1000, whatever its own validations were."""
+        return float(self.result["updates"] / 1000)
+
+    @property
     def is_solved(self) -> bool:
         """Whether a validation solved every sequence."""
         return bool(self.result["val"]["solved"] == 1)
@@ -111,7 +116,7 @@ class Cell:
             "T": f"{T:,}",
             "variant": variant,
             "solved": f"{len(solved)} of {len(best)}",
-            "epochs": _spread([run.result["epochs"] for run in solved], "{:g}"),
+            "epochs": _spread([run.epochs for run in solved], "{:g}"),
             "paper": _published_words(published(self.runs[0].result)),
             "accuracy": _spread(unsolved, "{:.1%}"),
             "floor": f"{floor:.1%}",
@@ -230,6 +235,10 @@ def table_rows(cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
         for run in sorted(cell.runs, key=lambda run: (run.result["seed"], run.rate)):
             result = run.result
             values = {"folder": run.folder.as_posix(), "variant": cell.variant, "lr": run.rate}
-            values |= {"val_solved": result["val"]["solved"], "floor": result["test"]["floor"]["solved"]}
+            values |= {
+                "epochs": run.epochs,
+                "val_solved": result["val"]["solved"],
+                "floor": result["test"]["floor"]["solved"],
+            }
             values |= {f"test_{name}": result["test"][name] for name in ("solved", "error")}
             yield {name: values.get(name, result.get(name, "")) for name in COLUMNS}

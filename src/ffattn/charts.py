@@ -114,7 +114,7 @@ def _draw_epochs(axes: Axes, line: Sequence[Cell], name: str, colour: str, shift
     """Medians with the smallest and the largest of the seeds that solved it; hollow: the paper's."""
     points = []
     for cell in line:
-        epochs = sorted(run.result["epochs"] for run in cell.winners() if run.is_solved)
+        epochs = sorted(run.epochs for run in cell.winners() if run.is_solved)
         if epochs:
             middle = median(epochs)
             points.append((cell.key[2] * shift, middle, middle - epochs[0], epochs[-1] - middle))

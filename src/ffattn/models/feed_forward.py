@@ -11,7 +11,7 @@ from torch.nn.functional import leaky_relu
 
 from ffattn.models.base import Answer, Model, Network, Sizes
 from ffattn.nn import FeedForwardAttention, PositionFeatures, init_linear
-from ffattn.nn.initialisers import BIAS_INITS, INITS
+from ffattn.nn.initialisers import BIAS_INITS, INITS, QUERY_INITS
 from ffattn.nn.position import POSITIONS
 from ffattn.ops.reference import MEAN, RELU2, SCORES, SOFTMAX
 from ffattn.settings import setting
@@ -184,6 +184,8 @@ class FFAttention(_FeedForward):
         normalizer: `softmax` (the paper's) or `relu2`, squared ReLU divided by its sum, whose weights can be zero.
         length_scale: Multiply scores by the logarithm of the sequence's own length (softmax only).
         score_jitter: In training, one number per batch, uniform on [0, score_jitter), is added to every score.
+        query_init: The vector that scores states: `normal` (the paper's), or `positive`, its absolute values at half
+            the size, so that steps that stand out have the larger scores from the start (docs/training.md).
 
     Source:
         Raffel & Ellis, equations 1-4 and section 2.2.
@@ -195,6 +197,7 @@ class FFAttention(_FeedForward):
     normalizer: str = setting(SOFTMAX, choices=(SOFTMAX, RELU2))
     length_scale: bool = False
     score_jitter: float = setting(0.0, low=0)
+    query_init: str = setting("normal", choices=QUERY_INITS)
 
     def build(self, sizes: Sizes) -> FeedForwardNetwork:
         """Make the network (see `Model.build`)."""
@@ -204,4 +207,5 @@ class FFAttention(_FeedForward):
             normalizer=self.normalizer,
             length_scale=self.length_scale,
             score_jitter=self.score_jitter,
+            query_init=self.query_init,
         )

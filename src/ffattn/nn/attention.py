@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ffattn.nn.initialisers import init_linear
+from ffattn.nn.initialisers import init_linear, init_query
 from ffattn.nn.masking import check_mask, clear_padding, resolve_lengths
 from ffattn.nn.streaming import AttentionState
 from ffattn.ops import Pooled, attention_pooling, feed_forward_attention
@@ -28,7 +28,9 @@ from ffattn.ops.reference import (
 class _Attention(nn.Module, ABC):
     """The options that both layers share, and the learned query."""
 
-    def __init__(self, hidden: int, score: str, normalizer: str, length_scale: bool, score_jitter: float) -> None:
+    def __init__(
+        self, hidden: int, *, score: str, normalizer: str, length_scale: bool, score_jitter: float, query_init: str
+    ) -> None:
         super().__init__()
         if score not in SCORES:
             raise ValueError(f"score={score}: must be one of {', '.join(SCORES)}")
@@ -38,7 +40,7 @@ class _Attention(nn.Module, ABC):
         self.length_scale, self.score_jitter = length_scale, score_jitter
         self.query = None if normalizer == MEAN else nn.Linear(hidden, 1)
         if self.query is not None:
-            init_linear(self.query)
+            init_query(self.query, query_init)
             nn.init.constant_(self.query.bias, 1.0 if normalizer == RELU2 else 0.0)  # relu2 must not start dead
 
     @abstractmethod
@@ -116,6 +118,7 @@ class AttentionPooling(_Attention):
             weights and a zero context), or `mean` (equal weights, nothing learned).
         length_scale: Multiply scores by the logarithm of the sequence's length (softmax only).
         score_jitter: In training, add one number per batch, uniform on [0, score_jitter), to every score.
+        query_init: The vector w, `normal` or `positive` (see `init_query`).
 
     Source:
         Raffel & Ellis, equations 1-3.
@@ -129,8 +132,16 @@ class AttentionPooling(_Attention):
         normalizer: str = "softmax",
         length_scale: bool = False,
         score_jitter: float = 0.0,
+        query_init: str = "normal",
     ) -> None:
-        super().__init__(num_features, score, normalizer, length_scale, score_jitter)
+        super().__init__(
+            num_features,
+            score=score,
+            normalizer=normalizer,
+            length_scale=length_scale,
+            score_jitter=score_jitter,
+            query_init=query_init,
+        )
 
     def reduce(
         self,
@@ -199,6 +210,7 @@ class FeedForwardAttention(_Attention):
         slope: Slope of the leaky ReLU for negative inputs, 0..1.
         init: Weights of the embedding, `paper` or `he` (see `init_linear`).
         bias_init: Biases of the embedding, `zero` or `uniform` (see `init_linear`).
+        query_init: The vector that scores states, `normal` or `positive` (see `init_query`).
 
     Source:
         Raffel & Ellis, equations 1-4 and section 2.2.
@@ -216,8 +228,16 @@ class FeedForwardAttention(_Attention):
         slope: float = 0.01,
         init: str = "paper",
         bias_init: str = "zero",
+        query_init: str = "normal",
     ) -> None:
-        super().__init__(hidden, score, normalizer, length_scale, score_jitter)
+        super().__init__(
+            hidden,
+            score=score,
+            normalizer=normalizer,
+            length_scale=length_scale,
+            score_jitter=score_jitter,
+            query_init=query_init,
+        )
         self.slope = slope
         self.embed = nn.Linear(num_features, hidden)
         init_linear(self.embed, init, bias_init)

@@ -6,6 +6,7 @@ from torch import nn
 
 INITS = ("paper", "he")
 BIAS_INITS = ("zero", "uniform")
+QUERY_INITS = ("normal", "positive")
 _GAIN = {"paper": 1.0, "he": math.sqrt(2.0)}
 
 
@@ -23,3 +24,17 @@ def init_linear(layer: nn.Linear, init: str = "paper", bias_init: str = "zero") 
     nn.init.normal_(layer.weight, std=_GAIN[init] / math.sqrt(layer.in_features))
     bound = 0.0 if bias_init == "zero" else 1 / math.sqrt(layer.in_features)
     nn.init.uniform_(layer.bias, -bound, bound)
+
+
+def init_query(layer: nn.Linear, init: str = "normal") -> None:
+    """Draw the vector that scores states.
+
+    Args:
+        layer: Changed in place; its bias is zero afterwards.
+        init: `normal`, N(0, 1 / sqrt(fan_in)) as in the paper, or `positive`, the absolute values of half of that.
+            States are hardly negative, so that a step's first score then grows with the size of its input: no step
+            that stands out starts below the others, from where a softmax over many steps would not let it up.
+    """
+    init_linear(layer)
+    if init == "positive":
+        layer.weight.data.abs_().mul_(0.5)

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from ffattn.nn import init_linear
+from ffattn.nn import AttentionPooling, FeedForwardAttention, init_linear
+from ffattn.nn.initialisers import init_query
 
 
 @pytest.mark.parametrize(("init", "std"), [("paper", 1 / 20), ("he", 2**0.5 / 20)])
@@ -23,3 +24,29 @@ def test_the_paper_is_the_default():
         torch.manual_seed(4)
         init_linear(layer, *arguments)
     assert torch.equal(one.weight, other.weight)
+
+
+def test_a_positive_query_is_half_of_the_absolute_normal_one():
+    one, other = nn.Linear(400, 1), nn.Linear(400, 1)
+    for layer, init in ((one, "normal"), (other, "positive")):
+        torch.manual_seed(4)
+        init_query(layer, init)
+    assert torch.equal(other.weight, one.weight.abs() / 2)
+    assert not other.bias.any()
+
+
+def test_the_queries_of_both_layers_start_as_asked_for():
+    for layer in (FeedForwardAttention(3, 50, query_init="positive"), AttentionPooling(50, query_init="positive")):
+        assert (layer.query.weight > 0).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_steps_that_stand_out_start_with_the_larger_scores(seed):
+    """A marked step against an unmarked one of the same value, in a network as the paper's but for the query."""
+    torch.manual_seed(seed)
+    layer = FeedForwardAttention(2, 100, score="linear", query_init="positive")
+    values = torch.linspace(-1, 1, 101)
+    marked, unmarked = (
+        layer.weigh(torch.stack((values, torch.full_like(values, marker)), dim=1)[None])[2] for marker in (1.0, 0.0)
+    )
+    assert (marked > unmarked).float().mean() > 0.9
