@@ -41,8 +41,15 @@ class Run:
 
     @property
     def epochs(self) -> float:
-        """Its updates in the paper's epochs of 1000, whatever its own validations were."""
-        return float(self.result["updates"] / 1000)
+        """Updates until it was solved, in the paper's epochs of 1000, whatever its own validations were."""
+        return self.updates / 1000
+
+    @property
+    def updates(self) -> int:
+        """Updates until a validation solved everything, or all if none has."""
+        known = self.result.get("validations", {"update": [], "solved": []})
+        solved = (update for update, share in zip(known["update"], known["solved"], strict=True) if share == 1)
+        return int(next(solved, self.result["updates"]))
 
     @property
     def is_solved(self) -> bool:
@@ -121,7 +128,7 @@ class Cell:
             "accuracy": _spread(unsolved, "{:.1%}"),
             "floor": f"{floor:.1%}",
             "best rates": _rates({run.rate for run in best}),
-            "updates": _spread([run.result["updates"] for run in best], "{:,.0f}"),
+            "updates": _spread([run.updates for run in best], "{:,.0f}"),
             "updates, all rates": f"{sum(run.result['updates'] for run in self.runs):,}",
             "seconds": _spread([run.result["seconds"] for run in best], "{:,.0f}"),
             "seconds, all rates": f"{sum(run.result['seconds'] for run in self.runs):,.0f}",
@@ -152,7 +159,7 @@ def _rates(rates: Iterable[float]) -> str:
 def _merit(run: Run) -> tuple[bool, float, float]:
     """A larger one is better; a tie goes to the smaller error."""
     validation = run.result["val"]
-    main = float(-run.result["updates"] if run.is_solved else validation["solved"])
+    main = float(-run.updates if run.is_solved else validation["solved"])
     return run.is_solved, main, -validation["error"]
 
 

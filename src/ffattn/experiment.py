@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from ffattn.checkpoint import BEST, KEY, LAST, Numbers, Trained, checkpoints_of, load, load_weights, read
-from ffattn.config.schema import PARAMETERS, TIME, Accelerator, Train
+from ffattn.config.schema import PARAMETERS, QUIET, TIME, Accelerator, Train
 from ffattn.lightning import CapturedModule, DividedModule, SequenceData, SequenceModule, ShardedModule
 from ffattn.lightning.checkpoints import Checkpoints
 from ffattn.lightning.logs import Curves, Watch
@@ -77,6 +77,7 @@ def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = Fal
         result = read_result(folder)
         assert result is not None
         return Run(folder, result)
+    quiet = quiet or settings.trainer.progress == QUIET
     quiet_lightning()
     with together(settings.accelerator.resolved):
         folder, start = from_first((folder, start))
@@ -197,7 +198,7 @@ def _trainer(settings: Train, folder: Path, is_first: bool) -> Trainer:
             Watch(options.progress if is_first else "none", settings.updates, Console(stderr=True)),
             make_checkpoints(settings, folder),
             *([EndTogether()] if accelerator.processes > 1 else []),
-            *_pictures(settings, is_first),
+            *_pictures(settings, folder, is_first),
         ],
         device=accelerator.resolved,
         devices=accelerator.devices,
@@ -213,12 +214,12 @@ def _trainer(settings: Train, folder: Path, is_first: bool) -> Trainer:
     )
 
 
-def _pictures(settings: Train, is_first: bool) -> list[Callback]:
+def _pictures(settings: Train, folder: Path, is_first: bool) -> list[Callback]:
     if settings.trainer.pictures is None or not is_first:
         return []
     from ffattn.lightning.pictures import Pictures
 
-    return [Pictures(settings.trainer.pictures, settings.seed)]
+    return [Pictures(settings.trainer.pictures, settings.seed, folder / "pictures")]
 
 
 def make_checkpoints(settings: Train, folder: Path) -> Checkpoints:

@@ -25,6 +25,10 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto;
 table {{ border-collapse: collapse; }}
 th, td {{ padding: .2em .8em; text-align: right; border-bottom: 1px solid var(--line); }}
 img {{ max-width: 100%; background: white; }} figure {{ margin: 2em 0; }} figcaption {{ color: var(--line); }}
+.slides {{ position: relative; border: none; margin: 2em 0; padding: 0; }} .slides legend {{ font-weight: bold; }}
+.slides label {{ font-size: 12px; margin-right: .6em; }} .slides img {{ display: none; }}
+.slides input:checked ~ img {{ display: block; order: 1; width: 100%; }}
+.slides {{ display: flex; flex-wrap: wrap; }} .slides label {{ display: contents; }} .slides label > * {{ order: 0; }}
 .wide {{ overflow-x: auto; }} code {{ font-size: 12px; white-space: nowrap; user-select: all; }}
 svg {{ max-width: 100%; height: auto; }} svg text {{ fill: currentColor; font-size: 12px; }}
 circle {{ fill: var(--point); }} circle.mark {{ fill: var(--mark); }}
@@ -85,9 +89,26 @@ def picture(figure: "Figure", caption: str) -> str:
     """
     file = io.BytesIO()
     figure.savefig(file, format="png")
-    data = base64.b64encode(file.getvalue()).decode()
-    text = escape(caption, quote=True)
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+    return f"<figure>{_image(file.getvalue(), caption)}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _image(png: bytes, words: str) -> str:
+    return f'<img alt="{escape(words, quote=True)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+
+
+def slides(name: str, pictures: Mapping[str, bytes]) -> str:
+    """Pictures of which one is shown at a time: a row of buttons chooses it, and so do the arrow keys.
+
+    Args:
+        name: Of the row, which no other on the page has; plain text.
+        pictures: PNG files by what their buttons say, at least one; the last is shown first.
+    """
+    group, parts = escape(name, quote=True), []
+    for place, (label, png) in enumerate(pictures.items(), start=1):
+        chosen = " checked" if place == len(pictures) else ""
+        button = f'<input type="radio" name="{group}"{chosen} aria-label="{escape(f"{name}, {label}", quote=True)}">'
+        parts.append(f"<label>{button}<span>{escape(label)}</span>{_image(png, f'{name}, {label}')}</label>")
+    return f'<fieldset class="slides"><legend>{escape(name)}</legend>{"".join(parts)}</fieldset>'
 
 
 def steps_of(seen: "Look", index: int = 0) -> str:

@@ -84,7 +84,6 @@ EXACT = {
     # unknown option
     "model.score=foo": "model.score=foo: must be one of tanh, linear",
     "precision=16": "precision=16: must be one of 32, 64, bf16-mixed, 16-mixed",
-    "trainer.pictures=2 logger=csv": "trainer.pictures=2: needs logger=tensorboard",
     "trainer.pictures=0": "trainer.pictures=0: must be at least 1",
     "trainer.profiler=fast": "trainer.profiler=fast: must be one of none, simple, advanced, pytorch",
     "length=variabel": "length=variabel: no such choice; did you mean variable? (length has fixed, paper, variable)",

@@ -6,7 +6,9 @@ from unittest.mock import Mock
 import pytest
 from lightning.pytorch import LightningModule, Trainer
 from rich.console import Console
+from tiny_runs import TINY
 
+from ffattn import fit
 from ffattn.lightning import logs
 
 MODULE = Mock(spec=LightningModule, latest={"solved": 0.25})
@@ -63,3 +65,23 @@ def test_a_validation_is_no_part_of_the_rate(clock, capsys):
     clock.time += 1000
     shown.on_validation_end(trainer, MODULE)
     assert capsys.readouterr().out.splitlines()[-1].endswith("val solved 25.0%  2 updates/s  at most 0:00:48 left")
+
+
+@pytest.mark.parametrize("mode", ["none", "quiet"])
+def test_no_progress_is_none(clock, capsys, mode):
+    watch = logs.Watch(mode, 10, Console(width=200))
+    trainer = Mock(spec=Trainer, global_step=0, num_training_batches=1000, world_size=1)
+    watch.on_train_start(trainer, MODULE)
+    for trainer.global_step in range(1, 11):
+        clock.time += 100
+        watch.on_train_batch_end(trainer, MODULE, {}, None, trainer.global_step - 1)
+    watch.on_validation_end(trainer, MODULE)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("mode", "is_silent"), [("none", False), ("quiet", True)])
+def test_a_quiet_run_prints_nothing(tmp_path, capsys, mode, is_silent):
+    overrides = [f"{key}={value}" for key, value in (TINY | {"trainer.progress": mode}).items()]
+    capsys.readouterr()
+    fit(*overrides, folder=tmp_path / "run")
+    assert (capsys.readouterr().out == "") is is_silent

@@ -1,7 +1,9 @@
 """What TensorBoard finds in a run directory."""
 
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tiny_runs import equal, fit, read
 
@@ -79,10 +81,36 @@ def pictures_of(folder):
     return {tag: [image.step for image in events.Images(tag)] for tag in events.Tags()["images"]}
 
 
-def test_pictures_are_there_at_every_so_many_validations_and_at_the_last(tmp_path):
-    run = fit(tmp_path / "run", logger="tensorboard", updates=5, trainer__validate_every=1, trainer__pictures=2)
-    names = ("sequence", "answers", "lengths", "heat_map", "score_function")
-    assert pictures_of(run.folder) == {f"pictures/{name}": [2, 4, 5] for name in names}
+NAMES = ("sequence", "answers", "lengths", "heat_map", "score_function")
+
+
+@pytest.mark.parametrize("options", [{"updates": 5}, {"task__tolerance": 9}], ids=["until its updates", "until solved"])
+def test_pictures_are_there_at_every_so_many_validations_and_at_the_last(tmp_path, options):
+    options = {"logger": "tensorboard", "trainer__validate_every": 1, "trainer__pictures": 2} | options
+    run = fit(tmp_path / "run", **options)
+    times = [2, 4, 5] if run.result["updates"] == 5 else [1]
+    assert pictures_of(run.folder) == {f"pictures/{name}": times for name in NAMES}
+    files = {path.name for path in (run.folder / "pictures").iterdir()}
+    stills = {f"{name}_{time:09d}.png" for name in NAMES for time in times}
+    assert files == stills | {f"{name}.gif" for name in NAMES} | {"index.html"}
+
+
+def test_a_resumed_run_goes_on_with_its_pictures(tmp_path):
+    options = {"logger": "none", "trainer__validate_every": 1, "trainer__pictures": 1}
+    fit(tmp_path / "run", updates=1, **options)
+    run = fit(tmp_path / "run", updates=3, resume="last", **options)
+    with Image.open(run.folder / "pictures" / "answers.gif") as animation:
+        assert animation.n_frames == 3
+    page = (run.folder / "pictures" / "index.html").read_text()
+    assert [page.count(f'aria-label="answers, {update}"') for update in (1, 2, 3)] == [1, 1, 1]
+
+
+def test_contexts_are_in_the_projector(tmp_path):
+    run = fit(tmp_path / "run", logger="tensorboard", trainer__pictures=1)
+    assert "context" in (run.folder / "projector_config.pbtxt").read_text()
+    (metadata,) = run.folder.glob("*/context/metadata.tsv")
+    (tensors,) = run.folder.glob("*/context/tensors.tsv")
+    assert len(metadata.read_text().splitlines()) == len(tensors.read_text().splitlines()) == 200
 
 
 def test_pictures_change_nothing_of_the_run(tmp_path):
@@ -91,3 +119,11 @@ def test_pictures_change_nothing_of_the_run(tmp_path):
     assert equal(read(plain.folder)["state_dict"], read(drawn.folder)["state_dict"])
     assert plain.result["val"] == drawn.result["val"]
     assert not pictures_of(plain.folder)
+
+
+def test_the_custom_tab_shows_curves_that_exist(events):
+    (layout,) = (summary for summary in events.Tensors("custom_scalars__config__"))
+    chosen = Layout.FromString(layout.tensor_proto.string_val[0])
+    tags = {tag for category in chosen.category for chart in category.chart for tag in chart.multiline.tag}
+    assert tags <= TRAIN | FINAL | ATTENTION
+    assert {"val/solved", "train/solved", "attention/mass"} <= tags

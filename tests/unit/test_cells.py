@@ -72,6 +72,12 @@ def test_of_each_seeds_rates_the_one_with_the_fewest_updates_counts():
     assert (row["accuracy"], row["floor"], row["paper"]) == ("", "15.4%", "1")
 
 
+def test_a_run_that_went_on_counts_until_it_was_solved():
+    known = {"update": [100, 200, 300], "solved": [0.5, 1.0, 0.9], "error": [1, 0, 0]}
+    row = only_row(result_of(updates=300, reason="updates") | {"validations": known})
+    assert (row["epochs"], row["updates"], row["updates, all rates"]) == ("0.2", "200", "300")
+
+
 def test_a_seed_that_nobody_solved_shows_the_accuracy_of_its_best_rate():
     row = only_row(
         result_of(0.003, 0, 100_000, 0.95, "updates"),

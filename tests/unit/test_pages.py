@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ffattn.batch import Batch
 from ffattn.models import Answer
-from ffattn.pages import page, paragraph, picture, steps_of, table
+from ffattn.pages import grid, page, paragraph, picture, slides, steps_of, table
 from ffattn.pictures import look_at
 from ffattn.tasks import Add
 
@@ -38,9 +38,11 @@ def seen_of(length, weights=True):
 
 
 def test_hostile_text_is_text():
-    text = page(HOSTILE, [paragraph(HOSTILE), table({HOSTILE: HOSTILE}), picture(Figure(), HOSTILE)])
+    parts = [paragraph(HOSTILE), table({HOSTILE: HOSTILE}), picture(Figure(), HOSTILE)]
+    parts += [slides(HOSTILE, {HOSTILE: b""}), grid([{HOSTILE: HOSTILE}]), grid([{HOSTILE: HOSTILE}], codes={HOSTILE})]
+    text = page(HOSTILE, parts)
     assert "script" not in Tags(text).names
-    assert text.count("&lt;script&gt;") == 7
+    assert text.count("&lt;script&gt;") == 7 + 7 + 4
 
 
 def test_nothing_is_loaded_from_elsewhere_and_nothing_runs():
@@ -74,3 +76,13 @@ def test_of_very_many_steps_the_marked_and_the_heaviest_are_among_those_shown():
     assert text.count('class="mark"') == 3 * 2
     assert f"<title>step {seen.weights[0].argmax():,};" in text
     assert "steps are left out" in text
+
+
+def test_one_slide_is_shown_at_first_and_each_can_be_chosen():
+    text = slides("weights", {"100": b"a", "200": b"b"})
+    inputs = re.findall(r"<input [^>]*>", text)
+    assert [("checked" in tag, re.search(r'aria-label="([^"]*)"', tag)[1]) for tag in inputs] == [
+        (False, "weights, 100"),
+        (True, "weights, 200"),
+    ]
+    assert len({re.search(r'name="([^"]*)"', tag)[1] for tag in inputs}) == 1  # arrow keys go through a group

@@ -14,6 +14,7 @@ from ffattn.streams import MAX_SEED
 from ffattn.tasks import Task
 from ffattn.world import World, world
 
+QUIET = "quiet"
 PRECISIONS = ("32", "64", "bf16-mixed", "16-mixed")
 _SHARDED_PRECISIONS = "32", "bf16-mixed"
 NONE, BATCH, TIME, PARAMETERS = "none", "batch", "time", "parameters"
@@ -35,8 +36,10 @@ class Trainer(Settings):
             kept; or null.
         distinct_batches: Train on the first so many batches again and again, and validate on them; or null.
         log_every: Updates between log entries.
-        pictures: Validations between pictures of attention in TensorBoard (extra `pictures`), or null for none.
-        progress: `auto` (bar in a terminal, lines elsewhere), `bar`, `lines` or `none`.
+        pictures: Validations between pictures of attention, in the run directory and in TensorBoard (extra
+            `pictures`), or null for none.
+        progress: `auto` (bar in a terminal, lines elsewhere), `bar`, `lines`, `none`, or `quiet`: neither progress, nor
+            header, nor the table at the end, but errors.
         detect_anomaly: Let autograd check every operation for NaN (slow).
         profiler: `none`, `simple`, `advanced` or `pytorch`; the report goes to the run directory.
     """
@@ -51,7 +54,7 @@ class Trainer(Settings):
     distinct_batches: int | None = setting(None, low=1)
     log_every: int = setting(50, low=1)
     pictures: int | None = setting(None, low=1)
-    progress: str = setting("auto", choices=("auto", "bar", "lines", "none"))
+    progress: str = setting("auto", choices=("auto", "bar", "lines", "none", QUIET))
     detect_anomaly: bool = False
     profiler: str = setting("none", choices=("none", "simple", "advanced", "pytorch"))
 
@@ -198,9 +201,7 @@ class Train(Settings):
         _require_same_length(self.T, self.task)
 
     def _check_pictures(self) -> None:
-        """Refuse what would make none: there must be a place for them, and one process that can run the network."""
-        if self.logger.kind != "tensorboard":
-            raise SettingError("trainer.pictures", self.trainer.pictures, "needs logger=tensorboard")
+        """Refuse what would make none: there must be one process that can run the network."""
         if self.accelerator.processes > 1 and self.accelerator.divide != BATCH:
             problem = "cannot be combined with processes that divide time or parameters"
             raise SettingError("trainer.pictures", self.trainer.pictures, problem)

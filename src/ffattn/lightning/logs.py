@@ -79,7 +79,7 @@ class Watch(Callback):
     """Show loss, share solved, updates per second and time left: a bar in a terminal, lines elsewhere.
 
     Args:
-        mode: `auto`, `bar`, `lines` or `none`.
+        mode: `auto`, `bar`, `lines`, or `none` or `quiet`, which show nothing.
         updates: The most updates of the run.
         console: Where to print.
     """
@@ -103,7 +103,7 @@ class Watch(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Look at the loss now and then, and before a validation."""
         is_last = (batch_idx + 1) % trainer.num_training_batches == 0 or trainer.global_step >= self.updates
-        if self.mode == "none" or (time.monotonic() < self.next_look and not is_last):
+        if self.mode not in {"bar", "lines"} or (time.monotonic() < self.next_look and not is_last):
             return
         # the time of a look is each process's own, so that several look at what was measured last, by all
         self.shown |= _measure(pl_module, outputs, batch) if trainer.world_size == 1 else pl_module.measured
@@ -114,7 +114,7 @@ class Watch(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Show the validation."""
         self.shown["val"] = pl_module.latest["solved"]
-        if self.mode != "none":
+        if self.mode in {"bar", "lines"}:
             self._show(trainer.global_step)
         self.rate.look(trainer.global_step)  # validation is no part of the rate of training
 

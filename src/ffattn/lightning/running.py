@@ -19,6 +19,17 @@ from ffattn.lightning.checkpoints import AtomicCheckpointIO
 from ffattn.lightning.processes import environment
 
 _PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+_LAYOUT = {  # of the CUSTOM SCALARS tab: what belongs together is in one chart
+    "learning": {
+        "share solved": ["Multiline", ["train/solved", "val/solved"]],
+        "error": ["Multiline", ["train/loss", "val/error"]],
+    },
+    "attention": {
+        "weight on the marks, and marks found": ["Multiline", ["attention/mass", "attention/found"]],
+        "scores: marks above the rest": ["Multiline", ["attention/margin"]],
+        "steps that attention is spread over": ["Multiline", ["attention/steps"]],
+    },
+}
 _FINAL_METRICS = ("val/solved", "val/error", "test/solved", "test/error")
 
 
@@ -67,6 +78,7 @@ def make_logger(kind: str, folder: Path, settings: dict[str, Any]) -> Logger | b
     if kind == "tensorboard":
         logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
         _declare_hyperparameters(logger, _flatten(settings))
+        logger.experiment.add_custom_scalars(_LAYOUT)
         return logger
     return _continued_csv(folder) if kind == "csv" else False
 

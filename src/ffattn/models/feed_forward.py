@@ -184,8 +184,8 @@ class FFAttention(_FeedForward):
         normalizer: `softmax` (the paper's) or `relu2`, squared ReLU divided by its sum, whose weights can be zero.
         length_scale: Multiply scores by the logarithm of the sequence's own length (softmax only).
         score_jitter: In training, one number per batch, uniform on [0, score_jitter), is added to every score.
-        query_init: The vector that scores states: `normal` (the paper's), or `positive`, its absolute values at half
-            the size, so that steps that stand out have the larger scores from the start (docs/training.md).
+        query_init: The vector that scores states: `normal` (the paper's), or `positive`, 0.3 times its
+            absolute values, so that steps that stand out have the larger scores from the start (docs/training.md).
 
     Source:
         Raffel & Ellis, equations 1-4 and section 2.2.
