@@ -1,5 +1,6 @@
 """What a run directory holds, and where a run that is to be written there starts."""
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from ffattn.config.errors import ConfigError, DamagedError
 from ffattn.config.schema import Train
 from ffattn.errors import CheckpointError
 from ffattn.results import RESULT, read_result
-from ffattn.settings import TARGET, to_plain
+from ffattn.settings import TARGET, Settings, find_class, to_plain
 
 # a resumed run must not change these
 _FIXED = ("task", "model", "optim", "seed", "batch_size", "precision", "init_from")
@@ -205,7 +206,7 @@ def differences(key: str, new: Any, old: Any) -> list[tuple[str, Any]]:
     Args:
         key: Their common key, or nothing for roots.
         new: One of them.
-        old: The other.
+        old: The other. What it lacks was its default, since there was no such setting when it was written.
 
     Returns:
         For each difference `key=value` of the new one, and the old value.
@@ -213,10 +214,17 @@ def differences(key: str, new: Any, old: Any) -> list[tuple[str, Any]]:
     if isinstance(new, dict) and isinstance(old, dict):
         if new.get(TARGET) == old.get(TARGET):
             names = sorted(new.keys() | old.keys())
+            old = _defaults(new.get(TARGET)) | old
             inner = ((f"{key}.{name}" if key else name, new.get(name), old.get(name)) for name in names)
             return [pair for arguments in inner for pair in differences(*arguments)]
         new, old = new.get(TARGET), old.get(TARGET)
     return [(f"{key}={_text(new)}", _text(old))] if new != old else []
+
+
+def _defaults(target: str | None) -> dict[str, Any]:
+    """The plain values that settings of a class have unless they are given."""
+    fields = [] if target is None else dataclasses.fields(find_class(target, Settings))
+    return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
 
 
 def _text(value: object) -> str:

@@ -91,3 +91,18 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path, place):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="is a file"):
         fit(tmp_path / place)
+
+
+def test_a_run_of_an_earlier_version_goes_on_where_it_had_no_such_setting(tmp_path, killed):
+    """A setting that has come since has had its default; so any other value is a change."""
+    last = killed / "checkpoints" / "last.ckpt"
+    older = about(killed)["settings"]
+    del older["model"]["query_init"]
+    rewrite(last, settings=older)
+    contents = torch.load(last, weights_only=True)
+    del contents[KEY]["history"]
+    torch.save(contents, last)
+    with pytest.raises(ConfigError, match="query_init=positive: the checkpoint has normal"):
+        fit(killed, resume="last", model__query_init="positive", **LONGER)
+    run = fit(killed, resume="last", **LONGER)
+    assert run.result["validations"]["update"][-1] == run.result["updates"]

@@ -68,7 +68,8 @@ class Checkpoints(Checkpoint):
         """Take up the run that is resumed."""
         about = checkpoint[KEY]
         self.best, self.seconds = about["best"], about["seconds"]
-        self.history = {name: list(values) for name, values in about["history"].items()}
+        known = about.get("history", self.history)  # earlier versions kept none
+        self.history = {name: list(values) for name, values in known.items()}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
