@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from ffattn.checkpoint import BEST, Trained, checkpoints_of, load
 from ffattn.evaluation import evaluate
@@ -53,19 +52,19 @@ def train(folder: Path, recipe: str) -> Path:
 
 @torch.inference_mode()
 def unmarked_score(trained: Trained) -> float:
-    """The largest score that an unmarked step can have: every input that there is, is tried."""
+    """The largest score of a step without a marker: every value that there is, is tried.
+
+    Below zero, it says that such steps never have weight. How many there are, does then not matter: the context is
+    made of the two marked steps, and perhaps the first and the last, at any length.
+    """
     network, task = trained.network, trained.task
     assert isinstance(network, FeedForwardNetwork)
     assert isinstance(task, MarkedPair)
     low, high, levels = task.values
     values = low + (high - low) * torch.arange(levels) / levels
-
-    def score(marker: float, values: Tensor) -> Tensor:
-        x = torch.stack((values, torch.full_like(values, marker)), dim=1)[None]
-        raw = network.attention.reduce(x, torch.tensor([len(values)]), None, None)[1]
-        return raw.max()
-
-    return float(max(score(marker, values) for marker in (0.0, -1.0)))
+    x = torch.stack((values, torch.zeros(levels)), dim=1)[None]
+    _, scores = network.attention.reduce(x, torch.tensor([levels]), None, None)
+    return float(scores.max())
 
 
 def measure(trained: Trained, T: int, sequences: int) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def measure(settings: Train, num_threads: int) -> Cost:
     with threads(alone.num_threads or num_threads), tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(
             Path(folder),
-            False,
+            [],
             [clock, Checkpoint()],  # the second does nothing, and keeps Lightning from making one
             device=alone.resolved,
             precision=settings.precision,

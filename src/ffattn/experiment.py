@@ -19,9 +19,10 @@ from ffattn.checkpoint import BEST, KEY, LAST, Numbers, Trained, checkpoints_of,
 from ffattn.config.schema import PARAMETERS, QUIET, TIME, Accelerator, Train
 from ffattn.lightning import CapturedModule, DividedModule, SequenceData, SequenceModule, ShardedModule
 from ffattn.lightning.checkpoints import Checkpoints
+from ffattn.lightning.loggers import close, make_loggers
 from ffattn.lightning.logs import Curves, Watch
 from ffattn.lightning.processes import EndTogether, from_first, launch, together
-from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning, threads
+from ffattn.lightning.running import make_trainer, quiet_lightning, threads
 from ffattn.metrics import KEPT
 from ffattn.provenance import device_name, peak_memory_mb, provenance
 from ffattn.results import print_header, print_result, read_result, write_result
@@ -105,9 +106,12 @@ def _train(settings: Train, folder: Path, start: Start, console: Console) -> dic
         module = make_module(settings)
         _print_header(console, settings, module, folder)
         trainer, data = _trainer(settings, folder, is_first), make_data(settings)
-        if not start.is_trained:
-            _fit(trainer, module, data, start, folder, quiet=console.quiet)
-        test = _test(trainer, module, data, folder)
+        try:
+            if not start.is_trained:
+                _fit(trainer, module, data, start, folder, quiet=console.quiet)
+            test = _test(trainer, module, data, folder)
+        finally:
+            close(trainer.loggers)
     about = read(checkpoints_of(folder) / LAST)[KEY]
     result = _result(settings, about, module, test) | origin
     result |= {"settings": to_plain(settings), "validations": about["history"]}
@@ -192,7 +196,7 @@ def _trainer(settings: Train, folder: Path, is_first: bool) -> Trainer:
     options, plain, accelerator = settings.trainer, to_plain(settings), settings.accelerator
     return make_trainer(
         folder,
-        make_logger(settings.logger.kind if is_first else "none", folder, plain),
+        make_loggers(settings.logger.kind if is_first else "none", folder, plain),
         [
             Curves(options.log_every),
             Watch(options.progress if is_first else "none", settings.updates, Console(stderr=True)),

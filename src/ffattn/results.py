@@ -100,7 +100,8 @@ def print_result(console: Console, result: dict[str, Any], folder: Path) -> None
     folder = folder.resolve()
     folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     board = f"{_tensorboard()} --logdir {shlex.quote(str(folder))}"
-    curves = {"tensorboard": board, "csv": folder / "metrics.csv", "none": "not logged"}
+    curves = {"tensorboard": board, "csv": folder / "metrics.csv", "many": board, "none": "not logged"}
+    curves |= {"mlflow": "in MLflow's store, outputs/mlflow.db or MLFLOW_TRACKING_URI", "wandb": folder / "wandb"}
     epochs = f"{result['epochs']:g} epoch{'' if result['epochs'] == 1 else 's'}"
     print_header(
         console,

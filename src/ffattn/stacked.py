@@ -20,10 +20,11 @@ from ffattn.config.jobs import locked
 from ffattn.config.schema import Train
 from ffattn.errors import FFAttnError
 from ffattn.experiment import make_checkpoints, make_data, make_module
+from ffattn.lightning.loggers import make_loggers
 from ffattn.lightning.logs import Curves
 from ffattn.lightning.members import Member, MemberModule
 from ffattn.lightning.rows import Rows
-from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning, threads
+from ffattn.lightning.running import make_trainer, quiet_lightning, threads
 from ffattn.lightning.stack import FEWEST, StackedModule, stack_batches
 from ffattn.models import Model
 from ffattn.runs import Start, find_start
@@ -152,7 +153,7 @@ def _train(stack: Sequence[Job]) -> None:
         members = [_member(job) for job in stack]
         trainer = make_trainer(
             stack[0].folder,
-            False,
+            [],
             [Checkpoint()],  # which does nothing, and keeps Lightning from making one
             device=settings.accelerator.resolved,
             precision=settings.precision,
@@ -179,7 +180,7 @@ def _member(job: Job) -> Member:
     return Member(
         module,
         make_data(settings),
-        make_logger(settings.logger.kind, job.folder, plain) or None,  # type: ignore[arg-type]
+        make_loggers(settings.logger.kind, job.folder, plain),
         Curves(options.log_every),
         make_checkpoints(settings, job.folder),
         options.gradient_clip,

@@ -91,7 +91,7 @@ EXACT = {
         "task=multipy: no such choice; did you mean multiply? "
         "(task has add, multiply, temporal_order_2, temporal_order_3, xor)"
     ),
-    "logger=wandb": "logger=wandb: no such choice (logger has csv, none, tensorboard)",
+    "logger=comet": "logger=comet: no such choice (logger has csv, many, mlflow, none, tensorboard, wandb)",
     # a list of choices without -m
     "task=[add,xor]": "task=[add,xor]: choose one; to try each, put -m first and write task=add,xor",
     "T=50,100": "T=50,100: choose one; to try each, put -m first and write T=50,100",

@@ -85,7 +85,7 @@ def test_every_file_is_accounted_for():
         "optim": 2,
         "trainer": 1,
         "accelerator": 7,
-        "logger": 3,
+        "logger": 6,
         "experiment": 9,
         "sweep": 1,
     }

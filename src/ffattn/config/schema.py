@@ -14,6 +14,7 @@ from ffattn.streams import MAX_SEED
 from ffattn.tasks import Task
 from ffattn.world import World, world
 
+_IN_EXTRA = "mlflow", "wandb"  # loggers
 QUIET = "quiet"
 PRECISIONS = ("32", "64", "bf16-mixed", "16-mixed")
 _SHARDED_PRECISIONS = "32", "bf16-mixed"
@@ -148,10 +149,16 @@ class Logger(Settings):
     """Where the curves go.
 
     Attributes:
-        kind: `tensorboard`, `csv` or `none`.
+        kind: `tensorboard`, `csv`, `many` (both), `mlflow` (the store that MLFLOW_TRACKING_URI names, or
+            outputs/mlflow.db), `wandb` (in the run directory, offline unless WANDB_MODE=online) or `none`.
     """
 
-    kind: str = setting("tensorboard", choices=("tensorboard", "csv", "none"))
+    kind: str = setting("tensorboard", choices=("tensorboard", "csv", "many", *_IN_EXTRA, "none"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kind in _IN_EXTRA and importlib.util.find_spec(self.kind) is None:
+            raise SettingError("kind", self.kind, f"needs {self.kind}: pip install 'ffattn[loggers]'")
 
 
 @dataclass

@@ -51,7 +51,7 @@ class Seat(Trainer):
     def __init__(self, trainer: Trainer, member: "Member") -> None:  # without Trainer's own, which would make one
         self.stack, self.member = trainer, member
         self.should_stop = False
-        self.loggers = [member.logger] if member.logger else []
+        self.loggers = member.loggers
         self.optimizers = [member.optimizer]
         self.lr_scheduler_configs = [SimpleNamespace(scheduler=member.scheduler)] if member.scheduler else []
 
@@ -71,7 +71,7 @@ class Member:
     Attributes:
         module: Its network, seed and scores.
         data: Its stream.
-        logger: Where its curves go, if anywhere.
+        loggers: Where its curves go.
         curves: Log them.
         checkpoints: Writes them, and decides when the member has finished.
         gradient_clip: Largest norm of its gradient, or None.
@@ -80,7 +80,7 @@ class Member:
 
     module: MemberModule
     data: SequenceData
-    logger: Logger | None
+    loggers: list[Logger]
     curves: Curves
     checkpoints: Checkpoints
     gradient_clip: float | None = None
@@ -168,5 +168,5 @@ class Member:
 
     def leave(self) -> None:
         """Close the files of curves."""
-        if self.logger is not None:
-            self.logger.finalize("success" if self.failure is None else "failed")
+        for logger in self.loggers:
+            logger.finalize("success" if self.failure is None else "failed")

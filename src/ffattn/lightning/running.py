@@ -5,32 +5,18 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, PassThroughProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
-from torch.utils.tensorboard.summary import hparams
 
 from ffattn.lightning.checkpoints import AtomicCheckpointIO
 from ffattn.lightning.processes import environment
 
 _PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
-_LAYOUT = {  # of the CUSTOM SCALARS tab: what belongs together is in one chart
-    "learning": {
-        "share solved": ["Multiline", ["train/solved", "val/solved"]],
-        "error": ["Multiline", ["train/loss", "val/error"]],
-    },
-    "attention": {
-        "weight on the marks, and marks found": ["Multiline", ["attention/mass", "attention/found"]],
-        "scores: marks above the rest": ["Multiline", ["attention/margin"]],
-        "steps that attention is spread over": ["Multiline", ["attention/steps"]],
-    },
-}
-_FINAL_METRICS = ("val/solved", "val/error", "test/solved", "test/error")
 
 
 @contextmanager
@@ -64,54 +50,9 @@ def quiet_lightning() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def make_logger(kind: str, folder: Path, settings: dict[str, Any]) -> Logger | bool:
-    """A logger that writes into the run directory.
-
-    Args:
-        kind: `tensorboard`, `csv` or `none`.
-        folder: The run directory.
-        settings: Plain settings, for TensorBoard's HPARAMS tab.
-
-    Returns:
-        The logger, or False.
-    """
-    if kind == "tensorboard":
-        logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
-        _declare_hyperparameters(logger, _flatten(settings))
-        logger.experiment.add_custom_scalars(_LAYOUT)
-        return logger
-    return _continued_csv(folder) if kind == "csv" else False
-
-
-def _continued_csv(folder: Path) -> CSVLogger:
-    """A CSV logger that goes on with a resumed run's file; Lightning's own starts by deleting it."""
-    path = folder / "metrics.csv"
-    before = path.read_text() if path.exists() else ""
-    logger = CSVLogger(folder, name="", version="")
-    if before and logger.experiment.metrics_file_path:
-        path.write_text(before)
-        logger.experiment.metrics_keys = before.splitlines()[0].split(",")
-    return logger
-
-
-def _flatten(settings: dict[str, Any], path: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        key = f"{path}{name}"
-        flat |= _flatten(value, f"{key}/") if isinstance(value, dict) else {key: value}
-    return flat
-
-
-def _declare_hyperparameters(logger: TensorBoardLogger, settings: dict[str, Any]) -> None:
-    """Name the columns of the HPARAMS tab once; the metrics fill them when they are logged under the same names."""
-    values = {name: value for name, value in settings.items() if isinstance(value, bool | int | float | str)}
-    for summary in hparams(values, dict.fromkeys(_FINAL_METRICS, 0.0)):
-        logger.experiment._get_file_writer().add_summary(summary)
-
-
 def make_trainer(
     folder: Path,
-    logger: Logger | bool,
+    loggers: list[Logger],
     callbacks: list[Callback],
     *,
     device: str = "cpu",
@@ -130,7 +71,7 @@ def make_trainer(
 
     Args:
         folder: The run directory.
-        logger: What `make_logger` returned.
+        loggers: Where curves go.
         callbacks: Checkpoints, curves, progress.
         device: `cpu` or `gpu`.
         devices: Processes on each machine, one GPU each.
@@ -150,7 +91,7 @@ def make_trainer(
     averaging: list[Callback] = [EMAWeightAveraging(decay=ema_decay)] if ema_decay is not None else []
     return Trainer(
         default_root_dir=folder,
-        logger=logger,
+        logger=loggers or False,
         callbacks=[*averaging, *callbacks],
         plugins=[AtomicCheckpointIO(), environment()],
         accelerator=device,
