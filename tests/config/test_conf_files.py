@@ -86,7 +86,7 @@ def test_every_file_is_accounted_for():
         "trainer": 1,
         "accelerator": 7,
         "logger": 6,
-        "experiment": 9,
+        "experiment": 10,
         "sweep": 1,
     }
 
