@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ffattn.checkpoint import BEST, Trained, checkpoints_of, load
@@ -37,6 +38,7 @@ RECIPES = {  # folder: what it is called, and what experiment=length_record is c
     "log_length": ("softmax of linear scores times log length", (*SOFTMAX, "model.length_scale=true")),
     "paper": ("softmax of tanh scores, the paper's", (*SOFTMAX, "model.score=tanh")),
 }
+COLOURS = "#0072B2", "#56B4E9", "#E69F00", "#7F7F7F"
 NEAR = dict.fromkeys((100, 1_000, 10_000, 100_000, 1_000_000), 1000)
 FAR = {10_000_000: 1000, 100_000_000: 100, 1_000_000_000: 30}  # ten minutes a task on two cores, about
 
@@ -122,23 +124,27 @@ def _share(group: list[dict[str, Any]], seeds: int) -> str:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Accuracy against T, a panel for each task: the mean over seeds, and a band from the smallest to the largest."""
-    colours = dict(
-        zip((title for title, _ in RECIPES.values()), ("#0072B2", "#56B4E9", "#E69F00", "#7F7F7F"), strict=True)
-    )
+    """Accuracy against T, a panel for each task: means with the least and the most of all seeds; dotted: one seed."""
+    colours = dict(zip((title for title, _ in RECIPES.values()), COLOURS, strict=True))
     tasks = sorted({row["task"] for row in rows})
     figure = Figure(figsize=(5 * len(tasks), 4), layout="constrained", dpi=100)
     for axes, task in zip(figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0], tasks, strict=True):
-        for recipe, colour in colours.items():
-            group = [row for row in rows if (row["task"], row["recipe"]) == (task, recipe)]
-            lengths = sorted({row["T"] for row in group})
-            shares = [[row["solved"] for row in group if row["T"] == T] for T in lengths]
-            axes.plot(lengths, [sum(s) / len(s) for s in shares], "o-", color=colour, label=recipe)
-            axes.fill_between(lengths, [min(s) for s in shares], [max(s) for s in shares], color=colour, alpha=0.2)
         axes.axvspan(12, 1000, color="#000000", alpha=0.06, label="lengths in training")
+        for recipe, colour in colours.items():
+            _draw_recipe(axes, [row for row in rows if (row["task"], row["recipe"]) == (task, recipe)], recipe, colour)
         axes.set(title=task, xscale="log", xlabel="T, steps", ylabel="share solved", xlim=(12, None), ylim=(0, 1.03))
     axes.legend(fontsize=8, loc="lower left")
     figure.savefig(path)
+
+
+def _draw_recipe(axes: Axes, group: list[dict[str, Any]], recipe: str, colour: str) -> None:
+    near = sorted({row["T"] for row in group} & set(NEAR))
+    shares = [[row["solved"] for row in group if row["T"] == T] for T in near]
+    axes.plot(near, [sum(s) / len(s) for s in shares], "o-", color=colour, label=recipe)
+    axes.fill_between(near, [min(s) for s in shares], [max(s) for s in shares], color=colour, alpha=0.2)
+    far = sorted((row["T"], row["solved"]) for row in group if row["T"] in FAR)
+    if far:
+        axes.plot(*zip(*far, strict=True), "o:", color=colour)
 
 
 def main() -> None:

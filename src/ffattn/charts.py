@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from ffattn.cells import Cell, Run
+from ffattn.pictures import plain_numbers
 from ffattn.published import published
 
 _COLOURS = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"  # Okabe and Ito
@@ -58,10 +58,8 @@ def _plain(axes: Axes) -> None:
     """Lengths across, and plain numbers instead of powers of ten."""
     axes.set(xscale="log", xlabel="T, steps")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter("{x:,g}")
         if axis.get_scale() == "log":
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.set_minor_formatter(NullFormatter())
+            plain_numbers(axis)
     axes.tick_params(axis="x", rotation=45)
 
 

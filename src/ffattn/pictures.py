@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from ffattn.batch import Batch
@@ -112,9 +114,21 @@ def look(network: Network, task: Task, stream: Stream, sequences: int = 100) -> 
     return look_at(task, batch, network(batch.x.to(parameter.dtype), batch.lengths, return_weights=True))
 
 
+def plain_numbers(axis: Axis) -> None:
+    """Label a logarithmic axis with numbers instead of powers of ten, few enough to be read.
+
+    Args:
+        axis: After its data have been drawn.
+    """
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+    axis.set_major_formatter("{x:,g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
 def _figure(title: str, width: float = 9, height: float = 4.5) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained", dpi=100)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, wrap=True)
     return figure
 
 
@@ -147,8 +161,7 @@ def draw_sequence(seen: Look, index: int = 0) -> Figure:
         axes[-1].plot(steps, np.where(lift > 0, lift, np.nan), color=BLUE, **point)
         axes[-1].plot(seen.marks[index], lift[seen.marks[index]], "o", color=RED, markersize=5)
         axes[-1].set_yscale("log")
-        for which in ("major", "minor"):
-            getattr(axes[-1].yaxis, f"set_{which}_formatter")("{x:g}")
+        plain_numbers(axes[-1].yaxis)
         axes[-1].axhline(1, color=GREY, linestyle=":", label="equal weights")
         axes[-1].set_ylabel(f"weight x {len(steps):,}")
         if (lift == 0).any():
