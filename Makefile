@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train sweep evaluate test test-gpu test-ray lint types docs-check tensorboard benchmark gpu-kernels build format clean
+.PHONY: help install train sweep evaluate test test-gpu test-ray browser screenshots lint types docs-check tensorboard benchmark gpu-kernels build format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,13 @@ test: $(STAMP)  ## Run every test; ARGS="-k resume" passes options to pytest
 
 test-gpu: $(STAMP)  ## Run the tests that say more where there is a GPU
 	$(BIN)/python -m pytest -q -m gpu $(ARGS)
+
+browser:  ## Install the browser that some tests look with, where Debian's packages can be installed
+	@command -v chromium chromedriver >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; } \
+		>/dev/null 2>&1 || echo "no chromium, and none could be installed: the tests with a browser are skipped"
+
+screenshots: browser $(STAMP)  ## Take the screenshots that the documentation shows
+	FFATTN_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest -q -m browser $(ARGS)
 
 test-ray:  ## Run the tests of sweeps by Ray, in .venv-ray, with the older packages that its launcher wants
 	$(PYTHON) -m venv .venv-ray

@@ -67,8 +67,13 @@ def hparams(events):
 def test_the_hparams_tab_has_every_setting(run, events):
     started = hparams(events)["_hparams_/session_start_info"].session_start_info.hparams
     assert started["optim/lr"].number_value == pytest.approx(0.003)
-    assert started["task/_target_"].string_value == "ffattn.tasks.Add"
+    assert (started["task"].string_value, started["model"].string_value) == ("Add", "FFAttention")
     assert started["T"].number_value == run.result["T"]
+
+
+def test_the_hparams_tab_has_nothing_of_the_machine(events):
+    started = hparams(events)["_hparams_/session_start_info"].session_start_info.hparams
+    assert not [name for name in started if name.startswith(("accelerator", "logger")) or "_target_" in name]
 
 
 def test_the_hparams_tab_has_the_final_metrics(events):

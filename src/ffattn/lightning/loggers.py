@@ -50,11 +50,21 @@ def _flatten(settings: dict[str, Any], path: str = "") -> dict[str, Any]:
 def _tensorboard(folder: Path, settings: dict[str, Any]) -> TensorBoardLogger:
     """Name the columns of the HPARAMS tab once; metrics fill them when they are logged under the same names."""
     logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
-    values = {name: value for name, value in settings.items() if isinstance(value, bool | int | float | str)}
-    for summary in hparams(values, dict.fromkeys(_FINAL_METRICS, 0.0)):
+    for summary in hparams(_columns(settings), dict.fromkeys(_FINAL_METRICS, 0.0)):
         logger.experiment._get_file_writer().add_summary(summary)
     logger.experiment.add_custom_scalars(_LAYOUT)
     return logger
+
+
+def _columns(settings: dict[str, Any]) -> dict[str, Any]:
+    """What runs are compared by: classes under their short names, and nothing of the machine."""
+    apart = "accelerator/", "logger/", "trainer/progress", "resume", "_target_"
+    columns = {name: value for name, value in settings.items() if not name.startswith(apart)}
+    known = {name: value for name, value in columns.items() if isinstance(value, bool | int | float | str)}
+    return {
+        name.removesuffix("/_target_"): str(value).rpartition(".")[2] if name.endswith("/_target_") else value
+        for name, value in known.items()
+    }
 
 
 def _csv(folder: Path, settings: dict[str, Any]) -> CSVLogger:
