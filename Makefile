@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train sweep evaluate test test-gpu test-ray browser screenshots lint types docs-check tensorboard benchmark gpu-kernels build format clean
+.PHONY: help install train sweep evaluate test test-gpu test-ray browser screenshots lint types docs docs-check tensorboard benchmark gpu-kernels build format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ types: $(STAMP)  ## Check types
 
 docs-check: $(STAMP)  ## Run the README's commands and examples, and check its links
 	$(BIN)/python -m pytest -q tests/docs
+
+docs: $(STAMP)  ## Build the documentation site into build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo build/site/index.html
 
 tensorboard: $(STAMP)  ## Look at all runs under outputs/ in a browser
 	$(BIN)/tensorboard --logdir outputs

@@ -23,7 +23,8 @@ def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, 
         run = ffattn.fit(task="multiply", T=500, updates=20_000)
         run = ffattn.fit("model.hidden=64", "optim.lr=0.01", task="add")
         run = ffattn.fit(task=Multiply(length=Fixed(T=500)), model=FFAttention(hidden=64))
-        run.result["test"]["solved"]; run.predict(x, lengths)
+        scores = run.result["test"]
+        answers = run.predict(x, lengths)
 
     Args:
         *overrides: As on the command line.

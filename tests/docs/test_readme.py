@@ -71,6 +71,15 @@ def test_training_commands_run(arguments, workplace, monkeypatch, capsys):
         assert ("0 failed" if "-m" in arguments else "floor") in capsys.readouterr().out
 
 
+EXPECTED = re.findall(r"`python -m ffattn.train ([^`]*)`", (ROOT / "docs" / "expect.md").read_text())
+
+
+@pytest.mark.parametrize("words", EXPECTED)
+def test_what_to_expect_can_be_tried(words, workplace, monkeypatch):
+    run(train, monkeypatch, [*shortened(words.split()), *SMALL, "logger=none"])
+    assert list(workplace.rglob("result.json"))
+
+
 @pytest.mark.parametrize("arguments", commands("evaluate"), ids=" ".join)
 def test_evaluation_commands_run(arguments, trained, workplace, monkeypatch, capsys):
     run(evaluate, monkeypatch, [*shortened(arguments), "sequences=4"])
