@@ -173,6 +173,24 @@ def draw_sequence(seen: Look, index: int = 0) -> Figure:
     return figure
 
 
+def draw_example(task: Task, seed: int = 0) -> Figure:
+    """A sequence of a task with its target, and the steps that matter.
+
+    Args:
+        task: The task.
+        seed: Of the stream.
+    """
+    batch = task.example(1, seed)
+    length, target = int(batch.lengths[0]), batch.y[0].tolist()
+    words = f"class {target}" if isinstance(task, Classification) else ", ".join(f"{value:.3f}" for value in target)
+    figure = _figure(f"{task.summary()}: the target is {words}", height=3.0)
+    axes = figure.subplots()
+    _draw_inputs(axes, task, batch.x[0, :length].numpy())
+    _mark(axes, batch.marks[0].numpy())
+    axes.set_xlabel("step")
+    return figure
+
+
 def _draw_inputs(axes: Axes, task: Task, inputs: Array) -> None:
     if task.num_features <= len(_LINES):
         for feature, (name, colour) in enumerate(zip(task.feature_names, _LINES, strict=False)):

@@ -11,6 +11,7 @@ smallest and the largest.
 import argparse
 import csv
 import importlib.util
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,6 +70,7 @@ def _page_rows(cells: Sequence[Cell]) -> list[dict[str, str]]:
 
 def main() -> None:
     """The command line."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directories", nargs="+", type=Path, help="where the runs are")
     parser.add_argument("--output", type=Path, help="path of the files, without suffix; DIRECTORY/report if not given")

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from ffattn.batch import Batch
 from ffattn.checkpoint import build_network
 from ffattn.models import LSTM, Answer, FFAttention, LSTMAttention, Mean
-from ffattn.pictures import draw_all, draw_heat_map, draw_score_function, draw_sequence, look, look_at
+from ffattn.pictures import draw_all, draw_example, draw_heat_map, draw_score_function, draw_sequence, look, look_at
 from ffattn.streams import Split, Stream
-from ffattn.tasks import Add, Paper, TemporalOrder2, Xor
+from ffattn.tasks import Add, Fixed, Multiply, Paper, TemporalOrder2, TemporalOrder3, Xor
 
 STREAM = Stream(0, Split.VAL)
 NAMES = {
@@ -108,3 +108,15 @@ def test_the_heat_map_is_aligned_at_the_marks_and_sorted_by_length():
 
 def test_a_figure_needs_no_display():
     assert isinstance(draw_sequence(seen_by_hand()), Figure)
+
+
+@pytest.mark.parametrize("kind", [Add, Multiply, Xor, TemporalOrder2, TemporalOrder3])
+def test_an_example_shows_its_marks_and_its_target(kind):
+    task = kind(length=Fixed(T=40))
+    batch = task.example(1, seed=3)
+    (axes,) = draw_example(task, seed=3).axes
+    shown = {float(line.get_xdata()[0]) for line in axes.lines if len(line.get_xdata()) == 2}  # upright lines
+    assert shown == {float(step) for step in batch.marks[0]}
+    target = batch.y[0].item()
+    words = f"class {target}" if isinstance(target, int) else f"{target:.3f}"
+    assert axes.figure.get_suptitle().endswith(words)
