@@ -80,6 +80,21 @@ def test_what_to_expect_can_be_tried(words, workplace, monkeypatch):
     assert list(workplace.rglob("result.json"))
 
 
+IN_DOCS = [
+    words.replace("RATE", "0.003").replace("NAME", "mean")
+    for path in sorted((ROOT / "docs").glob("*.md"))
+    for words in re.findall(r"-m ffattn\.train ([^`#\n\\]*)", path.read_text())
+    if "launcher=ray" not in words  # an extra that stands apart
+]
+
+
+@pytest.mark.parametrize("words", IN_DOCS)
+def test_commands_in_the_documentation_compose(words, workplace, monkeypatch, capsys):
+    arguments = [word for word in words.split() if word not in {"-m", "--cfg", "job"}]
+    run(train, monkeypatch, [*(re.sub(r",.*", "", word) for word in arguments), "--cfg", "job"])
+    assert "_target_: ffattn.tasks." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("arguments", commands("evaluate"), ids=" ".join)
 def test_evaluation_commands_run(arguments, trained, workplace, monkeypatch, capsys):
     run(evaluate, monkeypatch, [*shortened(arguments), "sequences=4"])
