@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -24,6 +25,13 @@ pytestmark = [
 ]
 TABS = "TIME SERIES", "SCALARS", "IMAGES", "HPARAMS", "CUSTOM SCALARS", "PROJECTOR"
 SECONDS = 60  # that a page may take, at most
+
+
+@pytest.fixture(autouse=True)
+def _environment():
+    """A command tells Hydra by the environment how to print errors."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(scope="module")
