@@ -99,7 +99,7 @@ def everything(folder: Path) -> Iterator[dict[str, Any]]:
     for recipe, (title, _) in RECIPES.items():
         runs = sorted(path.parent for path in train(folder, recipe).rglob(RESULT))
         for run in runs:
-            yield from rows_of(run, title, far=recipe == SHIFTED and run.name.startswith("seed0"))
+            yield from rows_of(run, title, far=recipe == SHIFTED and run.name == "seed0")
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:

@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ffattn.cells import Cell, Run
-from ffattn.pictures import plain_numbers
+from ffattn.pictures import BLUE, GREEN, GREY, ORANGE, RED, plain_numbers
 from ffattn.published import published
 
-_COLOURS = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"  # Okabe and Ito
-_GREY = "#7F7F7F"
+_COLOURS = BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9"  # Okabe and Ito
 _CAPTIONS = {
     "lengths": "Epochs until everything is solved: medians, with the least and the most of all seeds; hollow squares: "
     "the paper's. Below, the share of test sequences solved.",
@@ -99,9 +98,7 @@ def draw_lengths(cells: Sequence[Cell]) -> Figure:
         axes[1, column].set(ylabel="share solved at the end", ylim=(-0.03, 1.03))
         for panel in axes[:, column]:
             _plain(panel)
-        axes[1, column].axhline(
-            _floor(cells, task), color=_GREY, linestyle=":", label="floor: the best constant answer"
-        )
+        axes[1, column].axhline(_floor(cells, task), color=GREY, linestyle=":", label="floor: the best constant answer")
         axes[1, column].legend(fontsize=8)
         if axes[0, column].get_legend_handles_labels()[0]:
             axes[0, column].legend(fontsize=8)
@@ -210,7 +207,7 @@ def draw_curves(cells: Sequence[Cell]) -> Figure:
         panel.fill_between(updates, low, high, color=colour, alpha=0.2)
     for (row, column), panel in np.ndenumerate(axes):
         panel.set_title(f"{tasks[row]}, T={lengths[column]:,}", fontsize=9)
-        panel.axhline(_floor(known, tasks[row]), color=_GREY, linestyle=":")
+        panel.axhline(_floor(known, tasks[row]), color=GREY, linestyle=":")
         panel.set_ylim(-0.03, 1.03)
     for panel in axes[-1]:
         panel.set_xlabel("updates")

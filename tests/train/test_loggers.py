@@ -36,17 +36,17 @@ def test_mlflow_has_one_run_for_each_directory(tmp_path, monkeypatch, uri):
     if uri is not None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/{uri}")
     run = fit_twice(tmp_path / "run", logger="mlflow")
-    fit(tmp_path / "second", logger="mlflow", seed=1)
+    fit(tmp_path / "second's", logger="mlflow", seed=1)
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/{uri or 'outputs/mlflow.db'}")
     experiment = client.get_experiment_by_name("ffattn")
     found = {item.info.run_name: item for item in client.search_runs([experiment.experiment_id])}
-    assert set(found) == {"run", "second"}
+    assert set(found) == {"run", "second's"}
     history = client.get_metric_history(found["run"].info.run_id, "val/solved")
     known = run.result["validations"]
     assert {entry.step: entry.value for entry in history} == pytest.approx(
         dict(zip(known["update"], known["solved"], strict=True))
     )
-    assert found["second"].data.params["seed"] == "1"
+    assert found["second's"].data.params["seed"] == "1"
     assert found["run"].info.status == "FINISHED"
 
 

@@ -86,24 +86,28 @@ def _mlflow(folder: Path, settings: dict[str, Any]) -> MLFlowLogger:
     if store is None:
         Path(_STORE).parent.mkdir(parents=True, exist_ok=True)
         store = f"sqlite:///{Path(_STORE).resolve()}"
-    name = folder.resolve().as_posix()
-    logger = MLFlowLogger(_PROJECT, run_name=folder.name, tracking_uri=store, tags={"folder": name})
+    tags = {"folder": folder.resolve().as_posix(), "id": _identity(folder)}
+    logger = MLFlowLogger(_PROJECT, run_name=folder.name, tracking_uri=store, tags=tags)
     client = logger._mlflow_client
     experiment = client.get_experiment_by_name(_PROJECT)
-    known = [] if experiment is None else client.search_runs([experiment.experiment_id], f"tags.folder = '{name}'")
+    known = [] if experiment is None else client.search_runs([experiment.experiment_id], f"tags.id = '{tags['id']}'")
     if known:
         return MLFlowLogger(_PROJECT, tracking_uri=store, run_id=known[0].info.run_id)
     logger.log_hyperparams(settings)
     return logger
 
 
+def _identity(folder: Path) -> str:
+    """Of the run that is written to a directory, whatever characters its path has."""
+    return hashlib.sha256(folder.resolve().as_posix().encode()).hexdigest()[:16]
+
+
 def _wandb(folder: Path, settings: dict[str, Any]) -> WandbLogger:
     """In the run directory, for `wandb sync`, unless WANDB_MODE=online; one run for each run directory."""
     os.environ.setdefault("WANDB_SILENT", "true")
     folder.mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256(folder.resolve().as_posix().encode()).hexdigest()[:16]
     offline = os.environ.get("WANDB_MODE") != "online"
-    logger = WandbLogger(folder.name, folder, id=name, project=_PROJECT, offline=offline, resume="allow")
+    logger = WandbLogger(folder.name, folder, id=_identity(folder), project=_PROJECT, offline=offline, resume="allow")
     logger.log_hyperparams(settings)
     return logger
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ffattn.nn.initialisers import init_linear, init_query
+from ffattn.nn.initialisers import QUERY_INITS, init_linear, init_query
 from ffattn.nn.masking import check_mask, clear_padding, resolve_lengths
 from ffattn.nn.streaming import AttentionState
 from ffattn.ops import Pooled, attention_pooling, feed_forward_attention
@@ -36,6 +36,8 @@ class _Attention(nn.Module, ABC):
             raise ValueError(f"score={score}: must be one of {', '.join(SCORES)}")
         if normalizer not in NORMALIZERS:
             raise ValueError(f"normalizer={normalizer}: must be one of {', '.join(NORMALIZERS)}")
+        if query_init not in QUERY_INITS:
+            raise ValueError(f"query_init={query_init}: must be one of {', '.join(QUERY_INITS)}")
         self.hidden, self.score, self.normalizer = hidden, score, normalizer
         self.length_scale, self.score_jitter = length_scale, score_jitter
         self.query = None if normalizer == MEAN else nn.Linear(hidden, 1)

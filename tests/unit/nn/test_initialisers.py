@@ -40,6 +40,11 @@ def test_the_queries_of_both_layers_start_as_asked_for():
         assert (layer.query.weight > 0).all()
 
 
+def test_an_unknown_start_of_the_query_is_refused():
+    with pytest.raises(ValueError, match=r"query_init=zero: must be one of normal, positive"):
+        AttentionPooling(5, query_init="zero")
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_steps_that_stand_out_start_with_the_larger_scores(seed):
     """A marked step against an unmarked one of the same value, in a network as the paper's but for the query."""
