@@ -92,6 +92,7 @@ def obstacle_to(settings: Train) -> str | None:
         "trainer.ema_decay": options.ema_decay is not None,
         "trainer.detect_anomaly=true": options.detect_anomaly,
         f"trainer.pictures={options.pictures}": options.pictures is not None,
+        "logger=wandb": settings.logger.kind == "wandb",  # which has one run in a process at a time
         f"trainer.profiler={options.profiler}": options.profiler != "none",
         f"resume={settings.resume}": settings.resume not in {None, "last"},
     }

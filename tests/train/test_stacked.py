@@ -176,6 +176,7 @@ def test_a_job_of_another_process_is_left_to_it(tmp_path):
         ({"trainer__detect_anomaly": "true"}, "trainer.detect_anomaly=true"),
         ({"trainer__profiler": "simple"}, "trainer.profiler=simple"),
         ({"trainer__pictures": 2, "logger": "tensorboard"}, "trainer.pictures=2"),
+        ({"logger": "wandb"}, "logger=wandb"),
         ({"precision": "16-mixed"}, "precision=16-mixed"),
         ({"accelerator": "ddp_cpu"}, "accelerator.devices=2"),
         ({"resume": "some.ckpt"}, "resume=some.ckpt"),
