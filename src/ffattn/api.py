@@ -2,7 +2,6 @@
 
 import re
 import typing
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ffattn.checkpoint import Trained, load
 from ffattn.errors import SettingError
 from ffattn.settings import Settings
+from ffattn.tasks import GivenTask
 
 if TYPE_CHECKING:
     from ffattn.config.schema import Train
@@ -60,9 +60,12 @@ def _settings(overrides: tuple[str, ...], settings: dict[str, object]) -> "Train
     objects: dict[str, Any] = {name: value for name, value in settings.items() if isinstance(value, Settings | type)}
     _check_objects(objects, settings, typing.get_type_hints(Train))
     pairs = [f"{name}={_quoted(value)}" for name, value in settings.items() if name not in objects]
-    if "task" in objects:
-        objects["T"] = objects["task"].length.T
-    checked = replace(to_settings(compose_config("train", [*overrides, *pairs]), Train), **objects)
+    task = objects.get("task")
+    if isinstance(task, GivenTask):
+        pairs.insert(0, "task=file")  # for what such tasks have in common: the course of training
+    elif task is not None:
+        objects["T"] = task.length.T
+    checked = to_settings(compose_config("train", [*pairs, *overrides]), Train, objects)
     checked.accelerator.check(checked.precision)
     return checked
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ffattn.errors import CheckpointError
 from ffattn.evaluation import evaluate
-from ffattn.models import Answer, Model, Network, Sizes
+from ffattn.models import Answer, Model, Network, Sizes, build
 from ffattn.nn.masking import resolve_lengths
 from ffattn.settings import from_plain
 from ffattn.streams import Split, Stream
-from ffattn.tasks import Classification, Fixed, Length, Task
+from ffattn.tasks import Fixed, GivenTask, Length, Task
 
 FORMAT = 1
 KEY = "ffattn"  # where a checkpoint holds the settings, and the place of the run
@@ -26,7 +26,15 @@ _PREFIX = "network."
 
 def sizes_of(task: Task) -> Sizes:
     """What a model needs to know of a task."""
-    return Sizes(task.num_features, task.num_outputs, isinstance(task, Classification))
+    is_given = isinstance(task, GivenTask)
+    return Sizes(
+        task.num_features,
+        task.num_outputs,
+        task.is_classification,
+        is_standardized=is_given and not task.is_classification,
+        categories=task.categories,
+        embedding=task.embedding if isinstance(task, GivenTask) else 0,
+    )
 
 
 def build_network(model: Model, task: Task, seed: int = 0) -> Network:
@@ -39,7 +47,7 @@ def build_network(model: Model, task: Task, seed: int = 0) -> Network:
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return model.build(sizes_of(task))
+        return build(model, sizes_of(task))
 
 
 def checkpoints_of(folder: Path) -> Path:
@@ -55,7 +63,8 @@ def read(path: str | Path) -> dict[str, Any]:
 
     Returns:
         Its contents, tensors on the CPU. Under `ffattn`: `format`, `settings` (plain), `update`, `seconds`,
-        `stopped_because` (None while the run goes on) and `best` (its best validation).
+        `stopped_because` (None while the run goes on), `best` (its best validation) and `data` (what the task has
+        learned from data).
 
     Raises:
         CheckpointError: The file is missing, damaged, no checkpoint, or of another format.
@@ -163,7 +172,7 @@ class Trained:
             ValueError: A shape or type does not fit, or a length is not on 1..time.
         """
         prediction = self.answer(x, lengths).prediction
-        return prediction.argmax(dim=1) if isinstance(self.task, Classification) else prediction
+        return prediction.argmax(dim=1) if self.task.is_classification else prediction
 
     def evaluate(
         self, T: int | None = None, sequences: int = 1000, length: Length | None = None, split: str = "test"
@@ -172,7 +181,7 @@ class Trained:
 
         Args:
             T: Length of every sequence; if neither this nor `length` is given, as in training.
-            sequences: How many.
+            sequences: How many; of given data, all.
             length: A rule for lengths, instead of T.
             split: `test` or `val`.
 
@@ -186,6 +195,11 @@ class Trained:
             raise ValueError(f"split={split}: must be one of {', '.join(SPLITS)}")
         if not (hasattr(sequences, "__index__") and sequences >= 1):
             raise ValueError(f"sequences={sequences}: must be a whole number, at least 1")
+        if isinstance(self.task, GivenTask):
+            if T is not None or length is not None:
+                raise ValueError("T and length: these sequences have their own lengths")
+            part = Split[split.upper()]
+            return evaluate(self.network, self.task, Stream(self.seed, part), self.task.size(part))
         length = Fixed(T=T) if T is not None else length or self.task.length
         task = replace(self.task, length=length)
         return evaluate(self.network, task, Stream(self.seed, Split[split.upper()]), sequences)
@@ -210,6 +224,7 @@ def load(checkpoint: str | Path, trust: tuple[str, ...] = (), device: str | torc
     about = contents[KEY]
     trusted = ("ffattn", *trust)
     task = from_plain(about["settings"]["task"], Task, trusted)
+    task.restore(about.get("data", {}))
     model = from_plain(about["settings"]["model"], Model, trusted)
     network = build_network(model, task)
     network.to(next(iter(contents["state_dict"].values())).dtype)

@@ -22,6 +22,10 @@ class SettingError(FFAttnError, ValueError):
         return f"{self.key}={self.value}: {self.problem}"
 
 
+class DataError(FFAttnError, ValueError):
+    """A file of sequences cannot be used; the message names the file, and the row and the column where there is one."""
+
+
 class CheckpointError(FFAttnError, ValueError):
     """A file is no checkpoint of this package, or one that this version cannot read."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ffattn.checkpoint import Trained
     from ffattn.config.jobs import Sweep
     from ffattn.config.schema import Evaluate
+    from ffattn.tasks import GivenTask
 
 
 def prepare(kind: type, config: DictConfig, folder: Path, in_sweep: bool) -> Any:
@@ -40,6 +41,7 @@ def prepare(kind: type, config: DictConfig, folder: Path, in_sweep: bool) -> Any
     from ffattn.results import RESULT, read_result
     from ffattn.runs import differences
     from ffattn.settings import to_plain
+    from ffattn.tasks import GivenTask
 
     if OmegaConf.is_missing(config, "checkpoint"):
         raise ConfigError("checkpoint: missing; give checkpoint=PATH")
@@ -51,6 +53,9 @@ def prepare(kind: type, config: DictConfig, folder: Path, in_sweep: bool) -> Any
     trained = load(str(config.checkpoint), trust=tuple(config.trust))
     _fill_in(config, trained)
     settings: Any = to_settings(config, kind)
+    settings.task.restore(trained.task.state())
+    if isinstance(settings.task, GivenTask):
+        _count(settings)
     settings.accelerator.check("32")
     if sizes_of(settings.task) != sizes_of(trained.task):
         raise ConfigError(
@@ -79,12 +84,33 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Evaluate | Fi
 def _fill_in(config: DictConfig, trained: "Trained") -> None:
     """What the command line leaves open is the checkpoint's: T, seed, and the task but for its length."""
     from ffattn.settings import to_plain
+    from ffattn.tasks import GivenTask
 
-    config.T = trained.task.length.T if config.T is None else config.T
+    if isinstance(trained.task, GivenTask):
+        _keep_lengths(config, trained.task)
+    else:
+        config.T = trained.task.length.T if config.T is None else config.T
     config.seed = trained.seed if config.seed is None else config.seed
     if "_target_" not in (config.get("task") or {}):
         own = {name: value for name, value in to_plain(trained.task).items() if name != "length"}
         config.task = OmegaConf.merge(own, config.get("task") or {})
+
+
+def _keep_lengths(config: DictConfig, task: "GivenTask") -> None:
+    """Given data has its own lengths, and parts that are as large as they are."""
+    from ffattn.settings import to_plain
+
+    if config.T is not None:
+        raise ConfigError(f"T={config.T}: these sequences have their own lengths; leave T out")
+    length, config.T = to_plain(task.length), task.length.T
+    config.task = OmegaConf.merge(config.get("task") or {}, {"length": None})
+    config.task.length = length
+
+
+def _count(settings: Any) -> None:
+    from ffattn.streams import Split
+
+    settings.T, settings.sequences = settings.task.length.T, settings.task.size(Split[settings.split.upper()])
 
 
 def _execute(settings: "Evaluate", folder: Path, in_sweep: bool) -> None:

@@ -28,6 +28,7 @@ from ffattn.provenance import device_name, peak_memory_mb, provenance
 from ffattn.results import print_header, print_result, read_result, write_result
 from ffattn.runs import FRESH, Start, updates_to_beat
 from ffattn.settings import TARGET, to_plain
+from ffattn.tasks import GivenTask
 from ffattn.world import world
 
 
@@ -184,8 +185,8 @@ def make_data(settings: Train) -> SequenceData:
         settings.task,
         seed=settings.seed,
         batch_size=settings.batch_size,
-        sequences=options.sequences,
-        epoch=options.validate_every,
+        sequences=options.sequences or 0,
+        epoch=settings.epoch,
         accumulate=options.accumulate,
         distinct_batches=options.distinct_batches,
         divides_time=settings.accelerator.divide == TIME,
@@ -238,7 +239,9 @@ def make_checkpoints(settings: Train, folder: Path) -> Checkpoints:
         to_plain(settings),
         settings.updates,
         settings.trainer.stop_when_solved,
-        partial(updates_to_beat, settings, folder) if settings.trainer.race else None,
+        patience=settings.trainer.patience,
+        data=settings.task.state(),
+        to_beat=partial(updates_to_beat, settings, folder) if settings.trainer.race else None,
     )
 
 
@@ -261,7 +264,7 @@ def _result(settings: Train, about: dict[str, Any], module: SequenceModule, test
         "seed": settings.seed,
         "parameters": _num_parameters(module),
         "updates": about["update"],
-        "epochs": about["update"] / settings.trainer.validate_every,
+        "epochs": about["update"] / settings.epoch,
         "stopped_because": about["stopped_because"],
         "seconds": about["seconds"],
         "updates_per_second": about["update"] / about["seconds"],
@@ -278,9 +281,11 @@ def _num_parameters(module: SequenceModule) -> int:
 def _print_header(console: Console, settings: Train, module: SequenceModule, folder: Path) -> None:
     count = settings.accelerator.processes
     processes = f", {count} processes" if count > 1 else ""
+    about = settings.task.describe() if isinstance(settings.task, GivenTask) else {}
     print_header(
         console,
         task=settings.task.summary(),
+        **about,
         model=f"{settings.model.name}, {_num_parameters(module):,} parameters",
         device=f"{device_name(settings.accelerator.torch_device)}{processes}, precision {settings.precision}",
         written_to=folder,

@@ -23,7 +23,7 @@ from ffattn.models import Answer, Network
 from ffattn.models.feed_forward import FeedForwardNetwork
 from ffattn.ops.reference import full_precision
 from ffattn.streams import Stream
-from ffattn.tasks import Classification, Regression, Task
+from ffattn.tasks import Regression, Task
 
 BLUE, ORANGE, GREEN, GREY, RED = "#0072B2", "#E69F00", "#009E73", "#7F7F7F", "#D55E00"
 _LINES = BLUE, ORANGE, GREEN, RED
@@ -182,7 +182,7 @@ def draw_example(task: Task, seed: int = 0) -> Figure:
     """
     batch = task.example(1, seed)
     length, target = int(batch.lengths[0]), batch.y[0].tolist()
-    words = f"class {target}" if isinstance(task, Classification) else ", ".join(f"{value:.3f}" for value in target)
+    words = f"class {target}" if task.is_classification else ", ".join(f"{value:.3f}" for value in target)
     figure = _figure(f"{task.summary()}: the target is {words}", height=3.0)
     axes = figure.subplots()
     _draw_inputs(axes, task, batch.x[0, :length].numpy())
@@ -204,7 +204,7 @@ def _draw_inputs(axes: Axes, task: Task, inputs: Array) -> None:
 
 
 def _in_words(seen: Look, index: int) -> tuple[str, str]:
-    if isinstance(seen.task, Classification):
+    if seen.task.is_classification:
         return f"class {seen.y[index]}", f"class {seen.prediction[index].argmax()}"
     return tuple(", ".join(f"{v:.3f}" for v in values[index]) for values in (seen.y, seen.prediction))  # type: ignore[return-value]
 

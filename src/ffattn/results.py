@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ffattn.checkpoint import BEST, checkpoints_of
 from ffattn.config.errors import DamagedError
+from ffattn.metrics import USUAL
 
 RESULT = "result.json"
 _FOCUS = {  # of attention: a title, and how the number is written
@@ -70,10 +71,13 @@ def scores_table(scores: dict[str, dict[str, Any]]) -> Table:
             attention is doing, if it was measured (see `metrics.focus`).
     """
     measured = {name: form for name, form in _FOCUS.items() if any(name in values for values in scores.values())}
-    table = Table("", "solved", "error", *(title for title, _ in measured.values()), title_justify="left")
+    usual = [name for name in USUAL if any(name in values for values in scores.values())]
+    titles = [*(name.upper() for name in usual), *(title for title, _ in measured.values())]
+    table = Table("", "solved", "error", *titles, title_justify="left")
     for name, values in scores.items():
         focus = (form.format(values[key]) if key in values else "" for key, (_, form) in measured.items())
-        table.add_row(name, f"{values['solved']:.1%}", f"{values['error']:.3g}", *focus)
+        known = (f"{values[key]:.4g}" for key in usual)
+        table.add_row(name, f"{values['solved']:.1%}", f"{values['error']:.3g}", *known, *focus)
     floor = next(iter(scores.values()))["floor"]
     table.add_row("floor", f"{floor['solved']:.1%}", f"{floor['error']:.3g}", style="dim")
     return table
@@ -96,6 +100,7 @@ def print_result(console: Console, result: dict[str, Any], folder: Path) -> None
     console.print(table)
     best = result["val"]["update"]
     reason = {"solved": "every validation sequence solved", "updates": "the most updates were made"}
+    reason["patience"] = "no validation has been better for a while"
     reason["raced"] = "another learning rate has solved it in as few updates"
     folder = folder.resolve()
     folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

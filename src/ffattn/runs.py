@@ -110,10 +110,12 @@ def _continue(settings: Train, folder: Path | None, checkpoint: Path) -> Start:
     if settings.resume != "last":  # which cannot be combined with init_from
         now["init_from"] = about["settings"]["init_from"]
     _refuse_changes(now, about["settings"], checkpoint)
+    if about.get("data", {}) != settings.task.state():
+        raise ConfigError(f"resume={checkpoint}: was trained on other data than what is read now")
     is_own = folder is not None and checkpoint.parent.resolve() == checkpoints_of(folder).resolve()
     if folder is not None and not is_own and _holds_run(folder):
         raise ConfigError(f"{folder}: holds another run than resume={checkpoint}; choose another directory")
-    if _has_ended(settings, about["stopped_because"], about["update"]):
+    if _has_ended(settings, about["settings"], about["stopped_because"], about["update"]):
         return _finished(checkpoint, about, is_own)
     best = None if is_own else _best_beside(checkpoint, about)
     return Start(checkpoint, best, update=about["update"])
@@ -127,15 +129,16 @@ def _kept(settings: Train, folder: Path) -> Start:
     if changed := _changes(to_plain(settings), result["settings"]):
         lines = [f"{line}: the result has {old}" for line, old in changed]
         raise ConfigError("\n".join([f"{folder}: holds the result of a run with other settings", *lines]))
-    if not _has_ended(settings, result["stopped_because"], result["updates"]):
+    if not _has_ended(settings, result["settings"], result["stopped_because"], result["updates"]):
         raise ConfigError(f"{folder}: its checkpoints are gone, so that it cannot go on; choose another directory")
     return Start(checkpoints_of(folder) / LAST, is_trained=True, result=result, update=result["updates"])
 
 
-def _has_ended(settings: Train, reason: str | None, updates: int) -> bool:
+def _has_ended(settings: Train, before: dict[str, Any], reason: str | None, updates: int) -> bool:
     """Whether nothing is left to train after so many updates."""
     options = settings.trainer
     is_over = (reason == "solved" and options.stop_when_solved) or (reason == "raced" and options.race)
+    is_over |= reason == "patience" and options.patience == before["trainer"]["patience"]
     return is_over or updates >= settings.updates
 
 

@@ -86,10 +86,12 @@ EXACT = {
     "precision=16": "precision=16: must be one of 32, 64, bf16-mixed, 16-mixed",
     "trainer.pictures=0": "trainer.pictures=0: must be at least 1",
     "trainer.profiler=fast": "trainer.profiler=fast: must be one of none, simple, advanced, pytorch",
-    "length=variabel": "length=variabel: no such choice; did you mean variable? (length has fixed, paper, variable)",
+    "length=variabel": (
+        "length=variabel: no such choice; did you mean variable? (length has fixed, own, paper, variable)"
+    ),
     "task=multipy": (
         "task=multipy: no such choice; did you mean multiply? "
-        "(task has add, multiply, temporal_order_2, temporal_order_3, xor)"
+        "(task has add, file, multiply, temporal_order_2, temporal_order_3, xor)"
     ),
     "logger=comet": "logger=comet: no such choice (logger has csv, many, mlflow, none, tensorboard, wandb)",
     # a list of choices without -m

@@ -10,13 +10,13 @@ from omegaconf import OmegaConf
 from ffattn.config.compose import compose_config
 from ffattn.config.convert import to_settings
 from ffattn.config.paths import conf_dir
-from ffattn.config.schema import Accelerator, Evaluate, Inspect, Logger, Train, Trainer
+from ffattn.config.schema import Accelerator, Evaluate, Inspect, Logger, Predict, Train, Trainer
 from ffattn.config.sweeps import Plan
 from ffattn.errors import SettingError
 from ffattn.models import FFAttention
 from ffattn.optim import Adam
 from ffattn.settings import TARGET, Settings, find_class
-from ffattn.tasks import Add
+from ffattn.tasks import Add, File
 from ffattn.train import COMMAND
 from ffattn.world import World
 
@@ -24,7 +24,8 @@ FILES = sorted(path.relative_to(conf_dir()).with_suffix("").as_posix() for path 
 ROOTS = [file for file in FILES if "/" not in file]
 EXPERIMENTS = [file for file in FILES if file.startswith("experiment/")]
 SEARCHES = [file for file in FILES if file.startswith("sweep/")]  # run by tests/cli
-OPTIONS = [file for file in FILES if "/" in file and file not in EXPERIMENTS + SEARCHES]
+GIVEN = ["length/own", "task/file", "trainer/data"]  # which need data
+OPTIONS = [file for file in FILES if "/" in file and file not in EXPERIMENTS + SEARCHES + GIVEN]
 WHERE = {"length": "task.length"}  # groups that land elsewhere than under their own name
 WITHOUT_TARGET = {"trainer": Trainer, "accelerator": Accelerator, "logger": Logger}
 STATED_BY_THE_NAME = {"accelerator": {"device", "divide", "devices"}, "logger": {"kind"}}  # what a choice is about
@@ -77,13 +78,13 @@ def value_at(settings, key):
 
 
 def test_every_file_is_accounted_for():
-    assert ROOTS == ["evaluate", "inspect", "train"]
-    assert Counter(file.partition("/")[0] for file in OPTIONS + EXPERIMENTS + SEARCHES) == {
-        "task": 5,
-        "length": 3,
+    assert ROOTS == ["evaluate", "inspect", "predict", "train"]
+    assert Counter(file.partition("/")[0] for file in OPTIONS + EXPERIMENTS + SEARCHES + GIVEN) == {
+        "task": 6,
+        "length": 4,
         "model": 4,
         "optim": 2,
-        "trainer": 1,
+        "trainer": 2,
         "accelerator": 7,
         "logger": 6,
         "experiment": 10,
@@ -101,6 +102,23 @@ def test_every_default_in_yaml_is_the_dataclass_default(file):
     built, free = built_from(file), STATED_BY_THE_NAME.get(file.partition("/")[0], set())
     kept = {name: getattr(built, name) for name in free}
     assert built == dataclasses.replace(type(built)(), **kept)
+
+
+def test_the_defaults_of_a_file_are_those_of_the_dataclass():
+    stated = raw("task/file")["task"]
+    assert find_class(stated.pop(TARGET), Settings) is File
+    required = {"path": "x.csv", "target": ["y"]}
+    built = File(**stated | required)
+    assert built == File(**required)
+    assert stated.keys() == {field.name for field in dataclasses.fields(File)} - {"length"}
+
+
+def test_given_data_have_a_course_of_training_of_their_own():
+    changes = {name: value for name, value in raw("trainer/data").items() if name != "defaults"}
+    assert changes.keys() <= {field.name for field in dataclasses.fields(Trainer)}
+    config = compose_config("train", ["task=file"])
+    assert config.trainer == {**raw("trainer/default"), **changes}
+    assert config.task.length == {TARGET: "ffattn.tasks.Own"}
 
 
 @pytest.mark.parametrize("file", OPTIONS)
@@ -133,7 +151,9 @@ def test_the_paper_is_the_default():
     assert (settings.task.length.name, settings.optim.lr, settings.updates) == ("paper", 0.003, 100_000)
 
 
-@pytest.mark.parametrize(("root", "cls"), [("train", Train), ("evaluate", Evaluate), ("inspect", Inspect)])
+@pytest.mark.parametrize(
+    ("root", "cls"), [("train", Train), ("evaluate", Evaluate), ("inspect", Inspect), ("predict", Predict)]
+)
 def test_every_field_of_a_command_is_a_root_key_or_a_group(root, cls):
     groups = {name for default in raw(root)["defaults"] if default != "_self_" for name in default}
     fields = {field.name for field in dataclasses.fields(cls)}

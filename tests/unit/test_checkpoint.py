@@ -9,7 +9,7 @@ import torch
 
 from ffattn.checkpoint import FORMAT, KEY, Trained, load, load_weights, read, sizes_of
 from ffattn.errors import CheckpointError, SettingError
-from ffattn.models import LSTM, FFAttention, Mean
+from ffattn.models import LSTM, FFAttention, Mean, Sizes
 from ffattn.settings import to_plain
 from ffattn.tasks import Add, TemporalOrder3
 
@@ -170,8 +170,8 @@ def test_weights_of_another_network_are_refused_in_one_line(contents, model, tas
 
 
 def test_sizes_are_the_tasks():
-    assert sizes_of(Add()) == (2, 1, False)
-    assert sizes_of(TemporalOrder3()) == (8, 8, True)
+    assert sizes_of(Add()) == Sizes(2, 1, is_classification=False)
+    assert sizes_of(TemporalOrder3()) == Sizes(8, 8, is_classification=True)
 
 
 @pytest.fixture(params=[LSTM(hidden=2), FFAttention(hidden=4)], ids=lambda model: model.name)

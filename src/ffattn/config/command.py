@@ -8,7 +8,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,6 +52,26 @@ def run_command(command: Command) -> None:
             _run_beside(arguments, command)
         else:
             _run_one(arguments, command)
+
+
+def run_tool(name: str, work: Callable[[DictConfig], None]) -> None:
+    """Run a command that writes one file, where it is told to, and needs no directory of its own.
+
+    Args:
+        name: Its YAML file, without suffix.
+        work: What is done, given the configuration.
+    """
+    arguments = read_arguments()
+    with short_errors():
+        _refuse_other_roots(arguments)
+        if any(getattr(arguments, option) for option in _SHOWING):
+            _show(arguments, name)
+        elif any(getattr(arguments, option) for option in _PRINTING):
+            _run_hydra(name, lambda config: None)
+        elif arguments.multirun:
+            raise ConfigError(f"-m: python -m ffattn.{name} does one thing at a time")
+        else:
+            work(compose_config(name, arguments.overrides, arguments.config_dir))
 
 
 def read_arguments() -> argparse.Namespace:

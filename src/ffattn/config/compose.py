@@ -27,6 +27,8 @@ _OPTIONAL_GROUPS = {
     "train": {"experiment", "sweep"},
     "evaluate": {"task"},
     "inspect": {"task"},
+    "predict": set(),
+    "export": set(),
 }  # may be null: none, or the checkpoint's own
 
 

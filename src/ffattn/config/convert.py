@@ -17,13 +17,14 @@ from ffattn.settings import TARGET, TYPE_NAMES, Settings, find_class, problem_of
 S = TypeVar("S", bound=Settings)
 
 
-def to_settings(config: DictConfig, base: type[S]) -> S:
+def to_settings(config: DictConfig, base: type[S], objects: dict[str, Any] | None = None) -> S:
     """Turn a composed configuration into a checked settings object.
 
     Args:
         config: The root node, without Hydra's own; interpolations unresolved, so that a mistake is reported under
             the key that the user typed.
         base: The class of the result.
+        objects: Settings of the root that are there already, and taken instead of what the configuration says.
 
     Returns:
         An instance of `base`.
@@ -31,7 +32,7 @@ def to_settings(config: DictConfig, base: type[S]) -> S:
     Raises:
         ConfigError: One line for each mistake.
     """
-    converter = _Converter(config)
+    converter = _Converter(config, objects or {})
     settings: S = converter.build(config, base, "")
     if converter.problems:
         raise ConfigError("\n".join(dict.fromkeys(converter.problems)))
@@ -41,8 +42,8 @@ def to_settings(config: DictConfig, base: type[S]) -> S:
 class _Converter:
     """Builds settings bottom-up and collects problems on the way."""
 
-    def __init__(self, root: DictConfig) -> None:
-        self.root = root
+    def __init__(self, root: DictConfig, objects: dict[str, Any]) -> None:
+        self.root, self.objects = root, objects
         self.problems: list[str] = []
 
     def build(self, node: DictConfig, base: type[Settings], path: str) -> Any:
@@ -82,6 +83,8 @@ class _Converter:
                 self.problems.append(f"{_join(path, str(key))}: unknown key{hint}{keys}")
 
     def _value(self, node: DictConfig, cls: type[Settings], field: Any, path: str) -> Any:
+        if not path and field.name in self.objects:
+            return self.objects[field.name]
         key = _join(path, field.name)
         kind = _hints(cls)[field.name]  # type: ignore[arg-type]  # classes are hashable, whatever their instances are
         if field.name not in node:

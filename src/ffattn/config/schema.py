@@ -2,6 +2,7 @@
 
 import importlib.util
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -10,8 +11,8 @@ from ffattn.errors import SettingError
 from ffattn.models import Model
 from ffattn.optim import Adam, Optim
 from ffattn.settings import Settings, setting
-from ffattn.streams import MAX_SEED
-from ffattn.tasks import Task
+from ffattn.streams import MAX_SEED, Split
+from ffattn.tasks import GivenTask, Task
 from ffattn.world import World, world
 
 _IN_EXTRA = "mlflow", "wandb"  # loggers
@@ -26,9 +27,11 @@ class Trainer(Settings):
     """The course of training.
 
     Attributes:
-        validate_every: Updates between validations; this many make an epoch.
-        sequences: How many sequences validation and test have each.
+        validate_every: Updates between validations; this many make an epoch. Null for one pass over given data.
+        sequences: How many sequences validation and test have each; null for all of given data.
         stop_when_solved: Stop at the first validation that solves every sequence.
+        patience: Stop after so many validations without a better one (of given data a smaller error, else more solved);
+            or null.
         race: Stop at the first validation by which a run beside this one, with another learning rate and all else the
             same, has solved every sequence in as few updates (Raffel & Ellis, published code).
         accumulate: Batches whose gradients make one update.
@@ -45,9 +48,10 @@ class Trainer(Settings):
         profiler: `none`, `simple`, `advanced` or `pytorch`; the report goes to the run directory.
     """
 
-    validate_every: int = setting(1000, low=1)
-    sequences: int = setting(1000, low=1)
+    validate_every: int | None = setting(1000, low=1)
+    sequences: int | None = setting(1000, low=1)
     stop_when_solved: bool = True
+    patience: int | None = setting(None, low=1)
     race: bool = False
     accumulate: int = setting(1, low=1)
     gradient_clip: float | None = setting(None, above=0)
@@ -173,6 +177,7 @@ class Train(Settings):
         accelerator: Where it runs.
         logger: Where the curves go.
         T: Nominal sequence length, in steps; the length group reads it.
+            Given data has its own.
         seed: Of all random numbers: data, weights, dropout.
         precision: One of `PRECISIONS`.
         batch_size: Sequences in a batch.
@@ -197,6 +202,7 @@ class Train(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_data()
         if self.resume not in (None, "last") and self.init_from is not None:
             raise SettingError("init_from", self.init_from, "cannot be combined with resume, which has weights already")
         if self.trainer.pictures is not None:
@@ -206,6 +212,29 @@ class Train(Settings):
         if self.accelerator.processes > 1:
             self._check_division(self.accelerator.divide, self.accelerator.processes)
         _require_same_length(self.T, self.task)
+
+    @property
+    def epoch(self) -> int:
+        """Updates in an epoch: the setting, or one pass over given data."""
+        if self.trainer.validate_every is not None:
+            return self.trainer.validate_every
+        size, batch = self.task.size(Split.TRAIN), self.batch_size * self.trainer.accumulate
+        assert size is not None
+        return -(-size // batch)
+
+    def _check_data(self) -> None:
+        """What is given has its own sizes and lengths, and what is made has not."""
+        if isinstance(self.task, GivenTask):
+            _refuse_length(self.T, self.task)
+            if self.trainer.sequences is not None:
+                problem = "validation and test are parts of the data; leave it out, with trainer=data"
+                raise SettingError("trainer.sequences", self.trainer.sequences, problem)
+            self.task.size(Split.TRAIN)  # read it: sizes, and what is wrong with it, are known from now on
+            self.T = self.task.length.T
+            return
+        for key in ("validate_every", "sequences"):
+            if getattr(self.trainer, key) is None:
+                raise SettingError(f"trainer.{key}", "null", "is for given data; must be a whole number")
 
     def _check_pictures(self) -> None:
         """Refuse what would make none: there must be one process that can run the network."""
@@ -217,8 +246,9 @@ class Train(Settings):
         """Refuse what cannot be divided among so many processes."""
         if divide != TIME and self.batch_size % count:
             raise SettingError("batch_size", self.batch_size, f"must be a multiple of the {count} processes")
-        if divide != TIME and self.trainer.sequences < count:
-            raise SettingError("trainer.sequences", self.trainer.sequences, f"must be at least the {count} processes")
+        fewest = min(self.task.size(part) or self.trainer.sequences or 0 for part in (Split.VAL, Split.TEST))
+        if divide != TIME and fewest < count:
+            raise SettingError("trainer.sequences", fewest, f"must be at least the {count} processes")
         key, shortest = self.task.length.shortest
         if divide == TIME and shortest < count:
             raise SettingError(f"task.length.{key}", shortest, f"must be at least the {count} processes")
@@ -247,6 +277,12 @@ class Train(Settings):
                 raise SettingError("accelerator.cuda_graph", "true", f"cannot be combined with {obstacle}")
 
 
+def _refuse_length(T: int, task: GivenTask) -> None:
+    """T is known from the data; where settings are made again it is known already."""
+    if task.length.T != T:
+        raise SettingError("T", T, "these sequences have their own lengths; leave T out")
+
+
 def _require_same_length(T: int, task: Task) -> None:
     if task.length.T != T:
         raise SettingError("T", T, f"differs from task.length.T={task.length.T}; write T alone, which sets both")
@@ -260,8 +296,8 @@ class Evaluate(Settings):
         checkpoint: The file to evaluate.
         task: The checkpoint's own, with the changes asked for, or another one.
         accelerator: Where it runs.
-        T: Nominal length, in steps; the checkpoint's own unless given.
-        sequences: How many sequences.
+        T: Nominal length, in steps; the checkpoint's own unless given. Given data has its own.
+        sequences: How many sequences; of given data all.
         batch_size: Sequences in a batch.
         seed: Of the sequences; the checkpoint's own unless given.
         split: `test` or `val`: which of the seed's sets.
@@ -283,7 +319,47 @@ class Evaluate(Settings):
         if self.accelerator.processes > 1:
             count = self.accelerator.processes
             raise SettingError("accelerator.devices", count, "evaluation has one process; use accelerator=auto")
+        if isinstance(self.task, GivenTask):
+            _refuse_length(self.T, self.task)
+            self.T = self.task.length.T
         _require_same_length(self.T, self.task)
+
+
+@dataclass
+class Predict(Settings):
+    """Everything that `python -m ffattn.predict` is told.
+
+    Attributes:
+        checkpoint: The trained network.
+        input: A file of sequences, in any form that training takes.
+        output: The file to be written: `.csv` or `.jsonl`.
+        id: The column that tells which sequence a row belongs to; the checkpoint's own unless given.
+        time: The column by which steps are ordered; likewise.
+        on_error: What becomes of sequences with values that cannot be used: `stop` at the first, or `skip` them, with a
+            word on what is wrong in their row.
+        weights: Whether attention weights are written, one for each step (`.jsonl` only).
+        accelerator: Where it runs.
+        trust: Packages outside ffattn from which the checkpoint's task and model may be imported.
+    """
+
+    checkpoint: str
+    input: str
+    output: str
+    id: str | None = None
+    time: str | None = None
+    on_error: str = setting("stop", choices=("stop", "skip"))
+    weights: bool = False
+    accelerator: Accelerator = field(default_factory=Accelerator)
+    trust: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if Path(self.output).suffix not in {".csv", ".jsonl"}:
+            raise SettingError("output", self.output, "must end in .csv or .jsonl")
+        if self.weights and not self.output.endswith(".jsonl"):
+            raise SettingError("weights", "true", "a list for each sequence needs output=NAME.jsonl")
+        if Path(self.output).exists() and Path(self.output).samefile(self.input):
+            raise SettingError("output", self.output, "is the input")
 
 
 @dataclass

@@ -46,6 +46,8 @@ class Checkpoints(Checkpoint):
         settings: Plain settings of the run, for whoever loads the file.
         updates: Stop training after so many.
         stop_when_solved: Stop training once a validation solves every sequence.
+        patience: Stop after so many validations without a better one, or None.
+        data: What the task has learned from data, for whoever loads the file.
         to_beat: Asked at every validation for a number of updates at which training is stopped (None: not yet).
     """
 
@@ -55,10 +57,14 @@ class Checkpoints(Checkpoint):
         settings: dict[str, Any],
         updates: int,
         stop_when_solved: bool,
+        *,
+        patience: int | None = None,
+        data: dict[str, Any] | None = None,
         to_beat: Callable[[], int | None] | None = None,
     ) -> None:
         self.folder, self.settings = folder, settings
         self.updates, self.stop_when_solved, self.to_beat = updates, stop_when_solved, to_beat
+        self.patience, self.data = patience, data or {}
         self.best: dict[str, float] = {}
         self.history: dict[str, list[float]] = {name: [] for name in HISTORY}
         self.seconds = 0.0  # of training, over all the times that the run was resumed
@@ -94,12 +100,24 @@ class Checkpoints(Checkpoint):
             self.stopped_because = "solved"
         elif self.to_beat is not None and _is_beaten(trainer, self.to_beat()):
             self.stopped_because = "raced"
+        is_better = not self.best or self._rank(now) > self._rank(self.best)
+        if self.stopped_because is None and not is_better and self._is_patient_no_more():
+            self.stopped_because = "patience"
         if self.stopped_because is not None:
             trainer.should_stop = True
-        if not self.best or _rank(now) > _rank(self.best):
+        if is_better:
             self.best = now
             trainer.save_checkpoint(self.folder / BEST)
         trainer.save_checkpoint(self.folder / LAST)
+
+    def _rank(self, validation: dict[str, float]) -> tuple[float, ...]:
+        """What is better is larger. Of given data it is the error that counts, as in training."""
+        return (-validation["error"],) if self.data else (validation["solved"], -validation["error"])
+
+    def _is_patient_no_more(self) -> bool:
+        """Whether the best validation lies so many validations back."""
+        since = len(self.history["update"]) - 1 - self.history["update"].index(self.best["update"])
+        return self.patience is not None and since >= self.patience
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add what makes the file understandable without the command line."""
@@ -111,6 +129,7 @@ class Checkpoints(Checkpoint):
             "stopped_because": self.stopped_because,
             "best": self.best,
             "history": self.history,
+            "data": self.data,
         }
 
 
@@ -118,7 +137,3 @@ def _is_beaten(trainer: Trainer, updates: int | None) -> bool:
     """Whether so many updates have been made; the first process decides for all, which may look at another moment."""
     limit = trainer.strategy.broadcast(updates)
     return limit is not None and trainer.global_step >= limit
-
-
-def _rank(validation: dict[str, float]) -> tuple[float, float]:
-    return validation["solved"], -validation["error"]

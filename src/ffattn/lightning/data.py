@@ -56,7 +56,7 @@ class SequenceData(LightningDataModule):
         task: Makes the sequences.
         seed: Of all of them.
         batch_size: Sequences in a batch, over all processes.
-        sequences: Sequences in the validation set, and in the test set.
+        sequences: Sequences in the validation set, and in the test set, unless the task has its own.
         epoch: Updates in an epoch.
         accumulate: Batches in an update.
         distinct_batches: Train on the first so many batches again and again, and validate on them; or None.
@@ -119,13 +119,14 @@ class SequenceData(LightningDataModule):
     def _evaluation(self, split: Split) -> Batches:
         def make(numbers: range) -> list[Batch]:
             first = numbers[0] * self.batch_size
-            sequences = self._share(first, min(first + self.batch_size, self.sequences))
+            sequences = self._share(first, min(first + self.batch_size, total))
             if not len(sequences):  # of the last few
                 return []
             window = self._part if self.divides_time else (0, 1)
-            return [self.task.evaluation_batch(Stream(self.seed, split), self.sequences, sequences, window)]
+            return [self.task.evaluation_batch(Stream(self.seed, split), total, sequences, window)]
 
-        count = -(-self.sequences // self.batch_size)
+        total = self.task.size(split) or self.sequences
+        count = -(-total // self.batch_size)
         return Batches(make, lambda: range(count), count)
 
     def _rest_of_epoch(self) -> range:

@@ -114,6 +114,7 @@ class Watch(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Show the validation."""
         self.shown["val"] = pl_module.latest["solved"]
+        self.shown |= {name: value for name, value in pl_module.latest.items() if name == "r2"}
         if self.mode in {"bar", "lines"}:
             self._show(trainer.global_step)
         self.rate.look(trainer.global_step)  # validation is no part of the rate of training
@@ -121,6 +122,7 @@ class Watch(Callback):
     def _show(self, update: int) -> None:
         parts = [f"loss {self.shown['loss']:.2e}  solved {self.shown['solved']:6.1%}"] if "loss" in self.shown else []
         parts += [f"val solved {self.shown['val']:.1%}"] if "val" in self.shown else []
+        parts += [f"R2 {self.shown['r2']:.4f}"] if "r2" in self.shown else []
         parts += [f"{self.rate.value:.4g} updates/s"] if self.rate.value else []
         text = "  ".join(parts)
         if self.bar is not None:

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from ffattn.batch import Batch
 from ffattn.checkpoint import build_network, load_weights
 from ffattn.errors import TrainingError
-from ffattn.metrics import FOCUS, Scores
+from ffattn.metrics import FOCUS, USUAL, Scores
 from ffattn.models import Answer, Model
 from ffattn.nn import Dropout
 from ffattn.ops.reference import full_precision
@@ -185,6 +185,7 @@ class SequenceModule(LightningModule):
         names = {"solved": f"{split}/solved", "error": f"{split}/error"}
         if self.has_weights and split == "val":
             names |= {name: f"attention/{name}" for name in ("dead", *FOCUS) if name in scores}
+        names |= {name: f"{split}/{name}" for name in USUAL if name in scores}
         values = {name: scores[key].float() for key, name in names.items()}
         self.log_dict(values | {"step": torch.tensor(float(self.global_step))})  # Lightning's own is one less
 

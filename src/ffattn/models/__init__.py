@@ -1,12 +1,14 @@
 """The models."""
 
 from ffattn.models.base import Answer, Model, Network, Sizes
+from ffattn.models.embedded import EmbeddedNetwork, build
 from ffattn.models.feed_forward import FeedForwardNetwork, FFAttention, Mean
 from ffattn.models.recurrent import LSTM, LastStateNetwork, LSTMAttention, LSTMAttentionNetwork
 
 __all__ = [
     "LSTM",
     "Answer",
+    "EmbeddedNetwork",
     "FFAttention",
     "FeedForwardNetwork",
     "LSTMAttention",
@@ -16,4 +18,5 @@ __all__ = [
     "Model",
     "Network",
     "Sizes",
+    "build",
 ]

@@ -17,11 +17,17 @@ class Sizes(NamedTuple):
         num_features: Size of the input's feature axis.
         num_outputs: Regression outputs, or classes.
         is_classification: Whether outputs are logits.
+        is_standardized: Whether regression targets have mean zero, so that an output must reach negative numbers.
+        categories: How many different numbers each of the last features may have, where those are categories.
+        embedding: How many numbers each of them is embedded into.
     """
 
     num_features: int
     num_outputs: int
     is_classification: bool
+    is_standardized: bool = False
+    categories: tuple[int, ...] = ()
+    embedding: int = 0
 
 
 class Answer(NamedTuple):

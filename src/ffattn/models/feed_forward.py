@@ -20,7 +20,8 @@ from ffattn.settings import setting
 class FeedForwardNetwork(Network):
     """Embed, pool over time, one hidden layer, output.
 
-    c = FeedForwardAttention(x); s = LReLU(W_cs c + b_cs); y = LReLU(W_sy s + b_sy), or W_sy s + b_sy for logits.
+    c = FeedForwardAttention(x); s = LReLU(W_cs c + b_cs); y = LReLU(W_sy s + b_sy), or W_sy s + b_sy for logits
+    and for standardized targets.
 
     Args:
         position: Position features of the input.
@@ -37,7 +38,7 @@ class FeedForwardNetwork(Network):
         hidden = attention.embed.out_features
         self.position, self.attention = position, attention
         self.hidden, self.output = nn.Linear(hidden, hidden), nn.Linear(hidden, sizes.num_outputs)
-        self.is_classification = sizes.is_classification
+        self.is_linear = sizes.is_classification or sizes.is_standardized
         for layer in (self.hidden, self.output):
             init_linear(layer, init)
 
@@ -58,7 +59,7 @@ class FeedForwardNetwork(Network):
         """The prediction that follows from a context."""
         slope = self.attention.slope
         prediction = self.output(leaky_relu(self.hidden(context), slope))
-        return prediction if self.is_classification else leaky_relu(prediction, slope)
+        return prediction if self.is_linear else leaky_relu(prediction, slope)
 
     def start(self, lengths: Int[Tensor, " batch"] | None = None) -> "AnswerState":
         """A state that takes sequences in pieces, in constant memory.

@@ -2,6 +2,8 @@
 
 from ffattn.tasks.add import Add
 from ffattn.tasks.base import Classification, Floor, Regression, Task
+from ffattn.tasks.file import File
+from ffattn.tasks.given import Given, GivenTask, Own
 from ffattn.tasks.length import Fixed, Length, Paper, Variable
 from ffattn.tasks.marked import MarkedPair
 from ffattn.tasks.multiply import Multiply
@@ -11,11 +13,15 @@ from ffattn.tasks.xor import Xor
 __all__ = [
     "Add",
     "Classification",
+    "File",
     "Fixed",
     "Floor",
+    "Given",
+    "GivenTask",
     "Length",
     "MarkedPair",
     "Multiply",
+    "Own",
     "Paper",
     "Regression",
     "Task",

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -39,6 +39,7 @@ class Task(Settings, ABC):
     Class variables:
         feature_names: One name for each input feature.
         num_outputs: How many numbers a model answers with: regression outputs, or one logit for each class.
+        categories: How many different numbers each of the last features may have, where those are categories.
         min_length: The fewest steps with which the task makes sense.
     """
 
@@ -46,12 +47,13 @@ class Task(Settings, ABC):
 
     feature_names: ClassVar[tuple[str, ...]]
     num_outputs: ClassVar[int]
+    categories: ClassVar[tuple[int, ...]] = ()
     min_length: ClassVar[int]
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for stated in ("feature_names", "num_outputs", "min_length"):
-            if not hasattr(self, stated):
+            if not hasattr(type(self), stated):
                 raise SettingError(TARGET, type(self).__name__, f"is a task that does not state {stated}")
         key, shortest = self.length.shortest
         if shortest < self.min_length:
@@ -62,11 +64,31 @@ class Task(Settings, ABC):
         """Size of the input's feature axis."""
         return len(self.feature_names)
 
+    @property
+    def is_classification(self) -> bool:
+        """Whether the answers are classes, rather than numbers."""
+        return False
+
     def summary(self) -> str:
         """The task and its lengths in a few words."""
         _, shortest = self.length.shortest
         steps = f"{shortest} to {self.length.longest}" if shortest < self.length.longest else f"{shortest}"
         return f"{self.name}, T={self.length.T} ({steps} steps)"
+
+    def size(self, split: Split) -> int | None:
+        """How many sequences a split has; None if there is no end to them."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold besides the settings: what has been learned from data; plain values."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take what `state` returned.
+
+        Args:
+            state: From a checkpoint.
+        """
 
     @abstractmethod
     def sample(self, draw: Draw) -> Batch:
@@ -171,6 +193,11 @@ class Regression(Task):
 @dataclass
 class Classification(Task):
     """A task whose answers are classes, all equally frequent unless the subclass says otherwise."""
+
+    @property
+    def is_classification(self) -> bool:
+        """True: answers are classes."""
+        return True
 
     def solved(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
         """The largest logit is the right class."""

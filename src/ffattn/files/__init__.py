@@ -1,0 +1,6 @@
+"""Sequences that lie in files: reading them, and making numbers of them."""
+
+from ffattn.files.forms import Layout, Raw, read
+from ffattn.files.preparation import Feature, Preparation, Target, fit
+
+__all__ = ["Feature", "Layout", "Preparation", "Raw", "Target", "fit", "read"]

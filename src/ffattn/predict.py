@@ -1,0 +1,132 @@
+"""`python -m ffattn.predict`: the answers of a trained network for the sequences of a file.
+
+python -m ffattn.predict checkpoint=outputs/mine/checkpoints/best.ckpt input=new.csv output=answers.csv
+"""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from ffattn.config.command import run_tool
+from ffattn.config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ffattn.config.schema import Predict
+
+_LISTED = 5  # problems that are printed; all stand in the output
+
+
+def run(config: DictConfig) -> None:
+    """Write the answers.
+
+    What has been written lies beside the output until everything is there, and is gone on with by the same command.
+
+    Args:
+        config: The command's configuration.
+
+    Raises:
+        ConfigError: A setting is wrong.
+        DataError: The input cannot be used.
+    """
+    from ffattn.checkpoint import load
+    from ffattn.config.convert import to_settings
+    from ffattn.config.schema import Predict
+    from ffattn.errors import DataError
+    from ffattn.prediction import columns_of, predict, preparation_of, problems_of, read_inputs
+
+    if isinstance(config.trust, str):
+        config.trust = [config.trust]
+    settings = to_settings(config, Predict)
+    settings.accelerator.check("32")
+    output = Path(settings.output)
+    if not output.absolute().parent.is_dir():
+        raise ConfigError(f"output={output}: there is no folder {output.parent}")
+    trained = load(settings.checkpoint, tuple(settings.trust), settings.accelerator.torch_device)
+    raw = read_inputs(Path(settings.input), trained.task, settings.id, settings.time)
+    preparation = preparation_of(trained.task)
+    problems = problems_of(raw, preparation)
+    if problems and settings.on_error == "stop":
+        first = problems[min(problems)]
+        raise DataError(f"{first} ({len(problems)} of {len(raw)} sequences cannot be used; on_error=skip goes on)")
+    part, start = _resume(output, _identity(settings))
+    rows = predict(trained, raw, problems, weights=settings.weights, start=start)
+    with part.open("a", newline="") as file, _progress(len(raw), start) as advance:
+        write = _writer(output.suffix, file, columns_of(preparation, settings.weights), is_new=start == 0)
+        for row in rows:
+            write(row)
+            advance()
+    part.replace(output)
+    _note(output).unlink()
+    skipped = f", {len(problems)} sequences skipped" if problems else ""
+    print(f"{output}: {len(raw) - len(problems)} answers{skipped}")
+    for number in sorted(problems)[:_LISTED]:
+        print(f"skipped: {problems[number]}", file=sys.stderr)
+
+
+def _part(output: Path) -> Path:
+    return output.with_name(f"{output.name}.part")
+
+
+def _note(output: Path) -> Path:
+    return output.with_name(f"{output.name}.part.json")
+
+
+def _identity(settings: "Predict") -> dict[str, Any]:
+    """What must be the same for a half-written file to be gone on with."""
+    files = {name: os.stat(name) for name in (settings.checkpoint, settings.input)}
+    about = {name: [found.st_size, found.st_mtime] for name, found in files.items()}
+    return about | {name: getattr(settings, name) for name in ("id", "time", "on_error", "weights")}
+
+
+def _resume(output: Path, identity: dict[str, Any]) -> tuple[Path, int]:
+    """The file to go on with, and how many sequences are in it; a last line that is torn is cut off."""
+    part, note = _part(output), _note(output)
+    if part.exists() and note.exists() and note.read_text() == json.dumps(identity):
+        content = part.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        part.write_bytes(whole)
+        if output.suffix == ".csv":
+            return part, max(0, len(list(csv.reader(whole.decode().splitlines()))) - 1)
+        return part, whole.count(b"\n")
+    part.unlink(missing_ok=True)
+    note.write_text(json.dumps(identity))
+    return part, 0
+
+
+def _writer(suffix: str, file: Any, columns: list[str], is_new: bool) -> Any:
+    """What writes a row."""
+    if suffix == ".jsonl":
+        return lambda row: file.write(json.dumps({name: row[name] for name in columns}) + "\n")
+    table = csv.writer(file, lineterminator="\n")
+    if is_new:
+        table.writerow(columns)
+    return lambda row: table.writerow(["" if row[name] is None else row[name] for name in columns])
+
+
+@contextmanager
+def _progress(total: int, start: int) -> Iterator[Any]:
+    """A bar in a terminal; nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (MofNCompleteColumn(), BarColumn(bar_width=24), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        shown = bar.add_task("", total=total, completed=start)
+        yield lambda: bar.advance(shown)
+
+
+def main() -> None:
+    """The command line."""
+    run_tool("predict", run)
+
+
+if __name__ == "__main__":
+    main()

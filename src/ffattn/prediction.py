@@ -1,0 +1,149 @@
+"""Answers for the sequences of a file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ffattn.checkpoint import Trained
+from ffattn.errors import DataError
+from ffattn.evaluation import MAX_STEPS
+from ffattn.files import Feature, Layout, Preparation, Raw, Target, read
+from ffattn.files.tables import ARRAYS, TIME_SERIES
+from ffattn.tasks import File, Given, Task
+from ffattn.tasks.file import select
+
+ID, PROBLEM, WEIGHTS = "id", "problem", "weights"
+_SEQUENCES = 1000  # in a batch, at most
+
+
+def preparation_of(task: Task) -> Preparation:
+    """How the columns of a file become a task's inputs, and answers become columns.
+
+    Args:
+        task: Of a file; or any other one, whose features are columns of numbers, and whose answers are `answer`.
+    """
+    if isinstance(task, File):
+        return task.preparation
+    features = tuple(Feature(name, "number") for name in task.feature_names)
+    outputs = 1 if task.is_classification else task.num_outputs
+    targets = tuple(Target(f"answer_{i}" if outputs > 1 else "answer") for i in range(outputs))
+    classes = tuple(str(number) for number in range(task.num_outputs)) if task.is_classification else ()
+    return Preparation(features, targets, classes, columns=task.feature_names)
+
+
+def read_inputs(path: Path, task: Task, id: str | None = None, time: str | None = None) -> Raw:  # noqa: A002
+    """The sequences of a file without their targets, if it has any.
+
+    Args:
+        path: The file.
+        task: What the network was trained on.
+        id: The column that tells sequences apart, unless it is the same as in training.
+        time: The column that orders steps, likewise.
+
+    Raises:
+        DataError: The file cannot be read, or lacks a column.
+    """
+    known, columns = getattr(task, "id", None), preparation_of(task).columns
+    has_names = path.suffix not in {ARRAYS, TIME_SERIES}
+    layout = Layout(id or known, time or getattr(task, "time", None), columns)
+    if has_names or isinstance(task, File):
+        return read(path, layout, has_empty=True)
+    raw = read(path, Layout(), has_empty=True)  # features have no names in such files: their order counts
+    if len(raw.features) < len(columns):
+        raise DataError(f"{path}: has {len(raw.features)} features; {task.name} needs {', '.join(columns)}")
+    arrays = list(raw.features.values())[: len(columns)]
+    return Raw(path, raw.ids, raw.offsets, dict(zip(columns, arrays, strict=True)), {}, raw.rows, tuple(columns))
+
+
+def problems_of(raw: Raw, preparation: Preparation) -> dict[int, str]:
+    """What is wrong with sequences, by their numbers; of each the first mistake.
+
+    Args:
+        raw: Sequences.
+        preparation: How their columns become numbers.
+    """
+    empty = np.flatnonzero(raw.lengths == 0).tolist()
+    problems = {number: f"{raw.path}, sequence {raw.ids[number]}: no steps" for number in empty}
+    for fault in preparation.faults(raw, is_strict=True):
+        steps = np.flatnonzero(fault.steps)
+        sequences, first = np.unique(np.searchsorted(raw.offsets, steps, side="right") - 1, return_index=True)
+        for number, place in zip(sequences.tolist(), first.tolist(), strict=True):
+            problems.setdefault(number, fault.at(raw, int(steps[place])))
+    return problems
+
+
+def columns_of(preparation: Preparation, weights: bool = False) -> list[str]:
+    """The columns of an output file.
+
+    Args:
+        preparation: How answers become columns.
+        weights: Whether attention weights are among them.
+    """
+    shares = [f"p_{name}" for name in preparation.classes]
+    return [ID, *(target.name for target in preparation.targets), *shares, *([WEIGHTS] if weights else []), PROBLEM]
+
+
+def predict(
+    trained: Trained, raw: Raw, problems: dict[int, str], *, weights: bool = False, start: int = 0
+) -> Iterator[dict[str, Any]]:
+    """Answer for one sequence after the other, in their order.
+
+    Args:
+        trained: The network.
+        raw: The sequences.
+        problems: Those for which there is no answer, and why.
+        weights: Whether attention weights are wanted, one for each step.
+        start: Number of the first sequence.
+
+    Yields:
+        For each sequence its id, a value for each target (a number in the unit of the file, or the name of a class),
+        the probability of each class, the weights, and `problem`, which is empty where there is an answer.
+    """
+    preparation = preparation_of(trained.task)
+    nothing = dict.fromkeys(columns_of(preparation, weights))
+    for numbers in _batches(raw.lengths, start):
+        good = [number for number in numbers if number not in problems]
+        answers = iter(_answers(trained, preparation, select(raw, np.array(good)), weights) if good else [])
+        for number in numbers:
+            row = {PROBLEM: problems[number]} if number in problems else next(answers)
+            yield nothing | {PROBLEM: ""} | row | {ID: raw.ids[number]}
+
+
+def _batches(lengths: np.ndarray, start: int) -> Iterator[range]:
+    """Consecutive sequences, as many as fit when all are padded to the longest of them."""
+    longest = 1
+    for number in range(start, len(lengths)):
+        longest = max(longest, int(lengths[number]))
+        count = number - start + 1
+        if count > 1 and (count > _SEQUENCES or count * longest > MAX_STEPS):
+            yield range(start, number)
+            start, longest = number, int(lengths[number])
+    if start < len(lengths):
+        yield range(start, len(lengths))
+
+
+def _answers(trained: Trained, preparation: Preparation, raw: Raw, weights: bool) -> list[dict[str, Any]]:
+    x, offsets = torch.from_numpy(preparation.inputs(raw)), torch.from_numpy(raw.offsets.astype(np.int64))
+    batch = Given(x, offsets, torch.zeros(len(raw))).batch(torch.arange(len(raw)))
+    answer = trained.answer(batch.x, batch.lengths)
+    rows = _in_words(preparation, answer.prediction.cpu().double())
+    if weights and answer.weights is not None:
+        for row, own, length in zip(rows, answer.weights.cpu().tolist(), raw.lengths.tolist(), strict=True):
+            row[WEIGHTS] = own[:length]
+    return rows
+
+
+def _in_words(preparation: Preparation, prediction: torch.Tensor) -> list[dict[str, Any]]:
+    if not preparation.classes:
+        mean, scale = (torch.tensor([getattr(t, key) for t in preparation.targets]) for key in ("mean", "scale"))
+        numbers = (prediction * scale + mean).tolist()
+        return [{t.name: value for t, value in zip(preparation.targets, row, strict=True)} for row in numbers]
+    names, target = preparation.classes, preparation.targets[0].name
+    rows = prediction.softmax(dim=1).tolist()
+    return [
+        {target: names[int(np.argmax(row))]} | {f"p_{name}": share for name, share in zip(names, row, strict=True)}
+        for row in rows
+    ]

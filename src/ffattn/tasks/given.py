@@ -1,0 +1,196 @@
+"""Tasks whose sequences are given, rather than made: a limited number, each with a length of its own."""
+
+import functools
+import math
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ffattn.batch import Batch
+from ffattn.errors import SettingError
+from ffattn.settings import setting
+from ffattn.streams import Draw, Split, Stream, share
+from ffattn.tasks.base import Floor, Task
+from ffattn.tasks.length import Length
+
+
+@dataclass
+class Own(Length):
+    """The lengths that given sequences have.
+
+    Attributes:
+        T: Steps of the longest sequence; known from the data.
+    """
+
+    T: int = setting(1, low=1)
+
+    @property
+    def longest(self) -> int:
+        """T."""
+        return self.T
+
+    def training(self, stream: Stream, batch: int, sequences: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        """Not drawn: the data has them."""
+        raise AssertionError("given sequences have their own lengths")
+
+
+@dataclass(frozen=True)
+class Given:
+    """The sequences of a split.
+
+    Attributes:
+        x: The inputs of all steps, one sequence behind the other, (step, feature).
+        offsets: Where each sequence starts, and the end, (sequence + 1,).
+        y: Targets, (sequence, output) numbers or (sequence,) class indices.
+    """
+
+    x: Float[Tensor, "step feature"]
+    offsets: Int[Tensor, " end"]
+    y: Tensor
+
+    def __len__(self) -> int:
+        """How many sequences there are."""
+        return len(self.y)
+
+    def batch(self, places: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)) -> Batch:
+        """Some sequences, padded with zeros to the longest of them.
+
+        Args:
+            places: Which ones.
+            part: Which part of time x is to cover, of how many.
+        """
+        starts, lengths = self.offsets[places], self.offsets[places + 1] - self.offsets[places]
+        first, stop = share(int(lengths.max()), *part)
+        steps = torch.arange(first, stop, device=self.x.device)
+        is_real = steps < lengths[:, None]
+        x = self.x[(starts[:, None] + steps).where(is_real, 0)] * is_real[..., None]
+        return Batch(x, lengths, self.y[places], lengths.new_zeros(len(places), 0))
+
+    def to(self, device: torch.device) -> "Given":
+        """On a device."""
+        return Given(self.x.to(device), self.offsets.to(device), self.y.to(device))
+
+
+@dataclass
+class GivenTask(Task):
+    """Base of tasks with given sequences.
+
+    Training goes through all of them in an order that depends on the seed and the number of the pass alone: sequence n
+    of the stream is the one at place n mod size of pass n // size. So a resumed run goes on where it was, and several
+    processes see what one would see.
+
+    Attributes:
+        length: Not chosen: sequences have the lengths that they have.
+        tolerance: Largest absolute error of a right answer in regression, in standard deviations of training targets.
+        embedding: How many numbers a category or a word is embedded into.
+    """
+
+    length: Length = field(default_factory=Own)
+    tolerance: float = setting(0.1, above=0)
+    embedding: int = setting(16, low=1)
+
+    min_length: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.length, Own):
+            raise SettingError("length", self.length.name, "these sequences have their own lengths; leave length out")
+
+    @abstractmethod
+    def given(self, split: Split) -> Given:
+        """The sequences of a split, prepared.
+
+        Args:
+            split: Which one.
+
+        Raises:
+            DataError: They cannot be read, or not be prepared.
+        """
+
+    @abstractmethod
+    def describe(self) -> dict[str, str]:
+        """What a person should know of the data before the training starts, in lines with a title."""
+
+    def size(self, split: Split) -> int:
+        """How many sequences a split has."""
+        return len(self.on(torch.device("cpu"), split))
+
+    def scales(self) -> tuple[Tensor, Tensor]:
+        """Mean and scale of each target, (output,), by which predictions become numbers in its unit."""
+        return torch.zeros(self.num_outputs), torch.ones(self.num_outputs)
+
+    def sample(self, draw: Draw) -> Batch:
+        """Not drawn: see `given`."""
+        raise AssertionError("sequences are given")
+
+    def training_batch(
+        self, stream: Stream, batch: int, sequences: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)
+    ) -> Batch:
+        """The sequences with these numbers of the endless stream of passes (see `Task.training_batch`)."""
+        size = self.size(Split.TRAIN)
+        passes = [_order(stream.seed, int(number) // size, size)[int(number) % size] for number in sequences.tolist()]
+        return self.on(sequences.device, Split.TRAIN).batch(torch.tensor(passes, device=sequences.device), part)
+
+    def evaluation_batch(
+        self, stream: Stream, total: int, sequences: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)
+    ) -> Batch:
+        """The sequences with these places in the split (see `Task.evaluation_batch`)."""
+        return self.on(sequences.device, stream.split).batch(sequences, part)
+
+    def on(self, device: torch.device, split: Split) -> Given:
+        """A split on a device, where it stays.
+
+        Args:
+            device: Where to.
+            split: Which one.
+        """
+        kept: dict[tuple[str, int], Given] = self.__dict__.setdefault("_kept", {})
+        key = str(device), int(split)
+        if key not in kept:
+            kept[key] = self.given(split).to(device)
+        return kept[key]
+
+    def __getstate__(self) -> dict[str, object]:
+        """Processes read the data themselves."""
+        return {name: value for name, value in self.__dict__.items() if name != "_kept"}
+
+    def solved(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
+        """The largest logit is the right class; or every output is within the tolerance."""
+        if self.is_classification:
+            return prediction.argmax(dim=1) == y
+        return ((prediction - y).abs() < self.tolerance).all(dim=1)
+
+    def error(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Float[Tensor, " batch"]:
+        """Cross-entropy in nats; or the squared error of scaled targets, averaged over the outputs."""
+        if self.is_classification:
+            return nn.functional.cross_entropy(prediction, y, reduction="none")
+        return (prediction - y).square().mean(dim=1)
+
+    def floor(self) -> Floor:
+        """What the best constant answer reaches on the training sequences."""
+        y = self.on(torch.device("cpu"), Split.TRAIN).y
+        if self.is_classification:
+            shares = torch.bincount(y, minlength=self.num_outputs).double() / len(y)
+            return Floor(float(shares.max()), float(torch.special.entr(shares).sum()))
+        values, deviations = y.double(), y.double().var(dim=0, correction=0)
+        solved = _best_window(values[:, 0], 2 * self.tolerance) if values.shape[1] == 1 else math.nan
+        return Floor(solved, float(deviations.mean()))
+
+
+def _best_window(values: Float[Tensor, " sequence"], width: float) -> float:
+    """The largest share of numbers that lie within one interval of a width."""
+    ordered = np.sort(values.numpy())
+    stops = np.searchsorted(ordered, ordered + width, side="left")
+    return float((stops - np.arange(len(ordered))).max() / len(ordered))
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, number: int, size: int) -> list[int]:
+    """The order of the sequences in a pass: a function of the seed and the pass."""
+    order: list[int] = np.random.Generator(np.random.Philox(key=[seed, number])).permutation(size).tolist()
+    return order

@@ -1,0 +1,190 @@
+"""Fitted on training sequences alone; numbers by hand."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ffattn.errors import DataError
+from ffattn.files import Layout, Preparation, Raw, fit
+from ffattn.files.splits import split
+
+
+def raw(features, targets, lengths=None, **named):
+    """Sequences of two steps each unless told otherwise."""
+    count = len(next(iter(targets.values())))
+    offsets = np.concatenate(([0], np.cumsum(lengths or [2] * count)))
+    features = {
+        name: np.array(values, dtype=object if any(isinstance(v, str) for v in values) else float)
+        for name, values in features.items()
+    }
+    columns = {
+        name: np.array(values, dtype=object if isinstance(values[0], str) else float)
+        for name, values in targets.items()
+    }
+    ids = np.array([str(i + 1) for i in range(count)], dtype=object)
+    return Raw(Path("data.csv"), ids, offsets, features, columns, np.arange(offsets[-1]) + 1, tuple(features), **named)
+
+
+ALL = np.array([True, True])
+
+
+def test_numbers_are_scaled_by_the_training_part():
+    data = raw({"a": [0, 2, 100, 300]}, {"y": [1.5, 9.5]})
+    preparation = fit(data, np.array([True, False]), ("y",))
+    assert (preparation.features[0].mean, preparation.features[0].scale) == (1, 1)
+    np.testing.assert_array_equal(preparation.inputs(data), [[-1], [1], [99], [299]])
+    assert preparation.answers(data).tolist() == [[0], [8]]  # one training target has no deviation: scale 1
+
+
+def test_a_constant_feature_is_not_divided_by_zero():
+    data = raw({"a": [5, 5, 5, 5]}, {"y": [0.5, 1.5]})
+    np.testing.assert_array_equal(fit(data, ALL, ("y",)).inputs(data), np.zeros((4, 1)))
+
+
+def test_several_targets_are_scaled_each():
+    data = raw({"a": [1, 2, 3, 4]}, {"y": [0, 2], "z": [10, 50]})
+    preparation = fit(data, ALL, ("y", "z"))
+    assert preparation.answers(data).tolist() == [[-1, -1], [1, 1]]
+
+
+def test_categories_are_numbered_from_one():
+    data = raw({"a": ["x", "z", "y", "x"]}, {"y": [0.5, 1.5]})
+    preparation = fit(data, ALL, ("y",))
+    assert preparation.inputs(data)[:, 0].tolist() == [1, 3, 2, 1]
+    assert preparation.categories == (4,)
+    other = raw({"a": ["x", "new", "y", "x"]}, {"y": [0.5, 1.5]})
+    assert preparation.inputs(other)[:, 0].tolist() == [1, 0, 2, 1]
+    assert not preparation.faults(other)
+    (fault,) = preparation.faults(other, is_strict=True)
+    assert fault.at(other) == "data.csv, row 2, column a: new has not occurred in training"
+
+
+def test_only_the_most_frequent_values_have_numbers():
+    data = raw({"a": ["x", "z", "z", "y"]}, {"y": [0.5, 1.5]})
+    preparation = fit(data, ALL, ("y",), most_categories=1)
+    assert preparation.inputs(data)[:, 0].tolist() == [0, 1, 1, 0]
+
+
+def test_unknown_words_are_never_refused():
+    data = raw({"a": ["x", "z", "y", "x"]}, {"y": [0.5, 1.5]}, are_words=True)
+    other = raw({"a": ["x", "new", "y", "x"]}, {"y": [0.5, 1.5]}, are_words=True)
+    preparation = fit(data, ALL, ("y",))
+    assert preparation.inputs(other)[:, 0].tolist() == [1, 0, 2, 1]
+    assert not preparation.faults(other, is_strict=True)
+
+
+@pytest.mark.parametrize(
+    ("missing", "expected"),
+    [("impute", [[-1], [0], [0], [1]]), ("mask", [[-1, 0], [0, 1], [0, 1], [1, 0]])],
+)
+def test_missing_values(missing, expected):
+    data = raw({"a": [1, np.nan, np.nan, 3]}, {"y": [0.5, 1.5]})
+    preparation = fit(data, ALL, ("y",), missing=missing)
+    np.testing.assert_array_equal(preparation.inputs(data), expected)
+    assert len(preparation.input_names) == len(expected[0])
+
+
+def test_missing_values_are_refused_by_row_and_column():
+    data = raw({"a": [1, 2, np.nan, np.nan]}, {"y": [0.5, 1.5]})
+    with pytest.raises(DataError, match=r"data.csv, row 3, column a: no value \(2 in all\); missing=impute or"):
+        fit(data, ALL, ("y",)).check(data)
+
+
+def test_infinity_is_refused():
+    data = raw({"a": [1, 2, np.inf, 3]}, {"y": [0.5, 1.5]})
+    with pytest.raises(DataError, match="row 3, column a: inf is not finite"):
+        fit(data, ALL, ("y",)).check(data)
+
+
+@pytest.mark.parametrize(
+    ("targets", "classes"),
+    [
+        (["b", "a"], ("a", "b")),
+        ([10, 9], ("9", "10")),
+        ([1, 0], ("0", "1")),
+        ([0.5, 1], ()),
+        (["true", "false"], ("false", "true")),
+    ],
+)
+def test_what_is_a_class_is_told_by_the_values(targets, classes):
+    assert fit(raw({"a": [1, 2, 3, 4]}, {"y": targets}), ALL, ("y",)).classes == classes
+
+
+def test_the_kind_can_be_said():
+    data = raw({"a": [1, 2, 3, 4]}, {"y": [1, 0]})
+    assert fit(data, ALL, ("y",), "regression").classes == ()
+    assert fit(raw({"a": [1, 2, 3, 4]}, {"y": [0.5, 1]}), ALL, ("y",), "classification").classes == ("0.5", "1")
+
+
+def test_a_word_among_numbers_is_a_mistake():
+    data = raw({"a": ["1", "2.5", "oops", "4"]}, {"y": [0.5, 1.5]})
+    with pytest.raises(DataError, match="row 3, column a: 'oops' is no number, as most values"):
+        fit(data, ALL, ("y",))
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ([np.nan, 0.5], "sequence 1, column y: no finite number"),
+        (["a", "a"], "column y: has a single class among the training sequences, a"),
+    ],
+)
+def test_targets_that_cannot_be_learned_are_refused(targets, message):
+    with pytest.raises(DataError, match=message):
+        fit(raw({"a": [1, 2, 3, 4]}, {"y": targets}), ALL, ("y",))
+
+
+def test_a_class_that_training_lacks_is_refused():
+    data = raw({"a": [1, 2, 3, 4, 5, 6]}, {"y": ["a", "b", "c"]})
+    preparation = fit(data, np.array([True, True, False]), ("y",))
+    with pytest.raises(DataError, match="sequence 3, column y: class c has not occurred in training"):
+        preparation.answers(data)
+
+
+def test_plain_values_bring_it_back():
+    data = raw({"a": [1, np.nan, 3, 4], "k": ["x", "y", "x", "x"]}, {"y": ["a", "b"]})
+    preparation = fit(data, ALL, ("y",), missing="mask")
+    assert Preparation.from_plain(preparation.plain()) == preparation
+
+
+def sequences(count, **columns):
+    data = raw({"a": np.arange(2 * count)}, {"y": np.arange(count) / 3})
+    data.columns.update({name: np.array(values, dtype=object) for name, values in columns.items()})
+    return data
+
+
+def test_random_parts_depend_on_their_seed_alone():
+    parts = [split(sequences(100), "random", None, (0.2, 0.3), seed) for seed in (0, 0, 1)]
+    assert np.bincount(parts[0]).tolist() == [50, 20, 30]
+    assert parts[0].tolist() == parts[1].tolist() != parts[2].tolist()
+
+
+def test_no_group_is_on_two_sides():
+    groups = [f"g{i % 7}" for i in range(60)]
+    parts = split(sequences(60, g=groups), "group", "g", (0.2, 0.2), 3)
+    assert all(len({part for part, g in zip(parts, groups, strict=True) if g == group}) == 1 for group in groups)
+    assert set(parts) == {0, 1, 2}
+
+
+def test_the_last_ones_to_begin_are_the_test():
+    data = replace(sequences(10), starts=np.arange(10)[::-1])
+    assert split(data, "time", None, (0.2, 0.1), 0).tolist() == [2, 1, 1, 0, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_column_may_say_it():
+    parts = split(sequences(4, part=["train", "Test", "val", "training"]), "column", "part", (0.5, 0.2), 0)
+    assert parts.tolist() == [0, 2, 1, 0]
+    with pytest.raises(DataError, match="sequence 2, column part: other; must be train, val or test"):
+        split(sequences(2, part=["train", "other"]), "column", "part", (0.5, 0.2), 0)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_few_sequences_are_refused(count):
+    with pytest.raises(DataError, match="no sequence is left for"):
+        split(sequences(count), "random", None, (0.15, 0.15), 0)
+
+
+def test_a_layout_knows_what_is_no_feature():
+    assert Layout(id="a", time="b", of_sequence=("c",), optional=("d",)).known == {"a", "b", "c", "d"}
