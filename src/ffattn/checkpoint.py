@@ -1,5 +1,7 @@
 """Checkpoints: tensors and plain values, read without running anything that is in them."""
 
+import importlib.util
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from ffattn.tasks import Fixed, GivenTask, Length, Task
 FORMAT = 1
 KEY = "ffattn"  # where a checkpoint holds the settings, and the place of the run
 BEST, LAST = "best.ckpt", "last.ckpt"
+SAFETENSORS = ".safetensors"
 SPLITS = ("val", "test")
 Numbers = Tensor | np.ndarray | list  # what torch.as_tensor takes
 _PREFIX = "network."
@@ -73,10 +76,31 @@ def read(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: is a folder, not a checkpoint file")
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: there is no such file")
+    if Path(path).suffix == SAFETENSORS:
+        return _read_safetensors(Path(path))
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can make the unpickler raise anything: /etc/passwd an IndexError
         raise CheckpointError(f"{path}: not a checkpoint, or a damaged one") from error
+    return _checked(contents, path)
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """Weights with a header that holds what a checkpoint says of itself, as `ffattn.export` writes them."""
+    if importlib.util.find_spec("safetensors") is None:
+        raise CheckpointError(f"{path}: needs safetensors: pip install 'ffattn[export]'")
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get(KEY, "null"))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a file of weights, or a damaged one") from error
+    return _checked({KEY: about, "state_dict": state}, path)
+
+
+def _checked(contents: Any, path: str | Path) -> dict[str, Any]:
     about = contents.get(KEY) if isinstance(contents, dict) else None
     if not isinstance(about, dict) or "format" not in about or "state_dict" not in contents:
         raise CheckpointError(f"{path}: not a checkpoint of ffattn")

@@ -17,6 +17,8 @@ from ffattn.world import World, world
 
 _IN_EXTRA = "mlflow", "wandb"  # loggers
 QUIET = "quiet"
+EXPORTS = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}
+_NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": (), "safetensors": ("safetensors",)}
 PRECISIONS = ("32", "64", "bf16-mixed", "16-mixed")
 _SHARDED_PRECISIONS = "32", "bf16-mixed"
 NONE, BATCH, TIME, PARAMETERS = "none", "batch", "time", "parameters"
@@ -360,6 +362,38 @@ class Predict(Settings):
             raise SettingError("weights", "true", "a list for each sequence needs output=NAME.jsonl")
         if Path(self.output).exists() and Path(self.output).samefile(self.input):
             raise SettingError("output", self.output, "is the input")
+
+
+@dataclass
+class Export(Settings):
+    """Everything that `python -m ffattn.export` is told.
+
+    Attributes:
+        checkpoint: The trained network.
+        output: The file to be written: `.onnx`, `.pt2` (of torch.export) or `.safetensors` (weights alone, which
+            `ffattn.load` reads).
+        format: `onnx`, `torch_export` or `safetensors`; what the output's name ends in, unless given.
+        weights: Whether attention weights are a second output.
+        trust: Packages outside ffattn from which the checkpoint's task and model may be imported.
+    """
+
+    checkpoint: str
+    output: str
+    format: str | None = setting(None, choices=(None, *EXPORTS))
+    weights: bool = False
+    trust: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        suffix = Path(self.output).suffix
+        if self.format is None:
+            self.format = next((name for name, own in EXPORTS.items() if own == suffix), None)
+        if self.format is None or EXPORTS[self.format] != suffix:
+            wanted = ", ".join(EXPORTS.values()) if self.format is None else EXPORTS[self.format]
+            raise SettingError("output", self.output, f"must end in {wanted}")
+        for package in _NEEDED[self.format]:
+            if importlib.util.find_spec(package) is None:
+                raise SettingError("format", self.format, f"needs {package}: pip install 'ffattn[export]'")
 
 
 @dataclass

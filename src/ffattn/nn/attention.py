@@ -109,6 +109,23 @@ class _Attention(nn.Module, ABC):
         weights = unnormalised_weights(scores, valid, pooled.maximum, self.normalizer)
         return context, weights / divisor(pooled.total), scores
 
+    def pool_states(
+        self, states: Float[Tensor, "batch time hidden"], mask: Bool[Tensor, "batch time"]
+    ) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch time"]]:
+        """Context and weights in plain PyTorch: slower than the operators, but real steps may lie anywhere.
+
+        Args:
+            states: What is scored and averaged; finite everywhere.
+            mask: True where a step is real.
+        """
+        scores = states.new_zeros(mask.shape) if self.query is None else self.query(states).squeeze(-1)
+        scores = scores.tanh() if self.score == "tanh" else scores
+        scores = scale_scores(full_precision(scores), self.shift(states.device), self.scale(mask.sum(dim=1)))
+        weights = unnormalised_weights(scores, mask, largest_score(scores, mask, self.normalizer), self.normalizer)
+        total = weights.sum(dim=1, keepdim=True)
+        weights = weights / total.where(total != 0, 1.0)
+        return torch.einsum("bt,bth->bh", weights.to(states.dtype), states), weights
+
 
 class AttentionPooling(_Attention):
     """Pool a sequence that another model has computed: e_t = tanh(w . h_t + b), a = normalise(e), c = sum a_t h_t.
@@ -184,17 +201,7 @@ class AttentionPooling(_Attention):
         if lengths is not None:
             raise ValueError("give lengths or mask, not both")
         check_mask(sequence, mask)
-        return self._pool_masked(clear_padding(sequence, mask), mask)
-
-    def _pool_masked(self, sequence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """In plain PyTorch: real steps may lie anywhere."""
-        scores = sequence.new_zeros(mask.shape) if self.query is None else self.query(sequence).squeeze(-1)
-        scores = scores.tanh() if self.score == "tanh" else scores
-        scores = scale_scores(full_precision(scores), self.shift(sequence.device), self.scale(mask.sum(dim=1)))
-        weights = unnormalised_weights(scores, mask, largest_score(scores, mask, self.normalizer), self.normalizer)
-        total = weights.sum(dim=1, keepdim=True)
-        weights = weights / total.where(total != 0, 1.0)
-        return torch.einsum("bt,bth->bh", weights.to(sequence.dtype), sequence), weights
+        return self.pool_states(clear_padding(sequence, mask), mask)
 
 
 class FeedForwardAttention(_Attention):

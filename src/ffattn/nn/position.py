@@ -57,7 +57,7 @@ class PositionFeatures(nn.Module):
                 raise ValueError("position=fraction is t / length: declare the whole lengths, start(lengths)")
             features = (steps / lengths[:, None])[..., None]
         else:
-            features = _sinusoids(steps).expand(len(x), -1, -1)
+            features = _sinusoids(steps).expand(x.shape[0], -1, -1)  # len(x) would fix it in an exported graph
         return torch.cat((x, features.to(x.dtype)), dim=-1)
 
 

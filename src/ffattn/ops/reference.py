@@ -68,7 +68,7 @@ def unnormalised_weights(scores: Tensor, valid: Tensor, maximum: Tensor, normali
 def largest_score(scores: Tensor, valid: Tensor, normalizer: str) -> Tensor:
     """The largest score of each sequence, (batch,), -inf where it has no step; zero where weights need none."""
     if normalizer != SOFTMAX:
-        return scores.new_zeros(len(scores))
+        return scores.new_zeros(scores.shape[0])  # len() would fix it in an exported graph
     if not scores.shape[1]:
         return scores.new_full((len(scores),), -torch.inf)
     return scores.detach().masked_fill(~valid, -torch.inf).amax(dim=1)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 
-from ffattn.errors import SettingError
+from ffattn.errors import DataError, SettingError
 from ffattn.files import Layout, Preparation, Raw, fit, read
 from ffattn.files.preparation import CLASSIFICATION, MISSING, REFUSE, REGRESSION
 from ffattn.files.splits import COLUMN, GROUP, RANDOM, SPLITS, TEST, split
@@ -117,8 +117,11 @@ class File(GivenTask):
         """
         if not state:
             return
-        self.length.T = state["longest"]
-        self._restored = Preparation.from_plain({name: value for name, value in state.items() if name != "longest"})
+        try:
+            plain = {name: value for name, value in state.items() if name != "longest"}
+            self._restored, self.length.T = Preparation.from_plain(plain), state["longest"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError("the checkpoint says nothing of its columns that this version understands") from error
 
     @property
     def _contents(self) -> _Contents:
