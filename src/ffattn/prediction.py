@@ -129,14 +129,20 @@ def _answers(trained: Trained, preparation: Preparation, raw: Raw, weights: bool
     x, offsets = torch.from_numpy(preparation.inputs(raw)), torch.from_numpy(raw.offsets.astype(np.int64))
     batch = Given(x, offsets, torch.zeros(len(raw))).batch(torch.arange(len(raw)))
     answer = trained.answer(batch.x, batch.lengths)
-    rows = _in_words(preparation, answer.prediction.cpu().double())
+    rows = in_words(preparation, answer.prediction.cpu().double())
     if weights and answer.weights is not None:
         for row, own, length in zip(rows, answer.weights.cpu().tolist(), raw.lengths.tolist(), strict=True):
             row[WEIGHTS] = own[:length]
     return rows
 
 
-def _in_words(preparation: Preparation, prediction: torch.Tensor) -> list[dict[str, Any]]:
+def in_words(preparation: Preparation, prediction: torch.Tensor) -> list[dict[str, Any]]:
+    """Predictions as values of the target's columns, and probabilities of the classes.
+
+    Args:
+        preparation: How answers become columns.
+        prediction: Outputs of the network, (batch, output).
+    """
     if not preparation.classes:
         mean, scale = (torch.tensor([getattr(t, key) for t in preparation.targets]) for key in ("mean", "scale"))
         numbers = (prediction * scale + mean).tolist()

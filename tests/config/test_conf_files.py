@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from ffattn.config.compose import compose_config
 from ffattn.config.convert import to_settings
 from ffattn.config.paths import conf_dir
-from ffattn.config.schema import Accelerator, Evaluate, Export, Inspect, Logger, Predict, Train, Trainer
+from ffattn.config.schema import Accelerator, Evaluate, Export, Inspect, Logger, Predict, Stream, Train, Trainer
 from ffattn.config.sweeps import Plan
 from ffattn.errors import SettingError
 from ffattn.models import FFAttention
@@ -78,7 +78,7 @@ def value_at(settings, key):
 
 
 def test_every_file_is_accounted_for():
-    assert ROOTS == ["evaluate", "export", "inspect", "predict", "train"]
+    assert ROOTS == ["evaluate", "export", "inspect", "predict", "stream", "train"]
     assert Counter(file.partition("/")[0] for file in OPTIONS + EXPERIMENTS + SEARCHES + GIVEN) == {
         "task": 6,
         "length": 4,
@@ -153,7 +153,14 @@ def test_the_paper_is_the_default():
 
 @pytest.mark.parametrize(
     ("root", "cls"),
-    [("train", Train), ("evaluate", Evaluate), ("export", Export), ("inspect", Inspect), ("predict", Predict)],
+    [
+        ("train", Train),
+        ("evaluate", Evaluate),
+        ("export", Export),
+        ("inspect", Inspect),
+        ("predict", Predict),
+        ("stream", Stream),
+    ],
 )
 def test_every_field_of_a_command_is_a_root_key_or_a_group(root, cls):
     groups = {name for default in raw(root)["defaults"] if default != "_self_" for name in default}

@@ -29,6 +29,7 @@ _OPTIONAL_GROUPS = {
     "inspect": {"task"},
     "predict": set(),
     "export": set(),
+    "stream": set(),
 }  # may be null: none, or the checkpoint's own
 
 

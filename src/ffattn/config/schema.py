@@ -397,6 +397,21 @@ class Export(Settings):
 
 
 @dataclass
+class Stream(Settings):
+    """Everything that `python -m ffattn.stream` is told.
+
+    Attributes:
+        checkpoint: The trained network, a feed-forward one.
+        every: Steps between answers.
+        trust: Packages outside ffattn from which the checkpoint's task and model may be imported.
+    """
+
+    checkpoint: str
+    every: int = setting(1000, low=1)
+    trust: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Inspect(Evaluate):
     """Everything that `python -m ffattn.inspect` is told.
 

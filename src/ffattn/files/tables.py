@@ -47,6 +47,28 @@ def read_table(path: Path) -> Any:
     return table
 
 
+def parse_csv(source: Any, columns: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Columns of numbers from lines of CSV that come in pieces.
+
+    Args:
+        source: What pyarrow reads from.
+        columns: Which columns are wanted.
+
+    Raises:
+        DataError: A column is missing, a value is text, or a line has another number of values.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    kinds = dict.fromkeys(columns, pa.float64())
+    convert = csv.ConvertOptions(column_types=kinds, include_columns=list(columns), null_values=MISSING_TEXT)
+    try:
+        table = csv.read_csv(source, csv.ReadOptions(use_threads=False), convert_options=convert)
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise DataError(f"standard input: {' '.join(str(error).split())}") from error
+    return {name: table[name].to_numpy() for name in columns}
+
+
 def _csv(path: Path, delimiter: str = ",") -> Any:
     from pyarrow import csv
 

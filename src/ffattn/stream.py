@@ -1,0 +1,48 @@
+"""`python -m ffattn.stream`: answers to a sequence that never ends, from standard input.
+
+tail -f steps.csv | python -m ffattn.stream checkpoint=outputs/mine/checkpoints/best.ckpt every=100
+"""
+
+import json
+import sys
+
+from omegaconf import DictConfig
+
+from ffattn.config.command import run_tool
+
+
+def run(config: DictConfig) -> None:
+    """Read lines of CSV under a header, and print an answer after every so many steps, and at the end.
+
+    Args:
+        config: The command's configuration.
+
+    Raises:
+        ConfigError: A setting is wrong.
+        CheckpointError: The network cannot answer before the end of a sequence.
+        DataError: A line cannot be used.
+    """
+    from ffattn.checkpoint import load
+    from ffattn.config.convert import to_settings
+    from ffattn.config.schema import Stream
+    from ffattn.errors import DataError
+    from ffattn.streaming import Running, answers, read_lines
+
+    if isinstance(config.trust, str):
+        config.trust = [config.trust]
+    settings = to_settings(config, Stream)
+    running = Running(load(settings.checkpoint, tuple(settings.trust)))
+    columns = tuple(feature.name for feature in running.preparation.features)
+    for answer in answers(running, read_lines(sys.stdin.buffer.read1, columns), settings.every):  # type: ignore[union-attr]
+        print(json.dumps(answer), flush=True)
+    if not running.steps:
+        raise DataError("standard input: has no steps; expected lines of CSV under a header")
+
+
+def main() -> None:
+    """The command line."""
+    run_tool("stream", run)
+
+
+if __name__ == "__main__":
+    main()
