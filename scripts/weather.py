@@ -2,9 +2,9 @@
 
 python -m scripts.weather weather.csv
 
-Nothing in it has been measured. A week is seven days; its load is a constant, plus heating of the cold days and cooling of
-the hot ones (which add up over the week, so that order matters little), plus what one day in the week asks for that is
-marked as an event, in proportion to its wind; and noise with a standard deviation of 4.
+Nothing in it has been measured. A week is seven days; its load is a constant, plus heating of the cold days and cooling
+of the hot ones (which add up over the week, so that order matters little), plus what one day that is marked as an event
+asks for, in proportion to its wind; and noise with a standard deviation of 4.
 """
 
 import argparse

@@ -108,9 +108,14 @@ def _keep_lengths(config: DictConfig, task: "GivenTask") -> None:
 
 
 def _count(settings: Any) -> None:
+    """Of given data all is evaluated, or as much as is looked at."""
     from ffattn.streams import Split
 
-    settings.T, settings.sequences = settings.task.length.T, settings.task.size(Split[settings.split.upper()])
+    size = settings.task.size(Split[settings.split.upper()])
+    settings.T, settings.sequences = (
+        settings.task.length.T,
+        min(size, settings.sequences) if settings.is_partial else size,
+    )
 
 
 def _execute(settings: "Evaluate", folder: Path, in_sweep: bool) -> None:

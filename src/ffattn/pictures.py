@@ -4,6 +4,7 @@ Every picture is a matplotlib figure, which needs no display. Colours are those 
 people can tell apart.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from ffattn.models import Answer, Network
 from ffattn.models.feed_forward import FeedForwardNetwork
 from ffattn.ops.reference import full_precision
 from ffattn.streams import Stream
-from ffattn.tasks import Regression, Task
+from ffattn.tasks import GivenTask, Regression, Task
 
 BLUE, ORANGE, GREEN, GREY, RED = "#0072B2", "#E69F00", "#009E73", "#7F7F7F", "#D55E00"
 _LINES = BLUE, ORANGE, GREEN, RED
@@ -107,8 +108,9 @@ def look(network: Network, task: Task, stream: Stream, sequences: int = 100) -> 
         network: In evaluation mode.
         task: Makes the sequences.
         stream: Seed and split.
-        sequences: How many, from the first on.
+        sequences: How many, from the first on; fewer if there are fewer.
     """
+    sequences = min(sequences, task.size(stream.split) or sequences)
     parameter = next(network.parameters())
     batch = task.evaluation_batch(stream, sequences, torch.arange(sequences, device=parameter.device))
     return look_at(task, batch, network(batch.x.to(parameter.dtype), batch.lengths, return_weights=True))
@@ -199,13 +201,16 @@ def _draw_inputs(axes: Axes, task: Task, inputs: Array) -> None:
         axes.legend(loc="best", fontsize=8, markerscale=2)
         axes.set_ylabel("input")
     else:  # one-hot, or many
-        axes.imshow(inputs.T, aspect="auto", cmap="Greys", interpolation="nearest", vmin=0)
+        most = np.abs(inputs).max()
+        scale = {"cmap": "Greys", "vmin": 0} if inputs.min() >= 0 else {"cmap": "PuOr", "vmin": -most, "vmax": most}
+        axes.imshow(inputs.T, aspect="auto", interpolation="nearest", **scale)
         axes.set_yticks(range(task.num_features), task.feature_names, fontsize=7)
 
 
 def _in_words(seen: Look, index: int) -> tuple[str, str]:
     if seen.task.is_classification:
-        return f"class {seen.y[index]}", f"class {seen.prediction[index].argmax()}"
+        names = seen.task.class_names
+        return f"class {names[seen.y[index]]}", f"class {names[seen.prediction[index].argmax()]}"
     return tuple(", ".join(f"{v:.3f}" for v in values[index]) for values in (seen.y, seen.prediction))  # type: ignore[return-value]
 
 
@@ -252,13 +257,15 @@ def draw_score_function(network: FeedForwardNetwork, task: Task) -> Figure:
 
     Args:
         network: Without position features, on which a score would depend, too.
-        task: Gives the features: a value and a marker, or one-hot symbols.
+        task: Gives the features: a value and a marker, one-hot symbols, or columns of a file.
     """
     parameter = next(network.parameters())
     figure = _figure("The score of a step, as a function of its input")
     axes = figure.subplots()
     scores_of = partial(_scores_of, network, parameter)
-    if task.num_features == 2:
+    if isinstance(task, GivenTask):
+        _draw_each_feature(axes, task, scores_of)
+    elif task.num_features == 2:
         values = np.linspace(-1, 1, 201, dtype=np.float32)
         for marker, colour in zip((1, 0, -1), (ORANGE, BLUE, GREEN), strict=True):
             inputs = np.stack((values, np.full_like(values, marker)), axis=1)
@@ -270,6 +277,17 @@ def draw_score_function(network: FeedForwardNetwork, task: Task) -> Figure:
     axes.axhline(0, color=GREY, linestyle=":")
     axes.set_ylabel("score")
     return figure
+
+
+def _draw_each_feature(axes: Axes, task: GivenTask, scores_of: Callable[[Array], Array]) -> None:
+    """One line for each of the features that change the score most, the others being at their mean."""
+    values = np.linspace(-3, 3, 121, dtype=np.float32)
+    inputs = values[:, None, None] * np.eye(task.num_features, dtype=np.float32)
+    scores = np.stack([scores_of(inputs[:, feature]) for feature in range(task.num_features)])
+    for feature, colour in zip(np.argsort(-np.ptp(scores, axis=1)), _LINES, strict=False):
+        axes.plot(values, scores[feature], color=colour, label=task.feature_names[feature])
+    axes.set_xlabel("one feature, in standard deviations; the others at their mean")
+    axes.legend(fontsize=8, title="which matter most", title_fontsize=8)
 
 
 def _scores_of(network: FeedForwardNetwork, parameter: torch.Tensor, inputs: Array) -> Array:
@@ -287,7 +305,7 @@ def draw_answers(seen: Look) -> Figure:
         seen: Sequences.
     """
     figure = _figure(seen.title)
-    if isinstance(seen.task, Regression):
+    if isinstance(seen.task, Regression | GivenTask) and not seen.task.is_classification:
         _draw_numbers(figure, seen, seen.task.tolerance)
     else:
         _draw_confusion(figure, seen)
@@ -300,7 +318,8 @@ def _draw_numbers(figure: Figure, seen: Look, tolerance: float) -> None:
     left.fill_between(ends, ends - tolerance, ends + tolerance, color=GREEN, alpha=0.3, label=f"within {tolerance:g}")
     for rows, colour, name in ((seen.solved, BLUE, "right"), (~seen.solved, RED, "wrong")):
         left.plot(seen.y[rows], seen.prediction[rows], ".", color=colour, markersize=3, label=name)
-    left.set(xlabel="target", ylabel="answer")
+    unit = ", in standard deviations" if isinstance(seen.task, GivenTask) else ""
+    left.set(xlabel=f"target{unit}", ylabel="answer")
     left.legend(fontsize=8, markerscale=2)
     right.hist((seen.prediction - seen.y).ravel(), bins=50, color=BLUE)
     right.axvspan(-tolerance, tolerance, color=GREEN, alpha=0.3)
@@ -314,7 +333,9 @@ def _draw_confusion(figure: Figure, seen: Look) -> None:
     axes.imshow(counts, cmap="Blues")
     for (row, column), count in np.ndenumerate(counts):
         axes.text(column, row, str(count), ha="center", va="center", color="w" if 2 * count > counts.max() else "k")
-    axes.set(xlabel="answer", ylabel="target", xticks=range(classes), yticks=range(classes))
+    axes.set(xlabel="answer", ylabel="target")
+    axes.set_xticks(range(classes), seen.task.class_names, rotation=90 if classes > 8 else 0)
+    axes.set_yticks(range(classes), seen.task.class_names)
 
 
 def draw_lengths(seen: Look) -> Figure:

@@ -1,5 +1,6 @@
 """What the README says works: every command, every example, every link."""
 
+import importlib
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from ffattn import evaluate, inspect, report, train
+from scripts import weather
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -43,6 +45,7 @@ def workplace(tmp_path, monkeypatch):
                 path = Path(named.group(1))
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
+    weather.write(Path("weather.csv"), count=40)
     torch.set_num_threads(1)
     with mock.patch.dict(os.environ):
         yield tmp_path
@@ -55,6 +58,11 @@ def trained(workplace, monkeypatch):
     run(train, monkeypatch, ["task=add", "T=20", "hydra.run.dir=outputs/mine", *SMALL])
 
 
+def smaller(arguments):
+    """What makes a run small; given data has as many sequences as it has."""
+    return [word for word in SMALL if "task=file" not in arguments or "sequences" not in word]
+
+
 def shortened(arguments):
     short = [re.sub(r"^T=10+$", "T=100", argument) for argument in arguments]
     places = [i for i, argument in enumerate(short) if argument.startswith("updates=")]
@@ -65,7 +73,7 @@ def shortened(arguments):
 def test_training_commands_run(arguments, workplace, monkeypatch, capsys):
     if "resume=last" in arguments:
         arguments = [argument for argument in arguments if not argument.startswith("updates=")]
-    run(train, monkeypatch, [*shortened(arguments), *SMALL])
+    run(train, monkeypatch, [*shortened(arguments), *smaller(arguments)])
     assert list(workplace.rglob("result.json"))
     if "accelerator.devices=2" not in arguments:  # whose processes print for themselves
         assert ("0 failed" if "-m" in arguments else "floor") in capsys.readouterr().out
@@ -108,6 +116,18 @@ def test_reporting_commands_run(arguments, workplace, monkeypatch, capsys):
     run(train, monkeypatch, [*shortened(sweep), *SMALL])
     run(report, monkeypatch, arguments)
     assert len(capsys.readouterr().out.partition("| task |")[2].partition("\n\n")[0].splitlines()) == 4
+
+
+def test_the_way_from_data_to_answers_can_be_gone(workplace, monkeypatch, capsys):
+    text = (ROOT / "docs" / "your_data.md").read_text()
+    for line in re.findall(r"^python -m ffattn\.(.*)", text, flags=re.MULTILINE):
+        name, *arguments = shlex.split(line)
+        small = ["updates=2", "trainer.progress=none", "logger=none"] if name == "train" else []
+        run(importlib.import_module(f"ffattn.{name}"), monkeypatch, [*arguments, *small])
+    assert {"answers.csv", "weather.onnx"} <= {path.name for path in workplace.iterdir()}
+    assert len(Path("answers.csv").read_text().splitlines()) == 41
+    for example in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        exec(compile(example.replace("updates=500", 'updates=1, logger="none"'), "your_data.md", "exec"), {})
 
 
 @pytest.mark.parametrize("arguments", commands("inspect"), ids=" ".join)

@@ -172,6 +172,14 @@ def test_what_is_made_has_no_pass():
         ffattn.fit("trainer=data", task="add")
 
 
+@pytest.mark.parametrize("options", [{}, {"task__features": "[temp]"}, {"task__target": "grade", "model": "lstm"}])
+def test_pictures_are_drawn(sensors, tmp_path, options):
+    pytest.importorskip("matplotlib")
+    fit(sensors, tmp_path / "run", trainer__pictures=1, **options)
+    names = {path.name.partition("_0")[0] for path in (tmp_path / "run" / "pictures").glob("*.png")}
+    assert names == {"sequence", "answers", "lengths"} | ({"score_function"} if "task__features" in options else set())
+
+
 def predicted(run, source, output, **options):
     from ffattn.config.compose import compose_config
 

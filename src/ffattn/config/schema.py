@@ -3,6 +3,7 @@
 import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -306,6 +307,8 @@ class Evaluate(Settings):
         trust: Packages outside ffattn from which the checkpoint's task and model may be imported.
     """
 
+    is_partial: ClassVar[bool] = False  # whether given data is looked at in part
+
     checkpoint: str
     task: Task
     accelerator: Accelerator = field(default_factory=Accelerator)
@@ -420,6 +423,8 @@ class Inspect(Evaluate):
         sequences: How many sequences are looked at, all at a time.
         index: Which of them is shown step by step.
     """
+
+    is_partial: ClassVar[bool] = True
 
     sequences: int = setting(200, low=1)
     index: int = setting(0, low=0)

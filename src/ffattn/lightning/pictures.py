@@ -74,7 +74,7 @@ def _sequences(task: Task) -> int:
 def _contexts(network: FeedForwardNetwork, task: Task, stream: Stream) -> tuple[torch.Tensor, list[str]]:
     """What attention makes of some sequences, (batch, hidden), and their targets in words."""
     parameter = next(network.parameters())
-    total = _sequences(task)
+    total = min(_sequences(task), task.size(stream.split) or _STEPS)
     batch = task.evaluation_batch(stream, total, torch.arange(total, device=parameter.device))
     contexts = network.attention(network.position(batch.x.to(parameter.dtype), batch.lengths), batch.lengths)
     return contexts.float().cpu(), [f"{float(y):.3g}" for y in batch.y.reshape(total, -1)[:, 0]]

@@ -75,6 +75,11 @@ class Task(Settings, ABC):
         steps = f"{shortest} to {self.length.longest}" if shortest < self.length.longest else f"{shortest}"
         return f"{self.name}, T={self.length.T} ({steps} steps)"
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classes are called, where the answers are classes."""
+        return tuple(str(number) for number in range(self.num_outputs))
+
     def size(self, split: Split) -> int | None:
         """How many sequences a split has; None if there is no end to them."""
         return None

@@ -151,6 +151,11 @@ class File(GivenTask):
         return bool(self.preparation.classes)
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes as the file has them."""
+        return self.preparation.classes
+
+    @property
     def feature_names(self) -> tuple[str, ...]:  # type: ignore[override]
         """What each input is."""
         return self.preparation.input_names
