@@ -91,7 +91,8 @@ EXACT = {
     ),
     "task=multipy": (
         "task=multipy: no such choice; did you mean multiply? "
-        "(task has add, file, multiply, temporal_order_2, temporal_order_3, xor)"
+        "(task has add, basic_motions, file, japanese_vowels, multiply, plaid, tecator, temporal_order_2, "
+        "temporal_order_3, xor)"
     ),
     "logger=comet": "logger=comet: no such choice (logger has csv, many, mlflow, none, tensorboard, wandb)",
     # a list of choices without -m

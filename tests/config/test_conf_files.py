@@ -24,7 +24,8 @@ FILES = sorted(path.relative_to(conf_dir()).with_suffix("").as_posix() for path 
 ROOTS = [file for file in FILES if "/" not in file]
 EXPERIMENTS = [file for file in FILES if file.startswith("experiment/")]
 SEARCHES = [file for file in FILES if file.startswith("sweep/")]  # run by tests/cli
-GIVEN = ["length/own", "task/file", "trainer/data"]  # which need data
+PACKAGED = ["task/basic_motions", "task/japanese_vowels", "task/plaid", "task/tecator"]
+GIVEN = ["length/own", "task/file", "trainer/data", *PACKAGED]  # which need data
 OPTIONS = [file for file in FILES if "/" in file and file not in EXPERIMENTS + SEARCHES + GIVEN]
 WHERE = {"length": "task.length"}  # groups that land elsewhere than under their own name
 WITHOUT_TARGET = {"trainer": Trainer, "accelerator": Accelerator, "logger": Logger}
@@ -80,7 +81,7 @@ def value_at(settings, key):
 def test_every_file_is_accounted_for():
     assert ROOTS == ["evaluate", "export", "inspect", "predict", "stream", "train"]
     assert Counter(file.partition("/")[0] for file in OPTIONS + EXPERIMENTS + SEARCHES + GIVEN) == {
-        "task": 6,
+        "task": 10,
         "length": 4,
         "model": 4,
         "optim": 2,
@@ -111,6 +112,14 @@ def test_the_defaults_of_a_file_are_those_of_the_dataclass():
     built = File(**stated | required)
     assert built == File(**required)
     assert stated.keys() == {field.name for field in dataclasses.fields(File)} - {"length"}
+
+
+@pytest.mark.parametrize("file", PACKAGED)
+def test_a_packaged_data_set_is_told_as_its_class_is(file):
+    stated = raw(file)["task"]
+    cls = find_class(stated.pop(TARGET), Settings)
+    assert cls.name == file.partition("/")[2]
+    assert stated == {name: getattr(cls(), name) for name in ("path", "test_path")}
 
 
 def test_given_data_have_a_course_of_training_of_their_own():

@@ -172,6 +172,27 @@ def test_what_is_made_has_no_pass():
         ffattn.fit("trainer=data", task="add")
 
 
+@pytest.mark.parametrize(
+    ("task", "sizes", "features", "outputs"),
+    [
+        ("japanese_vowels", (230, 40, 370), 12, 9),
+        ("basic_motions", (34, 6, 40), 6, 4),
+        ("plaid", (456, 81, 537), 1, 11),
+        ("tecator", (146, 26, 43), 1, 1),
+    ],
+)
+def test_data_sets_inside_packages(tmp_path, task, sizes, features, outputs):
+    pytest.importorskip("sktime")
+    small = {"updates": 2, "batch_size": 4, "logger": "none", "trainer.progress": "none", "model.hidden": 4}
+    run = ffattn.fit(
+        *(f"{key}={value}" for key, value in small.items()), task=task, folder=tmp_path / "run", quiet=True
+    )
+    known = run.load().task
+    assert tuple(known.size(split) for split in Split) == sizes
+    assert (known.num_features, known.num_outputs, known.is_classification) == (features, outputs, outputs > 1)
+    assert str(Path(sys.prefix)) not in json.dumps(run.result["settings"])  # where it is installed is this machine's
+
+
 @pytest.mark.parametrize("options", [{}, {"task__features": "[temp]"}, {"task__target": "grade", "model": "lstm"}])
 def test_pictures_are_drawn(sensors, tmp_path, options):
     pytest.importorskip("matplotlib")

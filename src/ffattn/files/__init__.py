@@ -2,5 +2,6 @@
 
 from ffattn.files.forms import Layout, Raw, read
 from ffattn.files.preparation import Feature, Preparation, Target, fit
+from ffattn.files.tables import locate
 
-__all__ = ["Feature", "Layout", "Preparation", "Raw", "Target", "fit", "read"]
+__all__ = ["Feature", "Layout", "Preparation", "Raw", "Target", "fit", "locate", "read"]

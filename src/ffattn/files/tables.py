@@ -14,6 +14,24 @@ MISSING_TEXT = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
 ARRAYS, TIME_SERIES = ".npz", ".ts"
 
 
+def locate(name: str) -> Path:
+    """Where a file is.
+
+    Args:
+        name: A path; or `package:path` for a file that ships inside an installed package, below it.
+
+    Raises:
+        DataError: The package is not installed.
+    """
+    package, colon, below = name.partition(":")
+    if not colon or not package.isidentifier():
+        return Path(name)
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError(f"{name}: needs the package {package}: pip install 'ffattn[real]'")
+    return Path(spec.submodule_search_locations[0]) / below
+
+
 def read_table(path: Path) -> Any:
     """The file as a pyarrow table.
 
@@ -131,7 +149,9 @@ def _time_series(path: Path) -> Any:
     except Exception as error:  # a damaged file can make it raise anything
         raise DataError(f"{path}: not a time-series file: {' '.join(str(error).split())}") from error
     columns = {name: pa.array([np.asarray(cell, np.float64) for cell in x[name]]) for name in x.columns}
-    return pa.table(columns | {"target": pa.array(np.asarray(y).tolist())})
+    is_number = "@targetlabel true" in path.read_text(errors="replace").partition("@data")[0].lower()
+    target = np.asarray(y, np.float64) if is_number else np.asarray(y)
+    return pa.table(columns | {"target": pa.array(target.tolist())})
 
 
 _READERS: dict[str, Callable[[Path], Any]] = {

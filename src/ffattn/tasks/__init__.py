@@ -7,24 +7,29 @@ from ffattn.tasks.given import Given, GivenTask, Own
 from ffattn.tasks.length import Fixed, Length, Paper, Variable
 from ffattn.tasks.marked import MarkedPair
 from ffattn.tasks.multiply import Multiply
+from ffattn.tasks.packaged import BasicMotions, JapaneseVowels, Plaid, Tecator
 from ffattn.tasks.temporal_order import TemporalOrder, TemporalOrder2, TemporalOrder3
 from ffattn.tasks.xor import Xor
 
 __all__ = [
     "Add",
+    "BasicMotions",
     "Classification",
     "File",
     "Fixed",
     "Floor",
     "Given",
     "GivenTask",
+    "JapaneseVowels",
     "Length",
     "MarkedPair",
     "Multiply",
     "Own",
     "Paper",
+    "Plaid",
     "Regression",
     "Task",
+    "Tecator",
     "TemporalOrder",
     "TemporalOrder2",
     "TemporalOrder3",

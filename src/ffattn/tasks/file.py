@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ffattn.errors import DataError, SettingError
-from ffattn.files import Layout, Preparation, Raw, fit, read
+from ffattn.files import Layout, Preparation, Raw, fit, locate, read
 from ffattn.files.preparation import CLASSIFICATION, MISSING, REFUSE, REGRESSION
 from ffattn.files.splits import COLUMN, GROUP, RANDOM, SPLITS, TEST, split
 from ffattn.settings import setting
@@ -30,7 +30,8 @@ class File(GivenTask):
     """Predict a number, several, or a class for each sequence of a file.
 
     Attributes:
-        path: A `.csv`, `.tsv`, `.parquet`, `.jsonl`, `.npz` or `.ts` file; see `ffattn.files.read` for its forms.
+        path: A `.csv`, `.tsv`, `.parquet`, `.jsonl`, `.npz` or `.ts` file; see `ffattn.files.read` for its forms. One
+            that ships inside a package is `package:path`.
         target: The column to be predicted, or a list of several; for `.npz` y, and for `.ts` target, unless given.
         id: The column that tells which sequence a row belongs to; null where each row is a whole sequence.
         time: The column by which the steps of a sequence are ordered; null for the order of the file.
@@ -139,7 +140,7 @@ class File(GivenTask):
     def given(self, split: Split) -> Given:
         """The sequences of a split (see `GivenTask.given`)."""
         if split is Split.TEST and self.test_path is not None:
-            raw = read(Path(self.test_path), self._layout(self.test_path))
+            raw = read(locate(self.test_path), self._layout(self.test_path))
             return prepared(raw, self.preparation, np.arange(len(raw)))
         contents = self._contents
         wanted = TEST if split is Split.TEST else int(split)
@@ -177,7 +178,8 @@ class File(GivenTask):
 
     def summary(self) -> str:
         """The file and its sizes in a few words."""
-        return f"file {self.path}, up to {self.length.T} steps"
+        where = f" {self.path}" if self.name == "file" else ""
+        return f"{self.name}{where}, up to {self.length.T} steps in training"
 
     def describe(self) -> dict[str, str]:
         """Sizes, what is an input, what is predicted, and the floor."""
@@ -255,7 +257,7 @@ def select(raw: Raw, chosen: np.ndarray) -> Raw:
 
 def _identity(path: str) -> tuple[str, tuple[float, int]]:
     """A file and what changes when it does."""
-    found = Path(path)
+    found = locate(path)
     return path, (found.stat().st_mtime, found.stat().st_size) if found.is_file() else (0.0, 0)
 
 
@@ -267,6 +269,6 @@ def _read_and_fit(
     how: tuple[str, str | None, tuple[float, float], int],
     what: tuple[tuple[str, ...], str, str, int],
 ) -> _Contents:
-    raw = read(Path(path), layout)
+    raw = read(locate(path), layout)
     parts = split(raw, *how)
     return _Contents(raw, parts, fit(raw, parts == 0, *what[:-1], most_categories=what[-1]))

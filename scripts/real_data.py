@@ -1,0 +1,161 @@
+"""Real data sets: this package's models beside what one would pick instead. The table in docs/results/real_data.md.
+
+python -m scripts.real_data docs/results/real_data --seeds 5
+
+Each row is the mean and the standard deviation over seeds: of weights, of the order of training, and of which part of
+the training set is for validation. The test set is the archive's own, and is read once, with the weights of the
+smallest validation error. Peers see the whole training set, validation included, and have their own defaults.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import RidgeClassifierCV, RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sktime.transformations.panel.rocket import MiniRocketMultivariate
+
+import ffattn
+from ffattn.provenance import commit, device_name, versions
+from ffattn.streams import Split
+from ffattn.tasks import BasicMotions, File, JapaneseVowels, Plaid, Tecator
+
+DATA: dict[str, type[File]] = {
+    "japanese_vowels": JapaneseVowels,
+    "basic_motions": BasicMotions,
+    "plaid": Plaid,
+    "tecator": Tecator,
+}
+MODELS = {
+    "ffattn": "model=ffattn",
+    "ffattn, fraction": "model=ffattn model.position=fraction",
+    "mean": "model=mean",
+    "lstm_attention": "model=lstm_attention",
+    "lstm": "model=lstm",
+}
+_TOO_SLOW = {("plaid", "lstm_attention"), ("plaid", "lstm")}  # on two cores: sequences of a thousand steps
+_COURSE = "batch_size=32 updates=5000 trainer.validate_every=25 accelerator=cpu logger=none trainer.progress=none"
+Sequences = list[np.ndarray]  # (step, feature) each
+
+
+def trained(name: str, overrides: str, seed: int) -> tuple[float, float]:
+    """Score on the test set and seconds of training of one run."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = ffattn.fit(
+            *f"task={name} {overrides} seed={seed} task.split_seed={seed} {_COURSE}".split(),
+            folder=Path(folder) / "run",
+            quiet=True,
+        )
+        test = run.result["test"]
+        return test.get("rmse", test["solved"]), run.result["seconds"]
+
+
+def summaries(sequences: Sequences) -> np.ndarray:
+    """A sequence without its time: of each feature mean, deviation, extremes, ends and mean step; and the length."""
+    rows = []
+    for x in sequences:
+        steps = np.abs(np.diff(x, axis=0)).mean(axis=0) if len(x) > 1 else np.zeros(x.shape[1])
+        parts = x.mean(axis=0), x.std(axis=0), x.min(axis=0), x.max(axis=0), x[0], x[-1], steps, [len(x)]
+        rows.append(np.concatenate(parts))
+    return np.stack(rows)
+
+
+def stretched(sequences: Sequences) -> np.ndarray:
+    """All sequences at the length of the longest, by linear interpolation: (sequence, feature, step)."""
+    longest = max(map(len, sequences))
+    places = np.linspace(0, 1, longest)
+    return np.stack(
+        [
+            np.stack([np.interp(places, np.linspace(0, 1, len(x)), x[:, f]) for f in range(x.shape[1])])
+            for x in sequences
+        ]
+    )
+
+
+def forest(train: Sequences, y: np.ndarray, test: Sequences, seed: int) -> np.ndarray:
+    """A random forest on summaries."""
+    kind = RandomForestClassifier if y.dtype.kind == "i" else RandomForestRegressor
+    return kind(500, random_state=seed).fit(summaries(train), y).predict(summaries(test))
+
+
+def rocket(train: Sequences, y: np.ndarray, test: Sequences, seed: int) -> np.ndarray:
+    """MiniRocket and a ridge, on stretched sequences."""
+    both = stretched([*train, *test])
+    transform = MiniRocketMultivariate(random_state=seed).fit(both[: len(train)])
+    first, second = (np.asarray(transform.transform(part)) for part in (both[: len(train)], both[len(train) :]))
+    rates = np.logspace(-3, 3, 10)
+    ridge = RidgeClassifierCV(rates) if y.dtype.kind == "i" else RidgeCV(rates)
+    return make_pipeline(StandardScaler(with_mean=False), ridge).fit(first, y).predict(second)
+
+
+PEERS: dict[str, Callable[[Sequences, np.ndarray, Sequences, int], np.ndarray]] = {
+    "random forest on summaries": forest,
+    "MiniRocket + ridge": rocket,
+}
+
+
+def sequences_of(task: File) -> tuple[Sequences, np.ndarray, Sequences, np.ndarray]:
+    """Training, with validation, and test."""
+    parts = [task.given(split) for split in (Split.TRAIN, Split.VAL, Split.TEST)]
+    lists = [[x.numpy() for x in part.x.split((part.offsets[1:] - part.offsets[:-1]).tolist())] for part in parts]
+    train, val, test = (part.y.flatten().numpy() for part in parts)
+    return lists[0] + lists[1], np.concatenate((train, val)), lists[2], test
+
+
+def peer(name: str, kind: str, seed: int) -> tuple[float, float]:
+    """Score on the test set and seconds of training of a peer."""
+    task = DATA[name]()
+    train, y, test, expected = sequences_of(task)
+    started = time.monotonic()
+    found = PEERS[kind](train, y, test, seed)
+    seconds = time.monotonic() - started
+    if task.is_classification:
+        return float((found == expected).mean()), seconds
+    return float(np.sqrt(np.square(found - expected).mean()) * task.scales()[1][0]), seconds
+
+
+def row(name: str, kind: str, seeds: int) -> dict[str, Any]:
+    """One line of the table."""
+    run = (lambda seed: trained(name, MODELS[kind], seed)) if kind in MODELS else (lambda seed: peer(name, kind, seed))
+    scores, seconds = zip(*(run(seed) for seed in range(seeds)), strict=True)
+    found = {"data": name, "model": kind, "mean": statistics.fmean(scores), "sd": statistics.stdev(scores)}
+    print(name, kind, scores, flush=True)
+    return found | {"seconds": statistics.median(seconds)}
+
+
+def table(rows: list[dict[str, Any]], seeds: int) -> str:
+    """Markdown."""
+    lines = ["| data | model | test | seconds of training |", "|---|---|---|---|"]
+    for found in rows:
+        mean, sd = found["mean"], found["sd"]
+        is_number = found["data"] == "tecator"
+        score = f"RMSE {mean:.2f} +- {sd:.2f}" if is_number else f"{mean:.1%} +- {sd:.1%}"
+        lines.append(f"| `{found['data']}` | {found['model']} | {score} | {found['seconds']:.1f} |")
+    about = f"{seeds} seeds; {device_name(torch.device('cpu'))}; commit {commit()}; torch {versions()['torch']}."
+    return "\n".join([*lines, "", about])
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("output", type=Path, help="the table's path, without suffix")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
+    options = parser.parse_args()
+    pairs = [(name, kind) for name in options.data for kind in (*MODELS, *PEERS) if (name, kind) not in _TOO_SLOW]
+    rows = [row(name, kind, options.seeds) for name, kind in pairs]
+    text = table(rows, options.seeds)
+    options.output.with_suffix(".md").write_text(f"# Real data\n\n{text}\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
