@@ -19,7 +19,8 @@ for i in 0 1; do
     export SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0 SLURM_NTASKS=1 SLURM_NNODES=1 SLURM_JOB_NUM_NODES=1
     export SLURM_STEP_NUM_TASKS=1 SLURM_STEP_NUM_NODES=1
     bash "$script"
-  ) > /dev/null 2>&1 < /dev/null &
+    echo "$?" > "$(dirname "$0")/status_$i"
+  ) > "$(dirname "$0")/output_$i" 2>&1 < /dev/null &
 done
 echo "Submitted batch job 77"
 """
@@ -27,7 +28,15 @@ SRUN = """#!/bin/bash
 while [[ $1 == --* ]]; do [[ $1 == --unbuffered ]] && shift || shift 2; done
 exec "$@"
 """
-SACCT = '#!/bin/bash\necho "JobID|State|NodeList"\nfor i in 0 1; do echo "77_$i|RUNNING|here"; done\n'
+# a job that has died must not be waited for
+SACCT = """#!/bin/bash
+echo "JobID|State|NodeList"
+for i in 0 1; do
+  state=RUNNING
+  [[ -s "$(dirname "$0")/status_$i" ]] && state=COMPLETED
+  echo "77_$i|$state|here"
+done
+"""
 SCONTROL = "#!/bin/bash\necho here\n"
 
 

@@ -3,6 +3,7 @@
 from ffattn.nn.attention import AttentionPooling, FeedForwardAttention
 from ffattn.nn.dropout import Dropout
 from ffattn.nn.initialisers import init_linear
+from ffattn.nn.pooling import GatedPooling, MultiHeadPooling, StatisticsPooling
 from ffattn.nn.position import PositionFeatures
 from ffattn.nn.recurrent import RecurrentEncoder
 from ffattn.nn.streaming import AttentionState
@@ -12,7 +13,10 @@ __all__ = [
     "AttentionState",
     "Dropout",
     "FeedForwardAttention",
+    "GatedPooling",
+    "MultiHeadPooling",
     "PositionFeatures",
     "RecurrentEncoder",
+    "StatisticsPooling",
     "init_linear",
 ]
