@@ -145,6 +145,11 @@ def test_python_examples_run(workplace, capsys):
     assert "best.ckpt" in capsys.readouterr().out
 
 
+def test_the_examples_of_layers_run():
+    for example in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "layers.md").read_text(), flags=re.DOTALL):
+        exec(compile(example, "layers.md", "exec"), {})
+
+
 def test_the_readme_shows_every_choice():
     for group in ("task", "model", "length", "optim", "accelerator", "logger", "experiment"):
         for path in (ROOT / "conf" / group).glob("*.yaml"):
