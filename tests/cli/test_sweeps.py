@@ -67,10 +67,13 @@ def test_a_files_sweep_takes_several_values_without_being_told_that_it_is_one(tr
     assert sorted(states(workplace)) == ["add_ffattn/T12/seed0", "add_ffattn/T13/seed0"]
 
 
-@pytest.mark.parametrize("task", ["glob(*)", "glob([a*,x*])"])
+MADE = "glob(*,exclude=[basic_motions,file,japanese_vowels,plaid,tecator])"
+
+
+@pytest.mark.parametrize("task", [MADE, "glob([a*,x*])"])
 def test_choices_may_be_a_pattern(train, workplace, task):
     assert train(*SWEEP, f"task={task}").status == 0
-    tasks = ["add", "multiply", "temporal_order_2", "temporal_order_3", "xor"] if task == "glob(*)" else ["add", "xor"]
+    tasks = ["add", "multiply", "temporal_order_2", "temporal_order_3", "xor"] if task == MADE else ["add", "xor"]
     assert list(states(workplace)) == [f"{name}_ffattn/T12" for name in tasks]
 
 

@@ -89,9 +89,15 @@ def test_torch_export_agrees_for_any_batch_and_time(tmp_path, position):
         torch.testing.assert_close(program(x, lengths), wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def exported(finished, tmp_path_factory):
+    """The finished run as ONNX."""
+    return written(finished.checkpoint, tmp_path_factory.mktemp("onnx") / "model.onnx")
+
+
 @pytest.mark.parametrize("time", [1, 50, 100_000])
-def test_onnx_runs_at_any_length(finished, tmp_path, time):
-    runs = session(written(finished.checkpoint, tmp_path / "model.onnx"))
+def test_onnx_runs_at_any_length(finished, exported, time):
+    runs = session(exported)
     x = torch.rand(1, time, 2)
     (found,) = runs.run(None, {"x": x.numpy(), "lengths": np.array([time])})
     np.testing.assert_allclose(found, finished.load().predict(x).numpy(), rtol=1e-4, atol=1e-5)
@@ -104,8 +110,8 @@ def test_weights_are_an_output_if_asked_for(finished, tmp_path):
     np.testing.assert_allclose(weights, finished.load().answer(x, lengths).weights.numpy(), atol=1e-6)
 
 
-def test_padding_reaches_no_result(finished, tmp_path):
-    runs = session(written(finished.checkpoint, tmp_path / "model.onnx"))
+def test_padding_reaches_no_result(exported):
+    runs = session(exported)
     x, lengths = np.random.default_rng(0).normal(size=(2, 6, 2)).astype(np.float32), np.array([4, 6])
     (clean,) = runs.run(None, {"x": x, "lengths": lengths})
     x[0, 4:] = np.nan
@@ -143,13 +149,12 @@ def test_the_file_says_what_its_inputs_are(classifier, tmp_path):
 
 
 @pytest.mark.cli
-def test_onnx_needs_this_package_no_more(finished, tmp_path):
-    path = written(finished.checkpoint, tmp_path / "model.onnx")
+def test_onnx_needs_this_package_no_more(exported):
     code = (
         "import sys; sys.modules['ffattn'] = sys.modules['torch'] = None\n"
         "import numpy as np, onnxruntime as o\n"
         "inputs = {'x': np.zeros((1, 5, 2), np.float32), 'lengths': np.array([5])}\n"
-        f"r = o.InferenceSession({str(path)!r}).run(None, inputs)\n"
+        f"r = o.InferenceSession({str(exported)!r}).run(None, inputs)\n"
         "print(r[0].shape)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
