@@ -62,10 +62,10 @@ def _settings(overrides: tuple[str, ...], settings: dict[str, object]) -> "Train
     pairs = [f"{name}={_quoted(value)}" for name, value in settings.items() if name not in objects]
     task = objects.get("task")
     if isinstance(task, GivenTask):
-        pairs.insert(0, "task=file")  # for what such tasks have in common: the course of training
+        overrides = ("task=file", *overrides)  # for what such tasks have in common: the course of training
     elif task is not None:
         objects["T"] = task.length.T
-    checked = to_settings(compose_config("train", [*pairs, *overrides]), Train, objects)
+    checked = to_settings(compose_config("train", [*overrides, *pairs]), Train, objects)
     checked.accelerator.check(checked.precision)
     return checked
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from ffattn.config.command import run_command
 from ffattn.config.errors import ConfigError
@@ -36,7 +36,7 @@ def prepare(kind: type, config: DictConfig, folder: Path, in_sweep: bool) -> Any
         ConfigError: Something is wrong.
     """
     from ffattn.checkpoint import checkpoints_of, load, sizes_of
-    from ffattn.config.convert import to_settings
+    from ffattn.config.convert import to_settings, trusted_packages
     from ffattn.evaluation import check_length
     from ffattn.results import RESULT, read_result
     from ffattn.runs import differences
@@ -46,11 +46,7 @@ def prepare(kind: type, config: DictConfig, folder: Path, in_sweep: bool) -> Any
     if OmegaConf.is_missing(config, "checkpoint"):
         raise ConfigError("checkpoint: missing; give checkpoint=PATH")
     OmegaConf.set_struct(config, False)
-    if isinstance(config.trust, str):
-        config.trust = [config.trust]
-    if not isinstance(config.trust, ListConfig):
-        raise ConfigError(f"trust={config.trust}: must be a package, or a list of packages")
-    trained = load(str(config.checkpoint), trust=tuple(config.trust))
+    trained = load(str(config.checkpoint), trusted_packages(config))
     _fill_in(config, trained)
     settings: Any = to_settings(config, kind)
     settings.task.restore(trained.task.state())
@@ -112,10 +108,8 @@ def _count(settings: Any) -> None:
     from ffattn.streams import Split
 
     size = settings.task.size(Split[settings.split.upper()])
-    settings.T, settings.sequences = (
-        settings.task.length.T,
-        min(size, settings.sequences) if settings.is_partial else size,
-    )
+    settings.T = settings.task.length.T
+    settings.sequences = min(size, settings.sequences) if settings.is_partial else size
 
 
 def _execute(settings: "Evaluate", folder: Path, in_sweep: bool) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from ffattn.config.command import run_tool
-from ffattn.config.errors import ConfigError
 
 if TYPE_CHECKING:
     from ffattn.checkpoint import Trained
@@ -31,22 +30,19 @@ def run(config: DictConfig) -> None:
         CheckpointError: The file is no checkpoint, or its network cannot be exported, or the export differs from it.
     """
     from ffattn.checkpoint import load, read
-    from ffattn.config.convert import to_settings
+    from ffattn.config.convert import to_settings, trusted_packages
     from ffattn.config.schema import Export
     from ffattn.exporting import to_safetensors
 
-    if isinstance(config.trust, str):
-        config.trust = [config.trust]
+    trust = trusted_packages(config)
     settings = to_settings(config, Export)
     output = Path(settings.output)
-    if not output.absolute().parent.is_dir():
-        raise ConfigError(f"output={output}: there is no folder {output.parent}")
-    trained = load(settings.checkpoint, tuple(settings.trust))
+    trained = load(settings.checkpoint, trust)
     part = output.with_name(f"part.{output.name}")  # what reads the file goes by its suffix
     try:
         if settings.format == "safetensors":
             to_safetensors(read(settings.checkpoint), part)
-            load(part, tuple(settings.trust))
+            load(part, trust)
             said = "weights alone; ffattn.load reads them"
         else:
             said = _graph(settings, trained, part)

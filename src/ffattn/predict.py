@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from ffattn.config.command import run_tool
-from ffattn.config.errors import ConfigError
 
 if TYPE_CHECKING:
     from ffattn.config.schema import Predict
@@ -36,19 +35,16 @@ def run(config: DictConfig) -> None:
         DataError: The input cannot be used.
     """
     from ffattn.checkpoint import load
-    from ffattn.config.convert import to_settings
+    from ffattn.config.convert import to_settings, trusted_packages
     from ffattn.config.schema import Predict
     from ffattn.errors import DataError
     from ffattn.prediction import columns_of, predict, preparation_of, problems_of, read_inputs
 
-    if isinstance(config.trust, str):
-        config.trust = [config.trust]
+    trust = trusted_packages(config)
     settings = to_settings(config, Predict)
     settings.accelerator.check("32")
     output = Path(settings.output)
-    if not output.absolute().parent.is_dir():
-        raise ConfigError(f"output={output}: there is no folder {output.parent}")
-    trained = load(settings.checkpoint, tuple(settings.trust), settings.accelerator.torch_device)
+    trained = load(settings.checkpoint, trust, settings.accelerator.torch_device)
     raw = read_inputs(Path(settings.input), trained.task, settings.id, settings.time)
     preparation = preparation_of(trained.task)
     problems = problems_of(raw, preparation)

@@ -23,15 +23,14 @@ def run(config: DictConfig) -> None:
         DataError: A line cannot be used.
     """
     from ffattn.checkpoint import load
-    from ffattn.config.convert import to_settings
+    from ffattn.config.convert import to_settings, trusted_packages
     from ffattn.config.schema import Stream
     from ffattn.errors import DataError
     from ffattn.streaming import Running, answers, read_lines
 
-    if isinstance(config.trust, str):
-        config.trust = [config.trust]
+    trust = trusted_packages(config)
     settings = to_settings(config, Stream)
-    running = Running(load(settings.checkpoint, tuple(settings.trust)))
+    running = Running(load(settings.checkpoint, trust))
     columns = tuple(feature.name for feature in running.preparation.features)
     for answer in answers(running, read_lines(sys.stdin.buffer.read1, columns), settings.every):  # type: ignore[union-attr]
         print(json.dumps(answer), flush=True)

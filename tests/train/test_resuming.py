@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import torch
 from tiny_runs import (
     about,
     equal,
@@ -16,6 +17,7 @@ from tiny_runs import (
     targets_seen,
 )
 
+from ffattn.checkpoint import KEY
 from ffattn.config.errors import ConfigError
 
 VARIANTS = [
@@ -94,6 +96,16 @@ def test_curves_of_the_time_before_are_kept(tmp_path):
     fit(tmp_path / "run", updates=2, **options)
     fit(tmp_path / "run", updates=4, resume="last", **options)
     assert [row["step"] for row in rows(tmp_path / "run", "train/loss")] == [1, 2, 3, 4]
+
+
+def test_a_checkpoint_of_a_version_without_history_goes_on(tmp_path):
+    options = {"trainer__validate_every": 2, "optim__lr": 1e-12}  # no validation is better than the first
+    fit(tmp_path / "run", updates=4, **options)
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    contents = read(tmp_path / "run")
+    del contents[KEY]["history"]
+    torch.save(contents, last)
+    assert fit(tmp_path / "run", updates=8, resume="last", **options).result["updates"] == 8
 
 
 def test_every_batch_is_trained_on_once_whatever_interrupts(tmp_path, monkeypatch):

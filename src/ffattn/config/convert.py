@@ -7,7 +7,7 @@ import types
 import typing
 from typing import Any, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ffattn.config.errors import ConfigError, nearest
@@ -37,6 +37,22 @@ def to_settings(config: DictConfig, base: type[S], objects: dict[str, Any] | Non
     if converter.problems:
         raise ConfigError("\n".join(dict.fromkeys(converter.problems)))
     return settings
+
+
+def trusted_packages(config: DictConfig) -> tuple[str, ...]:
+    """What `trust` names: one package or several, which become a list in the configuration too.
+
+    Args:
+        config: With the key `trust`.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if isinstance(config.trust, str):
+        config.trust = [config.trust]
+    if not isinstance(config.trust, ListConfig):
+        raise ConfigError(f"trust={config.trust}: must be a package, or a list of packages")
+    return tuple(config.trust)
 
 
 class _Converter:

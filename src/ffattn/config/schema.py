@@ -330,6 +330,11 @@ class Evaluate(Settings):
         _require_same_length(self.T, self.task)
 
 
+def _check_folder(output: str) -> None:
+    if not Path(output).absolute().parent.is_dir():
+        raise SettingError("output", output, f"there is no folder {Path(output).parent}")
+
+
 @dataclass
 class Predict(Settings):
     """Everything that `python -m ffattn.predict` is told.
@@ -361,6 +366,7 @@ class Predict(Settings):
         super().__post_init__()
         if Path(self.output).suffix not in {".csv", ".jsonl"}:
             raise SettingError("output", self.output, "must end in .csv or .jsonl")
+        _check_folder(self.output)
         if self.weights and not self.output.endswith(".jsonl"):
             raise SettingError("weights", "true", "a list for each sequence needs output=NAME.jsonl")
         if Path(self.output).exists() and Path(self.output).samefile(self.input):
@@ -394,6 +400,7 @@ class Export(Settings):
         if self.format is None or EXPORTS[self.format] != suffix:
             wanted = ", ".join(EXPORTS.values()) if self.format is None else EXPORTS[self.format]
             raise SettingError("output", self.output, f"must end in {wanted}")
+        _check_folder(self.output)
         for package in _NEEDED[self.format]:
             if importlib.util.find_spec(package) is None:
                 raise SettingError("format", self.format, f"needs {package}: pip install 'ffattn[export]'")

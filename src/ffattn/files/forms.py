@@ -189,11 +189,7 @@ def _rows(path: Path, table: Any, layout: Layout, features: list[str]) -> Raw:
     """A row for each sequence."""
     import pyarrow as pa
 
-    def is_list(name: str) -> bool:
-        kind = table[name].type
-        return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
-
-    lists = [name for name in features if is_list(name)]
+    lists = [name for name in features if _is_list(table[name].type)]
     texts = [name for name in features if pa.types.is_string(table[name].type)]
     columns = {name: _values(path, table, name) for name in _present(table, layout)}
     if lists:
@@ -211,6 +207,12 @@ def _rows(path: Path, table: Any, layout: Layout, features: list[str]) -> Raw:
     else:
         raw = _wide(path, table, features)
     return replace(raw, columns=columns)
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _nested(path: Path, table: Any, features: list[str]) -> Raw:

@@ -116,7 +116,7 @@ class Checkpoints(Checkpoint):
 
     def _is_patient_no_more(self) -> bool:
         """Whether the best validation lies so many validations back."""
-        since = len(self.history["update"]) - 1 - self.history["update"].index(self.best["update"])
+        since = sum(update > self.best["update"] for update in self.history["update"])  # earlier versions kept none
         return self.patience is not None and since >= self.patience
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

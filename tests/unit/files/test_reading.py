@@ -213,3 +213,8 @@ def test_an_archive_runs_no_code(tmp_path):
     np.savez(tmp_path / "data.npz", x=np.array([[print]], dtype=object), y=[0])
     with pytest.raises(DataError, match="cannot be read"):
         read(tmp_path / "data.npz", Layout(of_sequence=("y",)))
+
+
+def test_a_column_of_objects_is_no_feature(tmp_path):
+    with pytest.raises(DataError, match="column a: holds struct<b: int64>, which is neither numbers nor text"):
+        read(write(tmp_path / "data.jsonl", [{"a": {"b": 1}, "y": 0}] * 2), Layout(of_sequence=("y",)))
