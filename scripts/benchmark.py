@@ -103,11 +103,15 @@ class Problem:
         gradient = jax.jit(jax.grad(loss))
         return lambda: jax.block_until_ready(gradient(arrays, x))
 
+    @property
+    def fits(self) -> bool:
+        """Whether eager PyTorch has the memory."""
+        return self.x.shape[0] * self.x.shape[1] * HIDDEN * 4 * 5 < MOST_BYTES
+
     def steps(self) -> dict[str, Step]:
         """Every way that fits into memory, by its name."""
-        fits = self.x.shape[0] * self.x.shape[1] * HIDDEN * 4 * 5 < MOST_BYTES
         steps = {"this package": self.run(self.fused)}
-        if fits:
+        if self.fits:
             steps["eager"] = self.run(self.linear)
             steps["compile, linear"] = self.run(torch.compile(self.linear, dynamic=False))
             steps["compile, multiply-add"] = self.run(torch.compile(self.multiply_add, dynamic=False))
@@ -141,7 +145,17 @@ def sgemm_rate(device: str) -> float:
     return 2 * 2000**3 / seconds({"sgemm": lambda: a @ a}, budget=2.0)["sgemm"]
 
 
-def peak_megabytes(name: str, time: int) -> float:
+def _gpu_peak_megabytes(name: str, time: int) -> float:
+    """Peak of the memory that torch takes on the GPU for one way, beyond what stood before its second step."""
+    step = Problem(time, device="cuda").steps()[name]
+    step()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def _peak_megabytes(name: str, time: int) -> float:
     """Peak memory of one way beyond what stood before its first step, in a process of its own (Linux)."""
     command = [sys.executable, "-m", "scripts.benchmark", "--memory", name, str(time)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
@@ -173,7 +187,7 @@ def operator_table(device: str) -> Iterator[str]:
     yield f"Milliseconds. Measured sgemm rate: {rate / 1e9:.0f} GFLOP/s; {OPERATIONS} operations are counted for each"
     yield "(sequence, step, hidden unit), the second computation of the states included.\n"
     names = ["this package", "eager", "compile, linear", "compile, multiply-add", "JAX jit"]
-    memory = ["MB, this package", "MB, eager"] if device == "cpu" and sys.platform == "linux" else []
+    memory = ["MB, this package", "MB, eager"] if device == "cuda" or sys.platform == "linux" else []
     header = ["T", *names, "eager / this", "best compile / this", "GFLOP/s", "of sgemm", *memory]
     yield _row(header)
     yield _row(["---:"] * len(header))
@@ -185,9 +199,10 @@ def operator_table(device: str) -> Iterator[str]:
         flops = OPERATIONS * BATCH * steps_of_time * HIDDEN / this
         cells = [f"{taken[name] * 1e3:.2f}" if name in taken else "-" for name in names]
         ratios = [f"{other / this:.1f}" if other else "-" for other in (taken.get("eager"), compiled)]
-        peaks = [f"{peak_megabytes(n, steps_of_time):.0f}" if n in steps else "-" for n in ("this package", "eager")]
         shares = [f"{flops / 1e9:.0f}", f"{flops / rate:.0%}"]
-        yield _row([f"{steps_of_time:,}", *cells, *ratios, *shares, *(peaks if memory else [])])
+        peak = _gpu_peak_megabytes if device == "cuda" else _peak_megabytes
+        peaks = [f"{peak(name, steps_of_time):.0f}" if name in steps else "-" for name in names[:2] if memory]
+        yield _row([f"{steps_of_time:,}", *cells, *ratios, *shares, *peaks])
 
 
 def scaling_table(device: str) -> Iterator[str]:

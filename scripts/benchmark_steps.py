@@ -1,5 +1,6 @@
 """Tables of `scripts.benchmark` about whole training steps, and about recurrent networks."""
 
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,13 +15,16 @@ from rich.console import Console
 from ffattn.batch import Batch
 from ffattn.config import schema
 from ffattn.lightning import CapturedModule, SequenceData, SequenceModule
+from ffattn.lightning.graph import capture, run_aside
+from ffattn.lightning.loggers import make_loggers
 from ffattn.lightning.logs import Curves, Watch
-from ffattn.lightning.running import make_logger, make_trainer, quiet_lightning, threads
+from ffattn.lightning.running import make_trainer, quiet_lightning, threads
 from ffattn.models import FFAttention
 from ffattn.nn import RecurrentEncoder
 from ffattn.ops import attention_pooling
 from ffattn.tasks import Multiply
 from ffattn.tasks.length import Paper
+from scripts.benchmark import BATCH, HIDDEN, OPERATIONS, TIMES, Problem, sgemm_rate
 from scripts.clock import now
 
 STEPS = {50: 2000, 500: 600, 10_000: 120}  # updates to time at each length
@@ -51,10 +55,9 @@ def lightning_step(T: int, device: str, kind: type[SequenceModule] = SequenceMod
     watch = _Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         callbacks = [Curves(50), Watch("auto", STEPS[T], Console(quiet=True)), watch]
-        logger = make_logger("tensorboard", Path(folder), {})
-        kind = "gpu" if device == "cuda" else "cpu"
-        options = {"device": kind, "updates": STEPS[T], "gradient_clip": CLIP}
-        make_trainer(Path(folder), logger, callbacks, **options).fit(module, data)
+        loggers = make_loggers("tensorboard", Path(folder), {})
+        options = {"device": "gpu" if device == "cuda" else "cpu", "updates": STEPS[T], "gradient_clip": CLIP}
+        make_trainer(Path(folder), loggers, callbacks, **options).fit(module, data)
     return watch.seconds
 
 
@@ -101,7 +104,10 @@ def step_table(device: str) -> Iterator[str]:
 
 
 def gpu_table(device: str) -> Iterator[str]:
-    """What bounds a GPU, and the paper's own measure: an epoch at T = 10,000. Nothing on a CPU."""
+    """What bounds a GPU, kernels without what launches them, and the paper's own measure: an epoch at T = 10,000.
+
+    Nothing on a CPU.
+    """
     if device != "cuda":
         return
     numbers, one = torch.zeros(2**28, device=device), torch.zeros(1, device=device)
@@ -110,19 +116,44 @@ def gpu_table(device: str) -> Iterator[str]:
     yield "\n## GPU\n"
     yield f"Memory bandwidth {8 * numbers.numel() / copy / 1e9:.0f} GB/s (copies of 1 GiB); "
     yield f"launch of a small kernel {_seconds_of(lambda: one.add_(1)) * 1e6:.1f} us.\n"
-    yield "1000 updates at T = 10,000 (the authors: 254 s on a GTX 980 Ti, Raffel & Ellis, section 2.2):\n"
+    yield from _captured_rows(device)
+    yield "\n1000 updates at T = 10,000 (the authors: 254 s on a GTX 980 Ti, Raffel & Ellis, section 2.2):\n"
     yield "| step | seconds |"
     yield "|---|---:|"
     for name, kind in (("plain Lightning", SequenceModule), ("accelerator.cuda_graph=true", CapturedModule)):
         yield f"| {name} | {1000 * lightning_step(10_000, device, kind):.2f} |"
 
 
+def _captured_rows(device: str) -> Iterator[str]:
+    """Forward and backward, one call queued behind the other, and as a replayed graph: the kernels alone."""
+    yield "Milliseconds of forward and backward; `captured` replays a CUDA graph, so that only kernels take time:\n"
+    yield "| T | this package, queued | captured | of the sgemm rate | eager, captured | eager / this, captured |"
+    yield "|---:|---:|---:|---:|---:|---:|"
+    rate = sgemm_rate(device)
+    for T in TIMES:
+        problem = Problem(T, device=device)
+        step = problem.run(problem.fused)
+        queued, captured = _seconds_of(step), _seconds_of(_captured(step))
+        share = f"{OPERATIONS * BATCH * T * HIDDEN / captured / rate:.0%}"
+        eager = _seconds_of(_captured(problem.run(problem.linear))) if problem.fits else None
+        last = ["-", "-"] if eager is None else [f"{eager * 1e3:.3f}", f"{eager / captured:.1f}"]
+        yield f"| {T:,} | {queued * 1e3:.3f} | {captured * 1e3:.3f} | {share} | {last[0]} | {last[1]} |"
+
+
+def _captured(step: Callable[[], object]) -> Callable[[], object]:
+    run_aside(step)
+    return capture(step)
+
+
 def _seconds_of(launch: Callable[[], object], repeats: int = 100) -> float:
-    launch()
-    start = now()
-    for _ in range(repeats):
-        launch()
-    return (now() - start) / repeats
+    """Seconds of one of many calls that follow each other; the median of a few rounds."""
+    rounds = []
+    for _ in range(5):
+        start = now()
+        for _ in range(repeats):
+            launch()
+        rounds.append((now() - start) / repeats)
+    return median(rounds[1:])
 
 
 def _recurrent(T: int, device: str) -> dict[str, float]:
@@ -150,12 +181,11 @@ def recurrent_table(device: str) -> Iterator[str]:
     yield "| T | threads | oneDNN | LSTM, ms | attention over its states, ms |"
     yield "|---:|---:|---|---:|---:|"
     threads = torch.get_num_threads()
-    for T in (100, 1000):
-        for count in sorted({1, threads}):
-            for is_on in (True, False):
-                torch.set_num_threads(count)
-                with torch.backends.mkldnn.flags(enabled=is_on):
-                    taken = _recurrent(T, device)
-                on = "on" if is_on else "off"
-                yield f"| {T:,} | {count} | {on} | {taken['LSTM'] * 1e3:.1f} | {taken['attention'] * 1e3:.1f} |"
+    cases = itertools.product(sorted({1, threads}), (True, False)) if device == "cpu" else [(threads, True)]
+    for T, (count, is_on) in itertools.product((100, 1000), list(cases)):
+        torch.set_num_threads(count)
+        with torch.backends.mkldnn.flags(enabled=is_on):
+            taken = _recurrent(T, device)
+        on = "on" if is_on else "off"
+        yield f"| {T:,} | {count} | {on} | {taken['LSTM'] * 1e3:.1f} | {taken['attention'] * 1e3:.1f} |"
     torch.set_num_threads(threads)

@@ -39,6 +39,7 @@ def test_a_captured_step_does_the_same(tmp_path, options):
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")  # which does not find all
 def test_a_step_waits_for_nothing():
     """Batch, forward pass, backward pass and update are all launched without a look at the GPU."""
     task = Multiply()

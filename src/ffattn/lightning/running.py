@@ -44,6 +44,7 @@ def quiet_lightning() -> None:
         ".*does not have many workers.*",
         ".*sync_dist=True.*",  # scores are those of all processes before they are logged
         ".*exists and is not empty.*",  # a resumed run's directory
+        ".*GPU available but not used.*",  # accelerator=cpu
         ".*constructed with capturable=True.*",  # the updates before a CUDA graph is captured
         ".*You defined a `validation_step` but have no `val_dataloader`.*",
     ):

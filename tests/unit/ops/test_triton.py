@@ -30,9 +30,9 @@ CASES = {
     "nothing but empty sequences": Case([0, 0, 0], 7, 2, 5),
     "no sequence": Case([], 7, 2, 5),
     "no step": Case([0, 0], 0, 2, 5),
-    "several tiles": Case([41, 16, 17, 0, 1], 41, 3, 100),
+    "several tiles": Case([41, 16, 17, 0, 1], 41, 3, 37),
     "many features": Case([9, 4], 9, 19, 7),
-    "wide": Case([5, 2], 5, 2, 1030),
+    "wide": Case([5, 2], 5, 2, 260),
 }
 every_form = pytest.mark.parametrize("form", FORMS, ids=str)
 every_plain_form = pytest.mark.parametrize("form", PLAIN_FORMS, ids=str)
@@ -51,8 +51,9 @@ def _triton_serves(monkeypatch):
 @pytest.fixture
 def short_pieces(monkeypatch):
     """Sequences of some steps are cut into pieces, and a few programs share them."""
-    monkeypatch.setattr(triton, "_SHORTEST", 4)
+    monkeypatch.setattr(triton, "_SHORTEST", 8)
     monkeypatch.setattr(triton, "_TILE", 64)
+    monkeypatch.setattr(triton, "_LANES", 8)
     monkeypatch.setattr(triton, "_GROUPS", 3)
 
 
@@ -72,7 +73,8 @@ def assert_agrees(form, case, wanted, dtypes, bar=1e-5):
     pairs = zip(gradients(actual, inputs, wanted), gradients(expected, twins, wanted), strict=True)
     for name, leaf, (gradient, twin) in zip(names(form), inputs, pairs, strict=True):
         assert gradient.dtype == leaf.dtype
-        assert_near(f"d {name}", gradient, twin, 2**-8 if leaf.dtype == torch.bfloat16 else bar, outer)
+        rounding = 2**-8 if torch.cuda.is_available() else 2**-7  # Triton's interpreter cuts digits off
+        assert_near(f"d {name}", gradient, twin, rounding if leaf.dtype == torch.bfloat16 else bar, outer)
 
 
 @every_form
@@ -89,7 +91,8 @@ def test_sizes_are_handled(form, case):
 
 @pytest.mark.usefixtures("short_pieces")
 @every_form
-def test_pieces_are_merged(form):
+def test_pieces_of_several_tiles_are_merged(form, monkeypatch):
+    monkeypatch.setattr(triton, "_LANES", 4)
     assert_agrees(form, Case([23, 0, 4, 1, 8], 23, 2, 5), ["context", "scores"], [torch.float32] * 5)
 
 
@@ -133,8 +136,8 @@ def test_any_strides_give_the_same(operator):
     x, *parameters = make_inputs(form)
     strided = x.transpose(0, 2).contiguous().transpose(0, 2)
     expected, found = (everything(form, [i, *parameters], SMALL.lengths) for i in (x, strided))
-    for name, tensor in expected.items():
-        torch.testing.assert_close(found[name], tensor, rtol=0, atol=0, msg=name)
+    for name, tensor in expected.items():  # a compiler may add in another order
+        torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
 
 
 @pytest.mark.usefixtures("short_pieces")
