@@ -168,13 +168,13 @@ def _memory(name: str, time: int) -> None:
     step = problem.steps()[name]
     if "compile" in name:
         step()
-    before = _status("VmRSS")
+    before = status_kb("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     step()
-    print((_status("VmHWM") - before) / 1024)
+    print((status_kb("VmHWM") - before) / 1024)
 
 
-def _status(field: str) -> int:
+def status_kb(field: str) -> int:
     """A field of the process's status, in kB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field))

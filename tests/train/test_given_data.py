@@ -340,3 +340,16 @@ def test_the_command(run, sensors, tmp_path):
     assert done.stdout == f"{tmp_path / 'answers.csv'}: 60 answers\n"
     assert done.stderr == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.csv"]
+
+
+def test_a_run_on_a_file_in_pieces_goes_on_where_it_was(sensors, tmp_path):
+    from pyarrow import csv as reader
+    from pyarrow import parquet
+
+    parquet.write_table(reader.read_csv(sensors), path := tmp_path / "sensors.parquet", row_group_size=50)
+    options = {"task__path": path, "task__window": 2}
+    whole = fit(sensors, tmp_path / "whole", **options)
+    assert np.isfinite(whole.result["test"]["rmse"])
+    fit(sensors, tmp_path / "run", updates=5, **options)
+    run = fit(sensors, tmp_path / "run", resume="last", **options)
+    torch.testing.assert_close(read(run.folder)["state_dict"], read(whole.folder)["state_dict"], rtol=0, atol=0)

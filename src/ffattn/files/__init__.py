@@ -1,7 +1,8 @@
 """Sequences that lie in files: reading them, and making numbers of them."""
 
 from ffattn.files.forms import Layout, Raw, read
+from ffattn.files.pieces import Pieces, in_pieces
 from ffattn.files.preparation import Feature, Preparation, Target, fit
 from ffattn.files.tables import locate
 
-__all__ = ["Feature", "Layout", "Preparation", "Raw", "Target", "fit", "locate", "read"]
+__all__ = ["Feature", "Layout", "Pieces", "Preparation", "Raw", "Target", "fit", "in_pieces", "locate", "read"]

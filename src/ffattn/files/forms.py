@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,6 +81,24 @@ class Raw:
         return f"{self.path}, sequence {self.ids[sequence]}, column {column}"
 
 
+class Rows(NamedTuple):
+    """Rows of a file.
+
+    Attributes:
+        path: The file.
+        table: Its columns, a pyarrow table.
+        first: How many rows of the file stand before these.
+    """
+
+    path: Path
+    table: Any
+    first: int = 0
+
+    def where(self, row: int, column: str) -> str:
+        """A value in words, for a message."""
+        return f"{self.path}, row {self.first + row + 1}, column {column}"
+
+
 def read(path: Path, layout: Layout, has_empty: bool = False) -> Raw:
     """Read the sequences of a file.
 
@@ -100,7 +118,21 @@ def read(path: Path, layout: Layout, has_empty: bool = False) -> Raw:
     Raises:
         DataError: The file cannot be read, lacks a column, or has a sequence without steps.
     """
-    table = read_table(path)
+    return arrange(Rows(path, read_table(path)), layout, has_empty)
+
+
+def arrange(rows: Rows, layout: Layout, has_empty: bool = False) -> Raw:
+    """The sequences that rows of a file make up (see `read`).
+
+    Args:
+        rows: Rows, of which none belongs to a sequence that also has others.
+        layout: What their columns are.
+        has_empty: Whether sequences may have no steps.
+
+    Raises:
+        DataError: A column is missing, or a sequence has no steps.
+    """
+    path, table, _ = rows
     needed = [name for name in (layout.id, layout.time, *layout.of_sequence, *layout.features) if name]
     for name in needed:
         if name not in table.column_names:
@@ -109,8 +141,8 @@ def read(path: Path, layout: Layout, has_empty: bool = False) -> Raw:
     if not features:
         raise DataError(f"{path}: has no column that could be a feature")
     if layout.id is not None:
-        return _long(path, table, layout, features)
-    raw = _rows(path, table, layout, features)
+        return _long(rows, layout, features)
+    raw = _rows(rows, layout, features)
     if not has_empty and (empty := np.flatnonzero(raw.lengths == 0)).size:
         raise DataError(f"{path}, row {raw.ids[empty[0]]}: a sequence of no steps")
     return raw
@@ -121,16 +153,20 @@ def _some(names: list[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _long(path: Path, table: Any, layout: Layout, features: list[str]) -> Raw:
+def _long(rows: Rows, layout: Layout, features: list[str]) -> Raw:
     """A row for each step."""
-    codes, names = _codes(path, table, str(layout.id))
-    times = None if layout.time is None else _times(path, table, layout.time)
-    order = np.argsort(codes, kind="stable") if times is None else np.lexsort((times, codes))
+    path, table, before = rows
+    codes, names = codes_of(rows, str(layout.id))
+    times = None if layout.time is None else _times(rows, layout.time)
+    order: Any = np.argsort(codes, kind="stable") if times is None else np.lexsort((times, codes))
+    row_numbers = before + order + 1
+    if (np.diff(order) == 1).all():
+        order = slice(None)  # a file in order is not copied
     counts = np.bincount(codes, minlength=len(names))
     offsets = np.concatenate(([0], np.cumsum(counts)))
     inputs = {name: _values(path, table, name)[order] for name in features}
     starts = None if times is None else times[order][offsets[:-1]]
-    raw = Raw(path, names, offsets, inputs, {}, order + 1, tuple(features), starts)
+    raw = Raw(path, names, offsets, inputs, {}, row_numbers, tuple(features), starts)
     for name in _present(table, layout):
         raw.columns[name] = _constant(raw, name, _values(path, table, name)[order])
     return raw
@@ -140,24 +176,35 @@ def _present(table: Any, layout: Layout) -> list[str]:
     return [*layout.of_sequence, *(name for name in layout.optional if name in table.column_names)]
 
 
-def _codes(path: Path, table: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """For each row the number of its sequence, and the sequences' names."""
-    column = table[name].combine_chunks()
-    if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0]) + 1
-        raise DataError(f"{path}, row {row}, column {name}: no id")
+def codes_of(rows: Rows, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """For each row the number of its sequence, and the sequences' names, in the order in which they come.
+
+    Args:
+        rows: Rows of a file.
+        name: The column of ids.
+
+    Raises:
+        DataError: A row has no id.
+    """
+    column = _complete(rows, name, "no id")
     encoded = column.dictionary_encode()
     names = np.array([str(value) for value in encoded.dictionary.to_pylist()], dtype=object)
     return encoded.indices.to_numpy().astype(np.int64), names
 
 
-def _times(path: Path, table: Any, name: str) -> np.ndarray:
+def _complete(rows: Rows, name: str, problem: str) -> Any:
+    column = rows.table[name].combine_chunks()
+    if column.null_count:
+        row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+        raise DataError(f"{rows.where(row, name)}: {problem}")
+    return column
+
+
+def _times(rows: Rows, name: str) -> np.ndarray:
     import pyarrow as pa
 
-    column = table[name].combine_chunks()
-    if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0]) + 1
-        raise DataError(f"{path}, row {row}, column {name}: no time")
+    path, table, _ = rows
+    column = _complete(rows, name, "no time")
     if pa.types.is_temporal(column.type):
         whole = pa.int32() if column.type.bit_width == 32 else pa.int64()
         return np.asarray(column.cast(whole).to_numpy(zero_copy_only=False))
@@ -185,10 +232,11 @@ def _constant(raw: Raw, name: str, values: np.ndarray) -> np.ndarray:
     return np.asarray(first)
 
 
-def _rows(path: Path, table: Any, layout: Layout, features: list[str]) -> Raw:
+def _rows(rows: Rows, layout: Layout, features: list[str]) -> Raw:
     """A row for each sequence."""
     import pyarrow as pa
 
+    path, table, _ = rows
     lists = [name for name in features if _is_list(table[name].type)]
     texts = [name for name in features if pa.types.is_string(table[name].type)]
     columns = {name: _values(path, table, name) for name in _present(table, layout)}
@@ -196,16 +244,16 @@ def _rows(path: Path, table: Any, layout: Layout, features: list[str]) -> Raw:
         if layout.features and lists != features:
             odd = next(name for name in features if name not in lists)
             raise DataError(f"{path}, column {odd}: must hold a list for each sequence, as column {lists[0]} does")
-        raw = _nested(path, table, lists)
+        raw = _nested(rows, lists)
     elif texts and len(features) == 1:
-        raw = _words(path, table, texts[0])
+        raw = _words(rows, texts[0])
     elif texts:
         raise DataError(
             f"{path}, column {texts[0]}: holds text; name the column that tells sequences apart with id=COLUMN if each "
             f"row is a step, or choose features=[...]"
         )
     else:
-        raw = _wide(path, table, features)
+        raw = _wide(rows, features)
     return replace(raw, columns=columns)
 
 
@@ -215,7 +263,8 @@ def _is_list(kind: Any) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def _nested(path: Path, table: Any, features: list[str]) -> Raw:
+def _nested(rows: Rows, features: list[str]) -> Raw:
+    path, table, _ = rows
     inputs, offsets = {}, None
     for name in features:
         column = table[name].combine_chunks()
@@ -224,33 +273,34 @@ def _nested(path: Path, table: Any, features: list[str]) -> Raw:
         if offsets is not None and (wrong := np.flatnonzero(np.diff(own) != np.diff(offsets))).size:
             row = int(wrong[0])
             raise DataError(
-                f"{path}, row {row + 1}, column {name}: {counts[row]} steps, and {np.diff(offsets)[row]} in "
-                f"{features[0]}"
+                f"{rows.where(row, name)}: {counts[row]} steps, and {np.diff(offsets)[row]} in {features[0]}"
             )
         offsets = own
         inputs[name] = _array(path, name, column.flatten())
     assert offsets is not None
-    return _by_rows(path, offsets, inputs, features)
+    return _by_rows(rows, offsets, inputs, features)
 
 
 def _by_rows(
-    path: Path, offsets: np.ndarray, inputs: dict[str, np.ndarray], used: list[str], are_words: bool = False
+    rows: Rows, offsets: np.ndarray, inputs: dict[str, np.ndarray], used: list[str], are_words: bool = False
 ) -> Raw:
-    count = len(offsets) - 1
-    ids = np.array([str(row) for row in range(1, count + 1)], dtype=object)
-    rows = np.repeat(np.arange(1, count + 1), np.diff(offsets))
-    return Raw(path, ids, offsets, inputs, {}, rows, tuple(used), are_words=are_words)
+    numbers = rows.first + np.arange(1, len(offsets))
+    ids = np.array([str(number) for number in numbers], dtype=object)
+    return Raw(
+        rows.path, ids, offsets, inputs, {}, np.repeat(numbers, np.diff(offsets)), tuple(used), are_words=are_words
+    )
 
 
-def _words(path: Path, table: Any, name: str) -> Raw:
+def _words(rows: Rows, name: str) -> Raw:
     """Lower-case words and numbers, in the order of the text."""
-    texts = [re.findall(r"\w+(?:'\w+)?", (text or "").lower()) for text in table[name].to_pylist()]
+    texts = [re.findall(r"\w+(?:'\w+)?", (text or "").lower()) for text in rows.table[name].to_pylist()]
     offsets = np.concatenate(([0], np.cumsum([len(words) for words in texts])))
     words = np.array([word for words in texts for word in words], dtype=object)
-    return _by_rows(path, offsets, {name: words}, [name], are_words=True)
+    return _by_rows(rows, offsets, {name: words}, [name], are_words=True)
 
 
-def _wide(path: Path, table: Any, names: list[str]) -> Raw:
+def _wide(rows: Rows, names: list[str]) -> Raw:
+    path, table, _ = rows
     groups = _groups(names)
     values = np.stack(
         [np.stack([_values(path, table, name) for name in steps], axis=1) for steps in groups.values()], axis=2
@@ -260,7 +310,7 @@ def _wide(path: Path, table: Any, names: list[str]) -> Raw:
     lengths = np.where(is_there.any(axis=1), time - np.argmax(is_there[:, ::-1], axis=1), 0)
     is_real = np.arange(time) < lengths[:, None]
     offsets = np.concatenate(([0], np.cumsum(lengths)))
-    return _by_rows(path, offsets, {name: values[..., i][is_real] for i, name in enumerate(groups)}, names)
+    return _by_rows(rows, offsets, {name: values[..., i][is_real] for i, name in enumerate(groups)}, names)
 
 
 def _groups(names: list[str]) -> dict[str, list[str]]:

@@ -3,6 +3,9 @@
 Everything is fitted on training sequences alone, and kept in the checkpoint.
 """
 
+import math
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -109,11 +112,17 @@ class Preparation:
         Args:
             raw: Sequences with these features.
         """
-        values = [(feature, parsed(raw.features[feature.name])[0]) for feature in self.numbers]
-        scaled = [np.nan_to_num((column - feature.mean) / feature.scale, nan=0.0) for feature, column in values]
-        flags = [np.isnan(column).astype(float) for feature, column in values if feature.is_flagged]
-        symbols = [_places(raw, feature).astype(float) for feature in self.symbols]
-        return np.stack([*scaled, *flags, *symbols], axis=1).astype(np.float32)
+        flagged = [feature for feature in self.numbers if feature.is_flagged]
+        inputs = np.empty((raw.offsets[-1], len(self.numbers) + len(flagged) + len(self.symbols)), np.float32)
+        columns = iter(inputs.T)  # one after the other: copies of all of them would be most of the memory
+        for feature in self.numbers:
+            scaled = (parsed(raw.features[feature.name])[0] - feature.mean) / feature.scale
+            next(columns)[:] = np.nan_to_num(scaled, copy=False, nan=0.0)
+        for feature in flagged:
+            next(columns)[:] = np.isnan(parsed(raw.features[feature.name])[0])
+        for feature in self.symbols:
+            next(columns)[:] = _places(raw, feature)
+        return inputs
 
     def faults(self, raw: Raw, is_strict: bool = False) -> "list[Fault]":
         """What is wrong with values of features.
@@ -271,55 +280,108 @@ def fit(
     missing: str = REFUSE,
     *,
     most_categories: int = 10_000,
+    pieces: Iterable[Raw] | None = None,
 ) -> Preparation:
     """Fit the preparation on the training sequences.
 
     Args:
-        raw: All sequences.
+        raw: All sequences; or what is known of them beside their features, if those come in pieces.
         training: Which of them are for training.
         targets: The columns to be predicted.
         kind: `regression`, `classification`, or `auto`: classification of text, and of a single column that holds at
             most 20 different whole numbers.
         missing: One of `MISSING`.
         most_categories: The most values of a feature that have a number of their own: the most frequent ones.
+        pieces: The sequences with their features, some at a time; all of them in the order of `raw`.
 
     Raises:
         DataError: A feature is a mixture of numbers and text, or a target cannot be what it is to be.
     """
-    steps = np.repeat(training, raw.lengths)
-    features = [_fit_feature(raw, name, steps, missing, most_categories) for name in raw.features]
+    columns: dict[str, _Column] = {}
+    used: tuple[str, ...] = ()
+    done = 0
+    for piece in [raw] if pieces is None else pieces:
+        steps, used = np.repeat(training[done : done + len(piece)], piece.lengths), piece.used
+        done += len(piece)
+        for name in piece.features:
+            columns.setdefault(name, _Column(name)).see(piece, steps)
+    features = [column.feature(missing, most_categories) for column in columns.values()]
     numbers_first = sorted(features, key=lambda feature: feature.kind != NUMBER)
     if _is_classification(raw, targets, kind):
         classes = _classes(raw, targets[0], training)
-        return Preparation(tuple(numbers_first), (Target(targets[0]),), classes, missing, raw.used)
+        return Preparation(tuple(numbers_first), (Target(targets[0]),), classes, missing, used)
     fitted = [_fit_target(raw, name, training) for name in targets]
-    return Preparation(tuple(numbers_first), tuple(fitted), (), missing, raw.used)
+    return Preparation(tuple(numbers_first), tuple(fitted), (), missing, used)
 
 
-def _fit_feature(raw: Raw, name: str, steps: np.ndarray, missing: str, most_categories: int) -> Feature:
-    column = raw.features[name]
-    if column.dtype == object:
-        _refuse_mixture(raw, name)
-        known, counts = np.unique([text for text in column[steps] if text is not None], return_counts=True)
-        frequent = np.sort(np.argsort(-counts, kind="stable")[:most_categories])
-        values = tuple(str(text) for text in known[frequent])
-        return Feature(name, WORD if raw.are_words else CATEGORY, values=values)
-    finite = column[steps][np.isfinite(column[steps])]
-    mean, scale = (float(finite.mean()), float(finite.std())) if finite.size else (0.0, 1.0)
-    is_flagged = missing == MASK and bool(np.isnan(column).any())
-    return Feature(name, NUMBER, mean, scale if scale > 1e-12 * max(1.0, abs(mean)) else 1.0, is_flagged)
+class _Column:
+    """What the training steps of a feature hold, seen in pieces.
 
+    Args:
+        name: The feature.
+    """
 
-def _refuse_mixture(raw: Raw, name: str) -> None:
-    """A column of numbers with a few words in it has been read as text: that is a mistake rather than a category."""
-    column = raw.features[name]
-    if raw.are_words:
-        return
-    is_number = np.array([text is not None and _is_number(text) for text in column], dtype=bool)
-    is_text = np.array([text is not None for text in column], dtype=bool) & ~is_number
-    if is_number.sum() > is_text.sum() > 0:
-        step = int(np.flatnonzero(is_text)[0])
-        raise DataError(f"{raw.where(step, name)}: {column[step]!r} is no number, as most values of the column are")
+    def __init__(self, name: str) -> None:
+        self.name, self.kind = name, NUMBER
+        self.count, self.mean, self.variance, self.has_gaps = 0, 0.0, 1.0, False
+        self.texts: Counter[str] = Counter()
+        self.numbers, self.words, self.odd = 0, 0, ""
+
+    def see(self, raw: Raw, steps: Bool[np.ndarray, " step"]) -> None:
+        """Take in some sequences.
+
+        Args:
+            raw: Sequences with this feature.
+            steps: Which of their steps are for training.
+        """
+        column = raw.features[self.name]
+        if column.dtype != object:
+            self.has_gaps |= bool(np.isnan(column).any())
+            self._see_numbers(column[steps & np.isfinite(column)])
+            return
+        self.kind = WORD if raw.are_words else CATEGORY
+        if self.kind == CATEGORY:
+            self._look_for_mixture(raw, column)
+        self.texts.update(text for text in column[steps] if text is not None)
+
+    def _see_numbers(self, numbers: Float[np.ndarray, " number"]) -> None:
+        if not numbers.size:
+            return
+        mean, variance = float(numbers.mean()), float(numbers.var())
+        if not self.count:
+            self.count, self.mean, self.variance = numbers.size, mean, variance
+            return
+        share, between = numbers.size / (self.count + numbers.size), mean - self.mean
+        self.variance += share * (variance - self.variance) + share * (1 - share) * between**2
+        self.mean, self.count = self.mean + share * between, self.count + numbers.size
+
+    def _look_for_mixture(self, raw: Raw, column: np.ndarray) -> None:
+        is_number = np.array([text is not None and _is_number(text) for text in column], dtype=bool)
+        is_text = np.array([text is not None for text in column], dtype=bool) & ~is_number
+        if is_text.any() and not self.odd:
+            step = int(np.flatnonzero(is_text)[0])
+            self.odd = f"{raw.where(step, self.name)}: {column[step]!r}"
+        self.numbers, self.words = self.numbers + int(is_number.sum()), self.words + int(is_text.sum())
+
+    def feature(self, missing: str, most_categories: int) -> Feature:
+        """How the column becomes inputs.
+
+        Args:
+            missing: One of `MISSING`.
+            most_categories: The most values that have a number of their own.
+
+        Raises:
+            DataError: A few words among numbers: that is a mistake rather than a category.
+        """
+        if self.kind == NUMBER:
+            scale = math.sqrt(self.variance)
+            is_flagged = missing == MASK and self.has_gaps
+            scale = scale if scale > 1e-12 * max(1.0, abs(self.mean)) else 1.0
+            return Feature(self.name, NUMBER, self.mean, scale, is_flagged)
+        if self.numbers > self.words > 0:
+            raise DataError(f"{self.odd} is no number, as most values of the column are")
+        frequent = sorted(self.texts, key=lambda text: (-self.texts[text], text))[:most_categories]
+        return Feature(self.name, self.kind, values=tuple(sorted(frequent)))
 
 
 def _is_number(text: str) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from ffattn.errors import DataError
 
 MISSING_TEXT = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
-ARRAYS, TIME_SERIES = ".npz", ".ts"
+ARRAYS, TIME_SERIES, PARQUET = ".npz", ".ts", ".parquet"
 
 
 def locate(name: str) -> Path:
@@ -44,10 +44,7 @@ def read_table(path: Path) -> Any:
     Raises:
         DataError: There is no such file, its format is unknown, it is damaged, or what reads it is not installed.
     """
-    if importlib.util.find_spec("pyarrow") is None:
-        raise DataError(f"{path}: reading files needs pyarrow: pip install 'ffattn[data]'")
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file")
+    _require_file(path)
     suffix = path.with_suffix("").suffix if path.suffix in {".gz", ".bz2"} else path.suffix
     if (reader := _READERS.get(suffix.lower())) is None:
         raise DataError(f"{path}: the format is told by the name, which must end in one of {', '.join(_READERS)}")
@@ -59,10 +56,45 @@ def read_table(path: Path) -> Any:
         raise DataError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
     if not table.num_rows:
         raise DataError(f"{path}: has no rows")
-    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}: has two columns {twice[0]}")
+    _refuse_twins(path, table.column_names)
     return table
+
+
+def open_parquet(path: Path) -> Any:
+    """A Parquet file, of which only what is asked for is read.
+
+    Args:
+        path: The file.
+
+    Returns:
+        pyarrow's ParquetFile.
+
+    Raises:
+        DataError: There is no such file, it is damaged or empty, or pyarrow is not installed.
+    """
+    _require_file(path)
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+    if not file.metadata.num_rows:
+        raise DataError(f"{path}: has no rows")
+    _refuse_twins(path, file.schema_arrow.names)
+    return file
+
+
+def _require_file(path: Path) -> None:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise DataError(f"{path}: reading files needs pyarrow: pip install 'ffattn[data]'")
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file")
+
+
+def _refuse_twins(path: Path, names: list[str]) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{path}: has two columns {twice[0]}")
 
 
 def parse_csv(source: Any, columns: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -157,7 +189,7 @@ def _time_series(path: Path) -> Any:
 _READERS: dict[str, Callable[[Path], Any]] = {
     ".csv": _csv,
     ".tsv": _tsv,
-    ".parquet": _parquet,
+    PARQUET: _parquet,
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
     ARRAYS: _arrays,

@@ -1,6 +1,7 @@
 """Sequences of the user's own, from a file."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -9,18 +10,20 @@ import numpy as np
 import torch
 
 from ffattn.errors import DataError, SettingError
-from ffattn.files import Layout, Preparation, Raw, fit, locate, read
+from ffattn.files import Layout, Pieces, Preparation, Raw, fit, in_pieces, locate, read
 from ffattn.files.preparation import CLASSIFICATION, MISSING, REFUSE, REGRESSION
 from ffattn.files.splits import COLUMN, GROUP, RANDOM, SPLITS, TEST, split
+from ffattn.files.tables import PARQUET
 from ffattn.settings import setting
 from ffattn.streams import MAX_SEED, Split
-from ffattn.tasks.given import Given, GivenTask
+from ffattn.tasks.given import Given, GivenTask, Sequences
+from ffattn.tasks.streamed import Streamed, Window
 
 
 class _Contents(NamedTuple):
     """A file, read: its sequences, the part of each, and the preparation fitted on the training ones."""
 
-    raw: Raw
+    file: Raw | Pieces
     parts: np.ndarray
     preparation: Preparation
 
@@ -48,6 +51,8 @@ class File(GivenTask):
         test_share: For the test; unless there is a file of its own.
         test_path: A file with the test's sequences, or null.
         max_categories: The most values of a feature of text that have a number of their own.
+        window: For a Parquet file that is larger than memory: how many of its row groups are in memory at a time, and
+            shuffled with each other; null for the whole file.
         tolerance, embedding: See `GivenTask`.
     """
 
@@ -65,6 +70,7 @@ class File(GivenTask):
     test_share: float = setting(0.15, above=0, below=1)
     test_path: str | None = None
     max_categories: int = setting(10_000, low=1)
+    window: int | None = setting(None, low=1)
 
     name: ClassVar[str] = "file"
 
@@ -81,6 +87,8 @@ class File(GivenTask):
             raise SettingError("test_path", self.test_path, "cannot be combined with split=column, which names a test")
         if self.val_share + self.test_share >= 1:
             raise SettingError("test_share", self.test_share, f"leaves nothing beside val_share={self.val_share}")
+        if self.window is not None and Path(self.path).suffix != PARQUET:
+            raise SettingError("window", self.window, "only Parquet files are read in pieces; leave window out")
         if not self._targets:
             raise SettingError("target", None, "missing; give task.target=COLUMN")
         self._restored: Preparation | None = None
@@ -132,19 +140,45 @@ class File(GivenTask):
             self._layout(self.path),
             (self.split, self.split_by, shares, self.split_seed),
             (self._targets, self.kind, self.missing, self.max_categories),
+            is_whole=self.window is None,
         )
         if self._restored is None:
-            self.length.T = int(contents.raw.lengths.max())
+            self.length.T = int(contents.file.lengths.max())
         return contents
 
-    def given(self, split: Split) -> Given:
+    def given(self, split: Split) -> Sequences:
         """The sequences of a split (see `GivenTask.given`)."""
         if split is Split.TEST and self.test_path is not None:
-            raw = read(locate(self.test_path), self._layout(self.test_path))
-            return prepared(raw, self.preparation, np.arange(len(raw)))
+            file = _open(self.test_path, self._layout(self.test_path), self.window is None)
+            return self._prepared(file, np.arange(len(file.lengths)))
         contents = self._contents
         wanted = TEST if split is Split.TEST else int(split)
-        return prepared(contents.raw, self.preparation, np.flatnonzero(contents.parts == wanted))
+        return self._prepared(contents.file, np.flatnonzero(contents.parts == wanted))
+
+    def _prepared(self, file: Raw | Pieces, chosen: np.ndarray) -> Sequences:
+        if isinstance(file, Raw):
+            return prepared(file, self.preparation, chosen)
+        pieces = np.repeat(np.arange(len(file.counts)), file.counts)
+        places = np.arange(len(pieces)) - np.repeat(np.cumsum(file.counts) - file.counts, file.counts)
+        answers = torch.from_numpy(self.preparation.answers(select(file.index, chosen)))
+        assert self.window is not None
+        window = self._windows.setdefault(file.path, Window(self._load(file), self.window))
+        return Streamed(window, pieces[chosen], places[chosen], answers)
+
+    @property
+    def _windows(self) -> dict[Path, Window]:
+        """All splits of a file share one."""
+        windows: dict[Path, Window] = self.__dict__.setdefault("_kept_windows", {})
+        return windows
+
+    def _load(self, file: Pieces) -> Callable[[int], Given]:
+        def load(piece: int) -> Given:
+            raw = file.read(piece)
+            self.preparation.check(raw)
+            x, offsets = torch.from_numpy(self.preparation.inputs(raw)), torch.from_numpy(raw.offsets)
+            return Given(x, offsets, torch.zeros(len(raw)))
+
+        return load
 
     @property
     def is_classification(self) -> bool:
@@ -187,8 +221,9 @@ class File(GivenTask):
         sizes = [f"{self.size(part):,} {name}" for part, name in _PARTS.items()]
         inputs = ", ".join(f"{f.name} ({f.kind})" if f.kind != "number" else f.name for f in preparation.features[:12])
         more = len(preparation.features) - 12
+        window = "" if self.window is None else f"; read in pieces, {self.window} at a time"
         lines = {
-            "sequences": f"{', '.join(sizes)} (split={self.split})",
+            "sequences": f"{', '.join(sizes)} (split={self.split}){window}",
             "inputs": inputs + (f" and {more} more" if more > 0 else ""),
         }
         if not preparation.classes:
@@ -268,7 +303,17 @@ def _read_and_fit(
     layout: Layout,
     how: tuple[str, str | None, tuple[float, float], int],
     what: tuple[tuple[str, ...], str, str, int],
+    *,
+    is_whole: bool,
 ) -> _Contents:
-    raw = read(locate(path), layout)
-    parts = split(raw, *how)
-    return _Contents(raw, parts, fit(raw, parts == 0, *what[:-1], most_categories=what[-1]))
+    file = _open(path, layout, is_whole)
+    index, pieces = (file, None) if isinstance(file, Raw) else (file.index, file)
+    parts = split(index, *how)
+    preparation = fit(index, parts == 0, *what[:-1], most_categories=what[-1], pieces=pieces)
+    for piece in pieces or ():  # what cannot be used is found now, and not in the middle of the training
+        preparation.check(piece)
+    return _Contents(file, parts, preparation)
+
+
+def _open(path: str, layout: Layout, is_whole: bool) -> Raw | Pieces:
+    return read(locate(path), layout) if is_whole else in_pieces(locate(path), layout)

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -39,9 +39,45 @@ class Own(Length):
         raise AssertionError("given sequences have their own lengths")
 
 
-@dataclass(frozen=True)
-class Given:
+class Sequences(ABC):
     """The sequences of a split.
+
+    Attributes:
+        y: Targets, (sequence, output) numbers or (sequence,) class indices.
+    """
+
+    y: Tensor
+
+    def __len__(self) -> int:
+        """How many sequences there are."""
+        return len(self.y)
+
+    @abstractmethod
+    def batch(self, places: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)) -> Batch:
+        """Some sequences, padded with zeros to the longest of them.
+
+        Args:
+            places: Which ones.
+            part: Which part of time x is to cover, of how many.
+        """
+
+    @abstractmethod
+    def order(self, seed: int, number: int) -> Int[np.ndarray, " sequence"]:
+        """The order in which training goes through them: a function of the seed and the number of the pass.
+
+        Args:
+            seed: Of the run.
+            number: Of the pass, from 0.
+        """
+
+    @abstractmethod
+    def to(self, device: torch.device) -> "Sequences":
+        """On a device."""
+
+
+@dataclass(frozen=True)
+class Given(Sequences):
+    """Sequences that lie in memory, whole (see `Sequences`).
 
     Attributes:
         x: The inputs of all steps, one sequence behind the other, (step, feature).
@@ -53,23 +89,18 @@ class Given:
     offsets: Int[Tensor, " end"]
     y: Tensor
 
-    def __len__(self) -> int:
-        """How many sequences there are."""
-        return len(self.y)
-
     def batch(self, places: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)) -> Batch:
-        """Some sequences, padded with zeros to the longest of them.
-
-        Args:
-            places: Which ones.
-            part: Which part of time x is to cover, of how many.
-        """
+        """Some sequences (see `Sequences.batch`)."""
         starts, lengths = self.offsets[places], self.offsets[places + 1] - self.offsets[places]
         first, stop = share(int(lengths.max()), *part)
         steps = torch.arange(first, stop, device=self.x.device)
         is_real = steps < lengths[:, None]
         x = self.x[(starts[:, None] + steps).where(is_real, 0)] * is_real[..., None]
         return Batch(x, lengths, self.y[places], lengths.new_zeros(len(places), 0))
+
+    def order(self, seed: int, number: int) -> Int[np.ndarray, " sequence"]:
+        """Any order (see `Sequences.order`)."""
+        return shuffled(seed, number, (len(self),), 1)
 
     def to(self, device: torch.device) -> "Given":
         """On a device."""
@@ -102,7 +133,7 @@ class GivenTask(Task):
             raise SettingError("length", self.length.name, "these sequences have their own lengths; leave length out")
 
     @abstractmethod
-    def given(self, split: Split) -> Given:
+    def given(self, split: Split) -> Sequences:
         """The sequences of a split, prepared.
 
         Args:
@@ -132,9 +163,9 @@ class GivenTask(Task):
         self, stream: Stream, batch: int, sequences: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)
     ) -> Batch:
         """The sequences with these numbers of the endless stream of passes (see `Task.training_batch`)."""
-        size = self.size(Split.TRAIN)
-        passes = [_order(stream.seed, int(number) // size, size)[int(number) % size] for number in sequences.tolist()]
-        return self.on(sequences.device, Split.TRAIN).batch(torch.tensor(passes, device=sequences.device), part)
+        given = self.on(sequences.device, Split.TRAIN)
+        places = [given.order(stream.seed, number // len(given))[number % len(given)] for number in sequences.tolist()]
+        return given.batch(torch.tensor(places, device=sequences.device), part)
 
     def evaluation_batch(
         self, stream: Stream, total: int, sequences: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)
@@ -142,14 +173,14 @@ class GivenTask(Task):
         """The sequences with these places in the split (see `Task.evaluation_batch`)."""
         return self.on(sequences.device, stream.split).batch(sequences, part)
 
-    def on(self, device: torch.device, split: Split) -> Given:
+    def on(self, device: torch.device, split: Split) -> Sequences:
         """A split on a device, where it stays.
 
         Args:
             device: Where to.
             split: Which one.
         """
-        kept: dict[tuple[str, int], Given] = self.__dict__.setdefault("_kept", {})
+        kept: dict[tuple[str, int], Sequences] = self.__dict__.setdefault("_kept", {})
         key = str(device), int(split)
         if key not in kept:
             kept[key] = self.given(split).to(device)
@@ -157,7 +188,7 @@ class GivenTask(Task):
 
     def __getstate__(self) -> dict[str, object]:
         """Processes read the data themselves."""
-        return {name: value for name, value in self.__dict__.items() if name != "_kept"}
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_kept")}
 
     def solved(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
         """The largest logit is the right class; or every output is within the tolerance."""
@@ -190,7 +221,19 @@ def _best_window(values: Float[Tensor, " sequence"], width: float) -> float:
 
 
 @functools.lru_cache(maxsize=4)
-def _order(seed: int, number: int, size: int) -> list[int]:
-    """The order of the sequences in a pass: a function of the seed and the pass."""
-    order: list[int] = np.random.Generator(np.random.Philox(key=[seed, number])).permutation(size).tolist()
-    return order
+def shuffled(seed: int, number: int, counts: tuple[int, ...], window: int) -> Int[np.ndarray, " sequence"]:
+    """The order of a pass: pieces are shuffled, and then the sequences of so many consecutive ones with each other.
+
+    Args:
+        seed: Of the run.
+        number: Of the pass.
+        counts: How many sequences each piece has.
+        window: How many pieces are in memory at a time.
+    """
+    random = np.random.Generator(np.random.Philox(key=[seed, number]))
+    if len(counts) == 1:
+        return random.permutation(counts[0])
+    starts, pieces = np.cumsum((0, *counts)), random.permutation(len(counts))
+    windows = [pieces[first : first + window] for first in range(0, len(pieces), window)]
+    places = [np.concatenate([np.arange(starts[piece], starts[piece + 1]) for piece in some]) for some in windows]
+    return np.concatenate([random.permutation(some) for some in places])

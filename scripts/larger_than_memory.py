@@ -1,0 +1,96 @@
+"""Train on a generated Parquet file that is not held in memory, and say what memory that takes.
+
+    python -m scripts.larger_than_memory                 # 2 GB
+    python -m scripts.larger_than_memory --gigabytes 0.2 --window 2
+
+The file has a row for each step of sequences of 50 to 149 steps: an id, a target and 8 features, in row groups of about
+32 MB. Memory is the process's own peak beyond what it has after its imports (Linux).
+"""
+
+import argparse
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+import ffattn
+import ffattn.experiment  # what training imports
+from ffattn.provenance import commit
+from scripts.benchmark import status_kb
+
+FEATURES = 8
+GROUP_BYTES = 32e6
+_ROW_BYTES = 8 * (FEATURES + 2)
+
+
+def groups(gigabytes: float) -> Iterator[Any]:
+    """Tables of about one row group each."""
+    random, number = np.random.default_rng(0), 0
+    for _ in range(max(2, round(gigabytes * 1e9 / GROUP_BYTES))):
+        lengths = random.integers(50, 150, int(GROUP_BYTES / _ROW_BYTES / 100))
+        x = random.standard_normal((FEATURES, lengths.sum()))
+        starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+        target = np.add.reduceat(x[0] + 0.5 * x[1], starts) / lengths
+        ids, number = np.arange(number, number + len(lengths)), number + len(lengths)
+        features = {f"sensor_{i}": column for i, column in enumerate(x)}
+        yield pa.table({"id": np.repeat(ids, lengths), "target": np.repeat(target, lengths), **features})
+
+
+def write(path: Path, gigabytes: float) -> None:
+    """Write the file, row group by row group."""
+    writer = None
+    for table in groups(gigabytes):
+        writer = writer or parquet.ParquetWriter(path, table.schema, compression="none", use_dictionary=False)
+        writer.write_table(table, row_group_size=len(table))
+    assert writer is not None
+    writer.close()
+
+
+def main() -> None:
+    """Print a line for the file, and one for the run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gigabytes", type=float, default=2.0)
+    parser.add_argument("--window", type=int, default=4, help="row groups in memory at a time")
+    parser.add_argument("--updates", type=int, default=1000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "generated.parquet")
+        writer = multiprocessing.get_context("spawn").Process(target=write, args=(path, arguments.gigabytes))
+        writer.start()  # what it takes is not counted
+        writer.join()
+        file = parquet.ParquetFile(path)
+        print(
+            f"{path.stat().st_size / 1e9:.2f} GB, {file.metadata.num_rows:,} rows in {file.num_row_groups} row groups; "
+            f"commit {commit()}"
+        )
+        del file
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        before, start = status_kb("VmRSS"), time.perf_counter()
+        run = ffattn.fit(
+            "task=file",
+            f"task.path={path}",
+            "task.target=target",
+            "task.id=id",
+            f"task.window={arguments.window}",
+            f"trainer.validate_every={arguments.updates}",
+            "trainer.progress=none",
+            updates=arguments.updates,
+            logger="none",
+            folder=f"{folder}/run",
+            quiet=True,
+        )
+        seconds, peak = time.perf_counter() - start, (status_kb("VmHWM") - before) / 1024
+        print(
+            f"window={arguments.window}: {peak:.0f} MB beyond the libraries; {arguments.updates} updates, a validation "
+            f"and two tests in {seconds:.0f} s; test error {run.result['test']['error']:.3g}"
+        )
+
+
+if __name__ == "__main__":
+    main()
