@@ -11,11 +11,12 @@ from ffattn.checkpoint import Trained
 from ffattn.errors import DataError
 from ffattn.evaluation import MAX_STEPS
 from ffattn.files import Feature, Layout, Preparation, Raw, Target, read
+from ffattn.files.preparation import WORD
 from ffattn.files.tables import ARRAYS, TIME_SERIES
 from ffattn.tasks import File, Given, Task
 from ffattn.tasks.file import select
 
-ID, PROBLEM, WEIGHTS = "id", "problem", "weights"
+ID, PROBLEM, WEIGHTS, WORDS = "id", "problem", "weights", "words"
 _SEQUENCES = 1000  # in a batch, at most
 
 
@@ -80,10 +81,12 @@ def columns_of(preparation: Preparation, weights: bool = False) -> list[str]:
 
     Args:
         preparation: How answers become columns.
-        weights: Whether attention weights are among them.
+        weights: Whether attention weights are among them, and for texts the words that they belong to.
     """
     shares = [f"p_{name}" for name in preparation.classes]
-    return [ID, *(target.name for target in preparation.targets), *shares, *([WEIGHTS] if weights else []), PROBLEM]
+    are_words = any(feature.kind == WORD for feature in preparation.features)
+    attention = ([WORDS] if are_words else []) + [WEIGHTS] if weights else []
+    return [ID, *(target.name for target in preparation.targets), *shares, *attention, PROBLEM]
 
 
 def predict(
@@ -100,7 +103,7 @@ def predict(
 
     Yields:
         For each sequence its id, a value for each target (a number in the unit of the file, or the name of a class),
-        the probability of each class, the weights, and `problem`, which is empty where there is an answer.
+        the probability of each class, the weights (of texts the words, too), and `problem`, which is empty where there is an answer.
     """
     preparation = preparation_of(trained.task)
     nothing = dict.fromkeys(columns_of(preparation, weights))
@@ -131,8 +134,11 @@ def _answers(trained: Trained, preparation: Preparation, raw: Raw, weights: bool
     answer = trained.answer(batch.x, batch.lengths)
     rows = in_words(preparation, answer.prediction.cpu().double())
     if weights and answer.weights is not None:
-        for row, own, length in zip(rows, answer.weights.cpu().tolist(), raw.lengths.tolist(), strict=True):
+        parts = zip(answer.weights.cpu().tolist(), raw.offsets[:-1], raw.lengths.tolist(), strict=True)
+        for row, (own, start, length) in zip(rows, parts, strict=True):
             row[WEIGHTS] = own[:length]
+            if raw.are_words:
+                row[WORDS] = raw.features[raw.used[0]][start : start + length].tolist()
     return rows
 
 

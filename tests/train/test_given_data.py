@@ -228,6 +228,21 @@ def test_targets_in_the_input_are_ignored(run, sensors, tmp_path):
     assert predicted(run, without, tmp_path / "two.csv") == with_target
 
 
+def test_texts_show_the_words_that_are_attended_to(tmp_path):
+    fillers = ["The", "film", "of", "this", "year", "was", "seen", "by", "many", "people", "in", "our", "town"]
+    numbers, texts = np.random.default_rng(0), tmp_path / "texts.csv"
+    lines = [f'"{" ".join(numbers.permutation([*fillers, ("Good", "bad")[i % 2]]))}.",{i % 2}' for i in range(80)]
+    texts.write_text("text,label\n" + "\n".join(lines) + "\n")
+    named = OPTIONS | {"task.path": texts, "task.target": "label", "task.id": "null", "task.time": "null"}
+    named |= {"optim.lr": 0.05, "updates": 100, "model.score": "linear"}
+    run = ffattn.fit(*(f"{name}={value}" for name, value in named.items()), folder=tmp_path / "run", quiet=True)
+    assert run.result["test"]["solved"] == 1
+    rows = predicted(run, texts, tmp_path / "answers.jsonl", weights="true")
+    heaviest = [row["words"][int(np.argmax(row["weights"]))] for row in rows]
+    assert set(heaviest[::2]) == {"good"} or set(heaviest[1::2]) == {"bad"}  # the other class may be what is left
+    assert sorted(rows[0]["words"]) == sorted(word.lower() for word in [*fillers, "good"])
+
+
 def test_weights_have_one_number_a_step(run, sensors, tmp_path):
     rows = predicted(run, sensors, tmp_path / "answers.jsonl", weights="true")
     assert [len(row["weights"]) for row in rows] == [i % 4 + 2 for i in range(60)]
