@@ -103,7 +103,8 @@ def predict(
 
     Yields:
         For each sequence its id, a value for each target (a number in the unit of the file, or the name of a class),
-        the probability of each class, the weights (of texts the words, too), and `problem`, which is empty where there is an answer.
+        the probability of each class, the weights (of texts the words, too), and `problem`, which is empty where there
+        is an answer.
     """
     preparation = preparation_of(trained.task)
     nothing = dict.fromkeys(columns_of(preparation, weights))
