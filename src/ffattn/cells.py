@@ -68,7 +68,7 @@ def _leaves(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in node.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{path}{name}.")
-        else:
+        elif value is not None:  # where nothing is set, results of older versions have no such setting
             yield f"{path}{name}", str(value)
 
 

@@ -92,6 +92,12 @@ def test_what_changes_no_result_makes_no_other_cell():
     assert len(same) == 1
 
 
+def test_a_setting_that_older_results_lack_makes_no_other_cell():
+    new = result_of(seed=1)
+    new["settings"]["trainer"]["newer"] = None
+    assert len(cells(result_of(), new)) == 1
+
+
 @pytest.mark.parametrize(
     ("other", "words"),
     [
