@@ -27,10 +27,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import ffattn
+from ffattn.files import Layout, read
+from ffattn.files.splits import GROUP, TEST, split
 from ffattn.prediction import predict, read_inputs
 from ffattn.provenance import commit
-from ffattn.streams import Split
-from ffattn.tasks import File
 
 PACKAGES = [
     "asyncio",
@@ -74,10 +74,10 @@ def overrides(path: Path, model: str, seed: int) -> list[str]:
 
 def bag_of_words(path: Path, seed: int) -> float:
     """Score of logistic regression on TF-IDF, trained on the same documents, those for validation included."""
-    task = File(path=str(path), target="package", features=["text"], split="group", split_by="module", split_seed=seed)
-    table, parts = parquet.read_table(path), task._contents.parts
+    raw = read(path, Layout(features=("text",), of_sequence=("package", "module")))
+    parts, table = split(raw, GROUP, "module", (0.15, 0.15), seed), parquet.read_table(path)
     texts, packages = (np.array(table[name].to_pylist(), dtype=object) for name in ("text", "package"))
-    is_test = parts == int(Split.TEST)
+    is_test = parts == TEST
     model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=2000))
     return float(model.fit(texts[~is_test], packages[~is_test]).score(texts[is_test], packages[is_test]))
 

@@ -162,6 +162,46 @@ def _through_inputs(
 
 
 @kernel
+def _step_gradients(
+    shared, g_scores, g_context, inputs, weight, bias, shift, scale, highest, inverse, scores,
+    sequence, row, step, valid, slope,
+    SCORE: tl.constexpr, NORMALIZER: tl.constexpr, HIDDEN: tl.constexpr, FEATURES: tl.constexpr, STEPS: tl.constexpr,
+):  # fmt: skip
+    """Lanes are steps: the weight of each, and the gradient of its score before its tanh; row is where scores begin."""
+    w, du = tl.where(valid, 1.0, 0.0), tl.zeros([STEPS], tl.float32)
+    if NORMALIZER != MEAN:
+        e, outer = load_steps(scores, row, step, valid), load_steps(g_scores, row, step, valid)
+        s = scaled(e, shift, scale, sequence)
+        w, p = weights_of(s, highest, valid, NORMALIZER), tl.zeros([STEPS], tl.float32) + shared
+        if g_context is not None:
+            p += _project(inputs, weight, bias, g_context, slope, HIDDEN, FEATURES, STEPS) * inverse
+        du = tl.where(valid, score_gradient(p, e, w, s, outer, scale, sequence, SCORE, NORMALIZER), 0.0)
+    return w, du
+
+
+@kernel
+def _unit_sums(
+    x, count, passed, g, q, columns, bias, stride_time, stride_feature, slope,
+    NORMALIZER: tl.constexpr, FEATURES: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Lanes are hidden units: sums over a tile's steps of dz, of what the query gets, and of dz times each feature."""
+    sum_dz, sum_q, sums = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32), _zeros(FEATURES, BLOCK)
+    for t in tl.range(0, count, loop_unroll_factor=4):
+        inputs = _load_inputs(x + t * stride_time, True, stride_feature, FEATURES)
+        z = _embedding(inputs, columns, bias, FEATURES)
+        rise = tl.where(z > 0.0, 1.0, slope)
+        if NORMALIZER == MEAN:
+            dz = g * rise
+        else:
+            du = tl.load(passed + 2 * t + 1)
+            dz = (tl.load(passed + 2 * t) * g + du * q) * rise
+            sum_q += du * (z * rise)
+        sum_dz += dz
+        sums = _add_products(sums, dz, inputs, FEATURES)
+    return sum_dz, sum_q, sums
+
+
+@kernel
 def backward_kernel(
     g_total, g_context, g_scores, x, lengths, weight, bias, query, shift, scale,
     maximum, total, context, scores, g_x, partial, passed,
@@ -192,15 +232,11 @@ def backward_kernel(
             step = first + lane
             valid = step < stop
             inputs = _load_inputs(x_sequence + step * stride_time, valid, stride_feature, FEATURES)
-            w, du = tl.where(valid, 1.0, 0.0), tl.zeros([STEPS], tl.float32)
+            w, du = _step_gradients(
+                shared, g_scores, g_sequence, inputs, weight, bias, shift, scale, highest, inverse, scores,
+                sequence, sequence * time, step, valid, slope, SCORE, NORMALIZER, HIDDEN, FEATURES, STEPS,
+            )  # fmt: skip
             if NORMALIZER != MEAN:
-                e = load_steps(scores, sequence * time, step, valid)
-                outer = load_steps(g_scores, sequence * time, step, valid)
-                s = scaled(e, shift, scale, sequence)
-                w, p = weights_of(s, highest, valid, NORMALIZER), tl.zeros([STEPS], tl.float32) + shared
-                if g_context is not None:
-                    p += _project(inputs, weight, bias, g_sequence, slope, HIDDEN, FEATURES, STEPS) * inverse
-                du = tl.where(valid, score_gradient(p, e, w, s, outer, scale, sequence, SCORE, NORMALIZER), 0.0)
                 sum_du += tl.sum(du, axis=0)
                 tl.store(passed + 2 * lane, w)
                 tl.store(passed + 2 * lane + 1, du)
@@ -211,21 +247,11 @@ def backward_kernel(
                     g_step, inputs, w, du, weight, bias, query, g_sequence, inverse, valid, slope,
                     HIDDEN, FEATURES, STEPS,
                 )  # fmt: skip
-            tile_dz, tile_q = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
-            tile = _zeros(FEATURES, BLOCK)
-            for t in tl.range(0, tl.minimum(STEPS, stop - first), loop_unroll_factor=4):
-                x_step = x_sequence + (first + t) * stride_time
-                inputs_t = _load_inputs(x_step, True, stride_feature, FEATURES)
-                z = _embedding(inputs_t, columns, b, FEATURES)
-                rise = tl.where(z > 0.0, 1.0, slope)
-                if NORMALIZER == MEAN:
-                    dz = g * rise
-                else:
-                    du_t = tl.load(passed + 2 * t + 1)
-                    dz = (tl.load(passed + 2 * t) * g + du_t * q) * rise
-                    tile_q += du_t * (z * rise)
-                tile_dz += dz
-                tile = _add_products(tile, dz, inputs_t, FEATURES)
+            x_first, count = x_sequence + first * stride_time, tl.minimum(STEPS, stop - first)
+            tile_dz, tile_q, tile = _unit_sums(
+                x_first, count, passed, g, q, columns, b, stride_time, stride_feature, slope,
+                NORMALIZER, FEATURES, BLOCK,
+            )  # fmt: skip
             sum_dz, sum_q, sums = sum_dz + tile_dz, sum_q + tile_q, _add_products(sums, 1.0, tile, FEATURES)
             if NORMALIZER != MEAN:
                 tl.debug_barrier()

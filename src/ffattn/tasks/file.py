@@ -17,7 +17,7 @@ from ffattn.files.tables import PARQUET
 from ffattn.settings import setting
 from ffattn.streams import MAX_SEED, Split
 from ffattn.tasks.given import Given, GivenTask, Sequences
-from ffattn.tasks.streamed import Streamed, Window
+from ffattn.tasks.streamed import Streamed
 
 
 class _Contents(NamedTuple):
@@ -162,14 +162,14 @@ class File(GivenTask):
         places = np.arange(len(pieces)) - np.repeat(np.cumsum(file.counts) - file.counts, file.counts)
         answers = torch.from_numpy(self.preparation.answers(select(file.index, chosen)))
         assert self.window is not None
-        window = self._windows.setdefault(file.path, Window(self._load(file), self.window))
-        return Streamed(window, pieces[chosen], places[chosen], answers)
+        load = self._loaders.setdefault(file.path, functools.lru_cache(self.window)(self._load(file)))
+        return Streamed(load, self.window, pieces[chosen], places[chosen], answers)
 
     @property
-    def _windows(self) -> dict[Path, Window]:
-        """All splits of a file share one."""
-        windows: dict[Path, Window] = self.__dict__.setdefault("_kept_windows", {})
-        return windows
+    def _loaders(self) -> dict[Path, Callable[[int], Given]]:
+        """All splits of a file share what is in memory."""
+        loaders: dict[Path, Callable[[int], Given]] = self.__dict__.setdefault("_kept_loaders", {})
+        return loaders
 
     def _load(self, file: Pieces) -> Callable[[int], Given]:
         def load(piece: int) -> Given:

@@ -1,8 +1,8 @@
 """Given sequences that need not fit into memory: some pieces of a file at a time."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,28 +14,6 @@ from ffattn.streams import share
 from ffattn.tasks.given import Given, Sequences, shuffled
 
 
-class Window:
-    """The pieces that were used last.
-
-    Args:
-        load: Reads a piece.
-        size: How many pieces are kept.
-    """
-
-    def __init__(self, load: Callable[[int], Given], size: int) -> None:
-        self.load, self.size = load, size
-        self._kept: OrderedDict[int, Given] = OrderedDict()
-
-    def __getitem__(self, piece: int) -> Given:
-        """A piece: kept, or read."""
-        if piece not in self._kept:
-            while len(self._kept) >= self.size:
-                self._kept.popitem(last=False)
-            self._kept[piece] = self.load(piece)
-        self._kept.move_to_end(piece)
-        return self._kept[piece]
-
-
 @dataclass(frozen=True)
 class Streamed(Sequences):
     """Sequences that are read when they are needed (see `Sequences`).
@@ -44,14 +22,16 @@ class Streamed(Sequences):
     of these in a shuffled order. So each piece is read once in a pass.
 
     Attributes:
-        window: The pieces, each with all of its sequences, whatever their split.
+        load: Reads a piece, with all of its sequences, whatever their split; it keeps those that were used last.
+        window: How many it keeps.
         pieces: The piece of each sequence, (sequence,); not falling.
         places: Its place in the piece, (sequence,).
         y: Targets, (sequence, output) numbers or (sequence,) class indices.
         device: Where batches go.
     """
 
-    window: Window
+    load: Callable[[int], Given]
+    window: int
     pieces: Int[np.ndarray, " sequence"]
     places: Int[np.ndarray, " sequence"]
     y: Tensor
@@ -62,7 +42,7 @@ class Streamed(Sequences):
         chosen = places.cpu().numpy()
         found: list[Tensor] = [torch.empty(0)] * len(chosen)
         for piece in np.unique(self.pieces[chosen]):
-            given = self.window[int(piece)]
+            given = self.load(int(piece))
             for row in np.flatnonzero(self.pieces[chosen] == piece):
                 place = int(self.places[chosen[row]])
                 found[row] = given.x[given.offsets[place] : given.offsets[place + 1]]
@@ -77,9 +57,12 @@ class Streamed(Sequences):
 
     def order(self, seed: int, number: int) -> Int[np.ndarray, " sequence"]:
         """Shuffled within windows (see `Sequences.order`)."""
-        counts = np.unique(self.pieces, return_counts=True)[1]
-        return shuffled(seed, number, tuple(counts.tolist()), self.window.size)
+        return shuffled(seed, number, self._counts, self.window)
+
+    @cached_property
+    def _counts(self) -> tuple[int, ...]:
+        return tuple(np.unique(self.pieces, return_counts=True)[1].tolist())
 
     def to(self, device: torch.device) -> "Streamed":
         """With batches on a device."""
-        return Streamed(self.window, self.pieces, self.places, self.y.to(device), device)
+        return Streamed(self.load, self.window, self.pieces, self.places, self.y.to(device), device)

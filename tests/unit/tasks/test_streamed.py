@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ffattn.errors import DataError, SettingError
+from ffattn.files import Pieces
 from ffattn.streams import Split, Stream
 from ffattn.tasks import File
 
@@ -57,11 +58,11 @@ def test_the_preparation_is_that_of_the_whole_file(write):
 
 
 @pytest.mark.parametrize("window", [1, 2, 3])
-def test_a_pass_has_every_sequence_once_and_reads_every_piece_once(write, window):
-    task = File(path=write(), window=window, **OPTIONS)
-    given, loads = task.on(torch.device("cpu"), Split.TRAIN), []
-    load, pieces = given.window.load, set(given.pieces.tolist())
-    given.window.load = lambda piece: loads.append(piece) or load(piece)
+def test_a_pass_has_every_sequence_once_and_reads_every_piece_once(write, window, monkeypatch):
+    task, read, loads = File(path=write(), window=window, **OPTIONS), Pieces.read, []
+    given = task.on(torch.device("cpu"), Split.TRAIN)
+    pieces = set(given.pieces.tolist())
+    monkeypatch.setattr(Pieces, "read", lambda self, piece: loads.append(piece) or read(self, piece))
     size, seen = len(given), []
     for number in range(size):
         seen += [given.order(3, number // size)[number % size].item()]
