@@ -14,7 +14,7 @@ from ffattn.ops.triton_parts import merge_kernel, sum_kernel
 
 _TILE = 1024  # (step, hidden unit) pairs in a tile of states: 32 for each thread; twice as many spill registers
 _WIDEST = 512  # hidden units that one warp holds then; wider layers take more warps
-_LANES = 256  # steps of a tile of lanes, for each warp, at most: 8 for each thread
+_LANES = 128  # steps of a tile of lanes, for each warp, at most: 4 for each thread
 _HELD = 128  # numbers that a thread may hold for its hidden units
 _PIECES = 2048  # programs of the forward pass, about: sixteen for each multiprocessor of a large GPU
 _SHORTEST = 64  # steps of a piece, at least: short sequences have nothing to merge
@@ -59,7 +59,7 @@ class _Launch:
         self.has_lanes = is_embedded and features <= _FEW
         self.kernels = triton_lanes if self.has_lanes else triton_tiles
         if self.has_lanes:
-            held = self.block * (2 * features + 6) // 32  # columns and other parameters, and their gradients
+            held = self.block * (4 * features + 7) // 32  # columns and other parameters, their gradients, a tile's sums
             warps = min(8, max(1, _power_of_2(_quotient(held, _HELD))))
             self.steps = min(_LANES * warps, max(32 * warps, _power_of_2(piece)))
         else:

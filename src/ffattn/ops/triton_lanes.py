@@ -5,6 +5,9 @@ a lane has some steps, and all hidden units pass by: their sum, the score, stays
 for a step, such as exp, is not repeated. Then a lane has some hidden units, and the steps pass by: their sums stay
 within the lane too. A state is computed both times, from a few numbers in registers; that is cheaper than to send it
 to another lane.
+
+Leaky ReLU is taken apart, h = slope z + (1 - slope) max(z, 0), where z = W x + b. The first part needs sums over steps
+alone, or over units alone; what passes by in the loops is the second, which takes fewer instructions.
 """
 
 import triton.language as tl
@@ -17,7 +20,6 @@ from ffattn.ops.triton_parts import (
     divisor,
     fill_padding,
     kernel,
-    larger,
     load_parameter,
     load_steps,
     piece_of,
@@ -59,12 +61,36 @@ def _zeros(FEATURES: tl.constexpr, SIZE: tl.constexpr):
 
 
 @kernel
-def _add_products(sums, dz, factors, FEATURES: tl.constexpr):
-    """Each sum and dz times its factor."""
+def _add_products(sums, number, factors, FEATURES: tl.constexpr):
+    """Each sum and the number times its factor."""
     added = ()
     for f in tl.static_range(FEATURES):
-        added = added + (sums[f] + dz * factors[f],)
+        added = added + (sums[f] + number * factors[f],)
     return added
+
+
+@kernel
+def _scaled(numbers, factor, FEATURES: tl.constexpr):
+    """Each number times the factor."""
+    products = ()
+    for f in tl.static_range(FEATURES):
+        products = products + (numbers[f] * factor,)
+    return products
+
+
+@kernel
+def _inner_products(vector, others, FEATURES: tl.constexpr):
+    """A tuple of a vector's inner products with others."""
+    products = ()
+    for f in tl.static_range(FEATURES):
+        products = products + (tl.sum(vector * others[f], axis=0),)
+    return products
+
+
+@kernel
+def _leaky(linear, positive, slope):
+    """A sum of leaky ReLUs, from those of z and of max(z, 0); or of their rises, from those of one and of z > 0."""
+    return slope * linear + (1.0 - slope) * positive
 
 
 @kernel
@@ -78,18 +104,22 @@ def _embedding(inputs, columns, bias, FEATURES: tl.constexpr):
 
 @kernel
 def _project(
-    inputs, weight, bias, vector, slope, HIDDEN: tl.constexpr, FEATURES: tl.constexpr, TILE: tl.constexpr
+    inputs, factors, rest, weight, bias, vector, slope, HIDDEN: tl.constexpr, FEATURES: tl.constexpr,
+    TILE: tl.constexpr,
 ):  # fmt: skip
-    """The inner product of the states of some steps with a vector in memory, [step]; sums of sums, which round less."""
+    """The inner product of the states of some steps with a vector in memory, [step]; sums of sums, which round less.
+
+    factors, rest: The vector's inner products with the embedding's columns and bias.
+    """
     product = tl.zeros([TILE], tl.float32)
     for first in range(0, HIDDEN, _SUMMED):
         part = tl.zeros([TILE], tl.float32)
         for unit in tl.range(first, tl.minimum(first + _SUMMED, HIDDEN), loop_unroll_factor=4):
             columns, b = _load_columns(weight, unit, HIDDEN, FEATURES), tl.load(bias + unit).to(tl.float32)
             z = _embedding(inputs, columns, b, FEATURES)
-            part += larger(z, slope * z) * tl.load(vector + unit).to(tl.float32)
+            part += tl.maximum(z, 0.0) * tl.load(vector + unit).to(tl.float32)
         product += part
-    return product
+    return _leaky(_embedding(inputs, factors, rest, FEATURES), product, slope)
 
 
 @kernel
@@ -105,13 +135,14 @@ def forward_kernel(
     x += sequence * stride_batch
     columns, b = _load_columns(weight, unit, HIDDEN, FEATURES), load_parameter(bias, unit, HIDDEN)
     highest, sum_w, sum_h = tl.full([], LOWEST, tl.float32), tl.zeros([], tl.float32), tl.zeros([BLOCK], tl.float32)
+    q = load_parameter(query, unit, HIDDEN) if NORMALIZER != MEAN else tl.zeros([BLOCK], tl.float32)
+    factors, rest = _inner_products(q, columns, FEATURES), tl.sum(q * b, axis=0)
     for first in range(start, stop, STEPS):
         step = first + tl.arange(0, STEPS)
         valid, place = step < stop, scores + sequence * time
-        e = tl.zeros([STEPS], tl.float32)
+        inputs, e = _load_inputs(x + step * stride_time, valid, stride_feature, FEATURES), tl.zeros([STEPS], tl.float32)
         if NORMALIZER != MEAN:
-            inputs = _load_inputs(x + step * stride_time, valid, stride_feature, FEATURES)
-            e = _project(inputs, weight, bias, query, slope, HIDDEN, FEATURES, STEPS)
+            e = _project(inputs, factors, rest, weight, bias, query, slope, HIDDEN, FEATURES, STEPS)
             e += tl.load(query_bias).to(tl.float32)
             e = tanh(e) if SCORE == TANH else e
         s = scaled(e, shift, scale, sequence)
@@ -120,16 +151,18 @@ def forward_kernel(
             factor = tl.exp(highest - higher)
             highest, sum_w, sum_h = higher, sum_w * factor, sum_h * factor
         w = weights_of(s, highest, valid, NORMALIZER)
-        sum_w += tl.sum(w, axis=0)
+        sum_of_tile = tl.sum(w, axis=0)
+        sum_w += sum_of_tile
+        linear = _embedding(_inner_products(w, inputs, FEATURES), columns, b * sum_of_tile, FEATURES)
         if NORMALIZER != MEAN:  # other lanes find the weights where the scores will be
             tl.store(place + step, w, valid)
             tl.debug_barrier()
-        tile = tl.zeros([BLOCK], tl.float32)
+        positive = tl.zeros([BLOCK], tl.float32)
         for t in tl.range(first, tl.minimum(first + STEPS, stop), loop_unroll_factor=4):
             z = _embedding(_load_inputs(x + t * stride_time, True, stride_feature, FEATURES), columns, b, FEATURES)
             weight_of_step = 1.0 if NORMALIZER == MEAN else tl.load(place + t)
-            tile += larger(z, slope * z) * weight_of_step
-        sum_h += tile
+            positive += tl.maximum(z, 0.0) * weight_of_step
+        sum_h += _leaky(linear, positive, slope)
         if NORMALIZER != MEAN:
             tl.debug_barrier()
             tl.store(place + step, e, valid)
@@ -163,7 +196,7 @@ def _through_inputs(
 
 @kernel
 def _step_gradients(
-    shared, g_scores, g_context, inputs, weight, bias, shift, scale, highest, inverse, scores,
+    shared, g_scores, g_context, inputs, factors, rest, weight, bias, shift, scale, highest, inverse, scores,
     sequence, row, step, valid, slope,
     SCORE: tl.constexpr, NORMALIZER: tl.constexpr, HIDDEN: tl.constexpr, FEATURES: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
@@ -174,31 +207,38 @@ def _step_gradients(
         s = scaled(e, shift, scale, sequence)
         w, p = weights_of(s, highest, valid, NORMALIZER), tl.zeros([STEPS], tl.float32) + shared
         if g_context is not None:
-            p += _project(inputs, weight, bias, g_context, slope, HIDDEN, FEATURES, STEPS) * inverse
+            p += _project(inputs, factors, rest, weight, bias, g_context, slope, HIDDEN, FEATURES, STEPS) * inverse
         du = tl.where(valid, score_gradient(p, e, w, s, outer, scale, sequence, SCORE, NORMALIZER), 0.0)
     return w, du
 
 
 @kernel
-def _unit_sums(
-    x, count, passed, g, q, columns, bias, stride_time, stride_feature, slope,
+def _positive_sums(
+    x, count, passed, columns, bias, stride_time, stride_feature,
     NORMALIZER: tl.constexpr, FEATURES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Lanes are hidden units: sums over a tile's steps of dz, of what the query gets, and of dz times each feature."""
-    sum_dz, sum_q, sums = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32), _zeros(FEATURES, BLOCK)
+    """Lanes are hidden units: sums over those of a tile's steps where z > 0, of w and w x, and of du and du x."""
+    sum_w, sum_wx = tl.zeros([BLOCK], tl.float32), _zeros(FEATURES, BLOCK)
+    sum_du, sum_dux = tl.zeros([BLOCK], tl.float32), _zeros(FEATURES, BLOCK)
     for t in tl.range(0, count, loop_unroll_factor=4):
         inputs = _load_inputs(x + t * stride_time, True, stride_feature, FEATURES)
-        z = _embedding(inputs, columns, bias, FEATURES)
-        rise = tl.where(z > 0.0, 1.0, slope)
+        rise = tl.where(_embedding(inputs, columns, bias, FEATURES) > 0.0, 1.0, 0.0)
         if NORMALIZER == MEAN:
-            dz = g * rise
+            sum_w, sum_wx = sum_w + rise, _add_products(sum_wx, rise, inputs, FEATURES)
         else:
-            du = tl.load(passed + 2 * t + 1)
-            dz = (tl.load(passed + 2 * t) * g + du * q) * rise
-            sum_q += du * (z * rise)
-        sum_dz += dz
-        sums = _add_products(sums, dz, inputs, FEATURES)
-    return sum_dz, sum_q, sums
+            w, du = tl.load(passed + 2 * t), tl.load(passed + 2 * t + 1)
+            sum_w, sum_wx = sum_w + rise * w, _add_products(sum_wx, rise, _scaled(inputs, w, FEATURES), FEATURES)
+            sum_du, sum_dux = sum_du + rise * du, _add_products(sum_dux, rise, _scaled(inputs, du, FEATURES), FEATURES)
+    return sum_w, sum_wx, sum_du, sum_dux
+
+
+@kernel
+def _leaky_sums(number, inputs, positive, positives, slope, FEATURES: tl.constexpr):
+    """Sums over a tile's steps, times the rise of leaky ReLU, of a number and of it times each feature."""
+    linear, sums = _inner_products(number, inputs, FEATURES), ()
+    for f in tl.static_range(FEATURES):
+        sums = sums + (_leaky(linear[f], positives[f], slope),)
+    return _leaky(tl.sum(number, axis=0), positive, slope), sums
 
 
 @kernel
@@ -211,6 +251,9 @@ def backward_kernel(
 ):  # fmt: skip
     """Gradients that every so many pieces contribute; partial has (weight, bias, query, query_bias) of each program.
 
+    A step's dz is its rise times w g + du q, where g and q do not change with the step: they are taken out of the sums
+    over steps. What the query gets, du h, is du rise z: the same sums once more.
+
     passed: A place for two numbers of each step of a tile, for each program, by which its lanes tell each other.
     """
     unit = tl.arange(0, BLOCK)
@@ -219,13 +262,17 @@ def backward_kernel(
     columns, b, q = _load_columns(weight, unit, HIDDEN, FEATURES), load_parameter(bias, unit, HIDDEN), 0.0
     if query is not None:
         q = load_parameter(query, unit, HIDDEN)
-    sum_dz, sum_q, sum_du = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32), tl.zeros([], tl.float32)
-    sums = _zeros(FEATURES, BLOCK)
+    g_weight, g_bias = _zeros(FEATURES, BLOCK), tl.zeros([BLOCK], tl.float32)
+    g_query, g_query_bias = tl.zeros([BLOCK], tl.float32), tl.zeros([], tl.float32)
     for item in range(tl.program_id(0), items, tl.num_programs(0)):
         sequence, start, stop = piece_of(item, lengths, time, pieces, piece)
         shared, g = through_division(g_total, g_context, total, context, sequence, unit, HIDDEN, BLOCK)
         inverse, highest = 1.0 / divisor(tl.load(total + sequence)), tl.load(maximum + sequence)
-        g_sequence = None if g_context is None else g_context + sequence * HIDDEN
+        g_sequence, row = None, tl.zeros([BLOCK], tl.float32)
+        if g_context is not None:
+            g_sequence = g_context + sequence * HIDDEN
+            row = load_parameter(g_sequence, unit, HIDDEN)
+        factors, rest = _inner_products(row, columns, FEATURES), tl.sum(row * b, axis=0)
         x_sequence = x + sequence * stride_batch
         for first in range(start, stop, STEPS):
             lane = tl.arange(0, STEPS)
@@ -233,11 +280,10 @@ def backward_kernel(
             valid = step < stop
             inputs = _load_inputs(x_sequence + step * stride_time, valid, stride_feature, FEATURES)
             w, du = _step_gradients(
-                shared, g_scores, g_sequence, inputs, weight, bias, shift, scale, highest, inverse, scores,
-                sequence, sequence * time, step, valid, slope, SCORE, NORMALIZER, HIDDEN, FEATURES, STEPS,
+                shared, g_scores, g_sequence, inputs, factors, rest, weight, bias, shift, scale, highest, inverse,
+                scores, sequence, sequence * time, step, valid, slope, SCORE, NORMALIZER, HIDDEN, FEATURES, STEPS,
             )  # fmt: skip
             if NORMALIZER != MEAN:
-                sum_du += tl.sum(du, axis=0)
                 tl.store(passed + 2 * lane, w)
                 tl.store(passed + 2 * lane + 1, du)
                 tl.debug_barrier()
@@ -248,16 +294,20 @@ def backward_kernel(
                     HIDDEN, FEATURES, STEPS,
                 )  # fmt: skip
             x_first, count = x_sequence + first * stride_time, tl.minimum(STEPS, stop - first)
-            tile_dz, tile_q, tile = _unit_sums(
-                x_first, count, passed, g, q, columns, b, stride_time, stride_feature, slope,
-                NORMALIZER, FEATURES, BLOCK,
-            )  # fmt: skip
-            sum_dz, sum_q, sums = sum_dz + tile_dz, sum_q + tile_q, _add_products(sums, 1.0, tile, FEATURES)
+            sum_w, sum_wx, sum_du, sum_dux = _positive_sums(
+                x_first, count, passed, columns, b, stride_time, stride_feature, NORMALIZER, FEATURES, BLOCK
+            )
+            sum_w, sum_wx = _leaky_sums(w, inputs, sum_w, sum_wx, slope, FEATURES)
+            g_bias, g_weight = g_bias + g * sum_w, _add_products(g_weight, g, sum_wx, FEATURES)
             if NORMALIZER != MEAN:
+                sum_du, sum_dux = _leaky_sums(du, inputs, sum_du, sum_dux, slope, FEATURES)
+                g_bias, g_weight = g_bias + q * sum_du, _add_products(g_weight, q, sum_dux, FEATURES)
+                g_query += _embedding(sum_dux, columns, b * sum_du, FEATURES)
+                g_query_bias += tl.sum(du, axis=0)
                 tl.debug_barrier()
     for f in tl.static_range(FEATURES):
-        tl.store(g_own + unit * FEATURES + f, sums[f], known)
+        tl.store(g_own + unit * FEATURES + f, g_weight[f], known)
     g_own += WEIGHTS
-    tl.store(g_own + unit, sum_dz, known)
-    tl.store(g_own + HIDDEN + unit, sum_q, known)
-    tl.store(g_own + 2 * HIDDEN, sum_du)
+    tl.store(g_own + unit, g_bias, known)
+    tl.store(g_own + HIDDEN + unit, g_query, known)
+    tl.store(g_own + 2 * HIDDEN, g_query_bias)
