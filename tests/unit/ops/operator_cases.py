@@ -61,9 +61,14 @@ LONG = Case([9001, 1, 8192], 9001, 3, 101)  # many tiles of one sequence, shared
 SHORT = Case([t % 62 for t in range(0, 401 * 7, 7)], 61, 2, 97)  # tiles of sixteen, shared among threads
 
 
+def normal(*shape):
+    """Normal numbers, the same ones for every device."""
+    return torch.randn(shape, device="cpu").to(torch.get_default_device())
+
+
 def grid(*shape, step=32.0):
     """Random multiples of 1/32 on -3..3: their products and sums are exact, so that no kink lies within rounding."""
-    return (torch.randn(shape).clamp(-3, 3) * step).round() / step
+    return (normal(*shape).clamp(-3, 3) * step).round() / step
 
 
 def make_inputs(form, case=SMALL):
@@ -71,7 +76,7 @@ def make_inputs(form, case=SMALL):
     batch = len(case.lengths)
     query = [] if form.normalizer == "mean" else [grid(case.hidden) / case.hidden**0.5, torch.full((1,), 0.5)]
     if not form.is_embedded:
-        return [torch.randn(batch, case.time, case.hidden), *query]
+        return [normal(batch, case.time, case.hidden), *query]
     return [grid(batch, case.time, case.features), grid(case.hidden, case.features), grid(case.hidden), *query]
 
 
