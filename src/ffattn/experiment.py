@@ -19,9 +19,10 @@ from ffattn.checkpoint import BEST, KEY, LAST, Numbers, Trained, checkpoints_of,
 from ffattn.config.schema import PARAMETERS, QUIET, TIME, Accelerator, Train
 from ffattn.lightning import CapturedModule, DividedModule, SequenceData, SequenceModule, ShardedModule
 from ffattn.lightning.checkpoints import Checkpoints
+from ffattn.lightning.interruptions import Interruptions
 from ffattn.lightning.loggers import close, make_loggers
 from ffattn.lightning.logs import Curves, Watch
-from ffattn.lightning.processes import EndTogether, from_first, launch, together
+from ffattn.lightning.processes import from_first, launch, together
 from ffattn.lightning.running import make_trainer, quiet_lightning, threads
 from ffattn.metrics import KEPT
 from ffattn.provenance import device_name, peak_memory_mb, provenance
@@ -109,8 +110,12 @@ def _train(settings: Train, folder: Path, start: Start, console: Console) -> dic
         trainer, data = _trainer(settings, folder, is_first), make_data(settings)
         try:
             if not start.is_trained:
-                _fit(trainer, module, data, start, folder, quiet=console.quiet)
+                _fit(trainer, module, data, start, folder)
             test = _test(trainer, module, data, folder)
+        except SystemExit as stop:
+            if not console.quiet:  # a sweep has a word of its own
+                _say_interrupted(folder)
+            sys.exit(status_of(stop))
         finally:
             close(trainer.loggers)
     about = read(checkpoints_of(folder) / LAST)[KEY]
@@ -127,21 +132,25 @@ def _preserved_generators(device: torch.device) -> AbstractContextManager[None]:
     return torch.random.fork_rng([torch.cuda.current_device()] if device.type == "cuda" else [])
 
 
-def _fit(
-    trainer: Trainer, module: SequenceModule, data: SequenceData, start: Start, folder: Path, *, quiet: bool
-) -> None:
+def _fit(trainer: Trainer, module: SequenceModule, data: SequenceData, start: Start, folder: Path) -> None:
     if start.best is not None and trainer.is_global_zero:
         checkpoints_of(folder).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(start.best, checkpoints_of(folder) / BEST)
     if trainer.strategy.root_device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    try:
-        trainer.fit(module, data, ckpt_path=start.checkpoint, weights_only=True)
-    except SystemExit as stop:  # Lightning's end of SIGTERM, with status 0, and of Ctrl-C, with status 1 and no word
-        number = signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT
-        if not quiet:  # a sweep has a word of its own
-            _say_interrupted(folder)
-        sys.exit(128 + number)
+    trainer.fit(module, data, ckpt_path=start.checkpoint, weights_only=True)
+
+
+def status_of(stop: SystemExit) -> int:
+    """The exit status of a run that a signal has ended.
+
+    Args:
+        stop: What came out of Lightning: `Interruptions`' own, or, before training has begun, Lightning's end of SIGTERM
+            with status 0 and of Ctrl-C with status 1.
+    """
+    if isinstance(stop, SIGTERMException):
+        return 128 + signal.SIGTERM
+    return stop.code if isinstance(stop.code, int) and stop.code > 1 else 128 + signal.SIGINT
 
 
 def _say_interrupted(folder: Path) -> None:
@@ -202,7 +211,7 @@ def _trainer(settings: Train, folder: Path, is_first: bool) -> Trainer:
             Curves(options.log_every),
             Watch(options.progress if is_first else "none", settings.updates, Console(stderr=True)),
             make_checkpoints(settings, folder),
-            *([EndTogether()] if accelerator.processes > 1 else []),
+            Interruptions(checkpoints_of(folder) / LAST, accelerator.divide == PARAMETERS and accelerator.processes > 1),
             *_pictures(settings, folder, is_first),
         ],
         device=accelerator.resolved,

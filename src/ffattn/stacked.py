@@ -1,7 +1,6 @@
 """Jobs of a sweep that are trained as one model: which of them can be, which belong together, and their training."""
 
 import json
-import signal
 import sys
 import traceback
 from collections import Counter, defaultdict
@@ -13,13 +12,12 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ffattn.checkpoint import build_network
 from ffattn.config.jobs import locked
 from ffattn.config.schema import Train
 from ffattn.errors import FFAttnError
-from ffattn.experiment import make_checkpoints, make_data, make_module
+from ffattn.experiment import make_checkpoints, make_data, make_module, status_of
 from ffattn.lightning.loggers import make_loggers
 from ffattn.lightning.logs import Curves
 from ffattn.lightning.members import Member, MemberModule
@@ -165,7 +163,7 @@ def _train(stack: Sequence[Job]) -> None:
         try:
             trainer.fit(StackedModule(members, say), ckpt_path=start.checkpoint, weights_only=True)
         except SystemExit as stop:  # Lightning's end of SIGTERM, and of Ctrl-C
-            sys.exit(128 + (signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT))
+            sys.exit(status_of(stop))
         except Exception:
             traceback.print_exc()
             _say("the stack failed; its jobs go on alone")

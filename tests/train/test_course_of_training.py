@@ -248,7 +248,7 @@ def test_debugging_lets_autograd_check_every_operation(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("stop", "status"), [(SIGTERMException(), 143), (KeyboardInterrupt(), 130)], ids=["TERM", "INT"]
 )
-def test_a_run_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch, capsys, stop, status):
+def test_a_run_that_lightning_stops_says_how_to_go_on(tmp_path, monkeypatch, capsys, stop, status):
     def interrupt(module, batch):
         raise stop
 

@@ -17,7 +17,6 @@ from lightning.fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import distributed
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -25,10 +24,10 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ffattn import errors
 from ffattn.errors import FFAttnError, TrainingError
+from ffattn.lightning.interruptions import SIGNALS
 from ffattn.world import world
 
 T = TypeVar("T")
-_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 _GRACE = 5  # seconds in which the launcher finds the process that failed, before those that have lost it fail as well
 
 
@@ -44,7 +43,7 @@ def launch(work: Callable[..., object], processes: int, *arguments: Any) -> None
 
     Raises:
         FFAttnError: A process raised one, or ended in another way.
-        SystemExit: The processes were interrupted: 130 after Ctrl-C, 143 after SIGTERM.
+        SystemExit: The processes were interrupted: 130 after Ctrl-C, 143 after SIGTERM, 138 after SIGUSR1.
     """
     set_forkserver_preload(["ffattn.experiment"])  # imported once, by the process that the others are forked from
     with tempfile.TemporaryDirectory() as folder, _own_signals(), _silence():
@@ -73,8 +72,8 @@ def launch(work: Callable[..., object], processes: int, *arguments: Any) -> None
 def _cause(error: ChildFailedError) -> BaseException:
     """What to raise for a process that failed: its own error, where that is one for the user."""
     rank, failure = error.get_first_failure()
-    if -failure.exitcode in _INTERRUPTIONS:
-        return SystemExit(128 - failure.exitcode)
+    if (number := max(-failure.exitcode, failure.exitcode - 128)) in SIGNALS:
+        return SystemExit(128 + number)
     if failure.exitcode < 0:
         return TrainingError(f"process {rank} was ended by {failure.signal_name()}; resume=last goes on")
     message = failure.error_file_data.get("message")  # of torch's @record, or why there is none
@@ -90,8 +89,9 @@ def _cause(error: ChildFailedError) -> BaseException:
 @contextmanager
 def _own_signals() -> Iterator[None]:
     """The launcher takes signals and leaves its handlers behind."""
-    numbers = (*_INTERRUPTIONS, signal.SIGHUP, signal.SIGQUIT)
+    numbers = (*SIGNALS, signal.SIGHUP, signal.SIGQUIT)
     kept = {number: signal.getsignal(number) for number in numbers}
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ",".join(number.name for number in numbers)
     try:
         yield
     finally:
@@ -156,17 +156,3 @@ def from_first(value: T) -> T:
     values = [value]
     distributed.broadcast_object_list(values)
     return values[0]
-
-
-class EndTogether(Callback):
-    """Let a signal end a process at once: one that first finished its update would wait for those that are gone.
-
-    Nothing is lost, since checkpoints are whole files. Lightning's way, a broadcast at each update, would also make a
-    GPU wait.
-    """
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the place of Lightning's handlers, which it removes after the run."""
-        for number in _INTERRUPTIONS:
-            signal.signal(number, signal.SIG_DFL)  # also while it waits for the others, when no handler could run
-        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
