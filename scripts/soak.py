@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,7 +70,7 @@ def rows(samples: list[Sample], updates: int) -> Iterator[str]:
     yield "| updates | memory, MB | open files | updates/s |\n|---:|---:|---:|---:|"
     ends = [max((s for s in samples if s.update <= updates * part / PARTS), default=None) for part in range(PARTS + 1)]
     known = [end for end in ends if end is not None]
-    for before, end in zip(known, known[1:], strict=False):
+    for before, end in pairwise(known):
         speed = (end.update - before.update) / (end.seconds - before.seconds)
         yield f"| {end.update:,} | {end.memory:.1f} | {end.files} | {speed:.0f} |"
     growth = known[-1].memory / known[1].memory - 1

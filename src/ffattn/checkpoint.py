@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ffattn.errors import CheckpointError
+from ffattn.errors import CheckpointError, FFAttnError
 from ffattn.evaluation import evaluate
 from ffattn.models import Answer, Model, Network, Sizes, build
 from ffattn.nn.masking import resolve_lengths
@@ -20,11 +21,12 @@ from ffattn.tasks import Fixed, GivenTask, Length, Task
 
 FORMAT = 1
 KEY = "ffattn"  # where a checkpoint holds the settings, and the place of the run
-BEST, LAST = "best.ckpt", "last.ckpt"
+BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"  # the last but one, should the last be damaged
 SAFETENSORS = ".safetensors"
 SPLITS = ("val", "test")
 Numbers = Tensor | np.ndarray | list  # what torch.as_tensor takes
 _PREFIX = "network."
+_KINDS = {"settings": dict, "update": int}  # of what a network is made from
 
 
 def sizes_of(task: Task) -> Sizes:
@@ -79,10 +81,18 @@ def read(path: str | Path) -> dict[str, Any]:
     if Path(path).suffix == SAFETENSORS:
         return _read_safetensors(Path(path))
     try:
+        _require_whole(path)
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can make the unpickler raise anything: /etc/passwd an IndexError
         raise CheckpointError(f"{path}: not a checkpoint, or a damaged one") from error
     return _checked(contents, path)
+
+
+def _require_whole(path: str | Path) -> None:
+    """Compare the checksums that torch.save writes, which torch.load does not."""
+    with zipfile.ZipFile(path) as archive:
+        if (name := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"{name} was altered")
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -106,7 +116,14 @@ def _checked(contents: Any, path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: not a checkpoint of ffattn")
     if about["format"] != FORMAT:
         raise CheckpointError(f"{path}: has format {about['format']}, and this version of ffattn reads format {FORMAT}")
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(about.get(name), kind)]
+    if wrong or not _are_weights(contents["state_dict"]):
+        raise CheckpointError(f"{path}: a damaged checkpoint, without proper {wrong[0] if wrong else 'weights'}")
     return dict(contents)
+
+
+def _are_weights(state: Any) -> bool:
+    return isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values()) and bool(state)
 
 
 def weights_of(contents: dict[str, Any]) -> dict[str, Tensor]:
@@ -119,19 +136,20 @@ def weights_of(contents: dict[str, Any]) -> dict[str, Tensor]:
     return {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
 
 
-def load_weights(network: Network, contents: dict[str, Any], path: str | Path) -> None:
+def load_weights(network: Network, contents: dict[str, Any], path: str | Path, is_meta: bool = False) -> None:
     """Copy a checkpoint's weights into a network.
 
     Args:
         network: Of the same sizes as the one that was saved.
         contents: What `read` returned.
         path: Where it came from, for the message.
+        is_meta: Whether the network has sizes alone (torch's meta device), so that there is nothing to copy to.
 
     Raises:
         CheckpointError: Names or shapes of the weights differ.
     """
     try:
-        network.load_state_dict(weights_of(contents))
+        network.load_state_dict(weights_of(contents), assign=is_meta)
     except RuntimeError as error:
         difference = " ".join(str(error).split("\n\t", 1)[-1].split())
         raise CheckpointError(f"{path}: the weights are those of another model: {difference}") from error
@@ -246,12 +264,28 @@ def load(checkpoint: str | Path, trust: tuple[str, ...] = (), device: str | torc
     """
     contents = read(checkpoint)
     about = contents[KEY]
-    trusted = ("ffattn", *trust)
-    task = from_plain(about["settings"]["task"], Task, trusted)
-    task.restore(about.get("data", {}))
-    model = from_plain(about["settings"]["model"], Model, trusted)
+    try:
+        task, model = _restored(about, ("ffattn", *trust))
+        seed = int(about["settings"]["seed"])
+        with torch.device("meta"):  # which has no memory to fill: sizes are compared first
+            load_weights(build_network(model, task), contents, checkpoint, is_meta=True)
+    except FFAttnError:
+        raise
+    except Exception as error:  # what a stranger has put there can be anything
+        raise CheckpointError(f"{checkpoint}: a damaged checkpoint ({_in_words(error)})") from error
     network = build_network(model, task)
     network.to(next(iter(contents["state_dict"].values())).dtype)
     load_weights(network, contents, checkpoint)
     network.to(device).eval()
-    return Trained(network, task, model, about["settings"]["seed"], about["update"])
+    return Trained(network, task, model, seed, about["update"])
+
+
+def _restored(about: dict[str, Any], trusted: tuple[str, ...]) -> tuple[Task, Model]:
+    """Task and model of a checkpoint."""
+    task = from_plain(about["settings"]["task"], Task, trusted)
+    task.restore(about.get("data", {}))
+    return task, from_plain(about["settings"]["model"], Model, trusted)
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -27,7 +27,7 @@ from ffattn.lightning.running import make_trainer, quiet_lightning, threads
 from ffattn.metrics import KEPT
 from ffattn.provenance import device_name, peak_memory_mb, provenance
 from ffattn.results import print_header, print_result, read_result, write_result
-from ffattn.runs import FRESH, Start, updates_to_beat
+from ffattn.runs import FRESH, Start, settle, updates_to_beat
 from ffattn.settings import TARGET, to_plain
 from ffattn.tasks import GivenTask
 from ffattn.world import world
@@ -83,7 +83,7 @@ def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = Fal
     quiet = quiet or settings.trainer.progress == QUIET
     quiet_lightning()
     with together(settings.accelerator.resolved):
-        folder, start = from_first((folder, start))
+        folder, start = from_first((folder, settle(start)))
         result = start.result or _train(settings, folder, start, Console(quiet=quiet or world().rank > 0))
     return Run(folder, result)
 
@@ -145,8 +145,8 @@ def status_of(stop: SystemExit) -> int:
     """The exit status of a run that a signal has ended.
 
     Args:
-        stop: What came out of Lightning: `Interruptions`' own, or, before training has begun, Lightning's end of SIGTERM
-            with status 0 and of Ctrl-C with status 1.
+        stop: What came out of Lightning: the one of `Interruptions`, or, before training has begun, Lightning's end of
+            SIGTERM with status 0 and of Ctrl-C with status 1.
     """
     if isinstance(stop, SIGTERMException):
         return 128 + signal.SIGTERM
@@ -204,6 +204,7 @@ def make_data(settings: Train) -> SequenceData:
 
 def _trainer(settings: Train, folder: Path, is_first: bool) -> Trainer:
     options, plain, accelerator = settings.trainer, to_plain(settings), settings.accelerator
+    is_sharded = accelerator.divide == PARAMETERS and accelerator.processes > 1
     return make_trainer(
         folder,
         make_loggers(settings.logger.kind if is_first else "none", folder, plain),
@@ -211,13 +212,13 @@ def _trainer(settings: Train, folder: Path, is_first: bool) -> Trainer:
             Curves(options.log_every),
             Watch(options.progress if is_first else "none", settings.updates, Console(stderr=True)),
             make_checkpoints(settings, folder),
-            Interruptions(checkpoints_of(folder) / LAST, accelerator.divide == PARAMETERS and accelerator.processes > 1),
+            Interruptions(checkpoints_of(folder) / LAST, is_sharded),
             *_pictures(settings, folder, is_first),
         ],
         device=accelerator.resolved,
         devices=accelerator.devices,
         num_nodes=accelerator.num_nodes,
-        is_sharded=accelerator.divide == PARAMETERS,
+        is_sharded=is_sharded,
         precision=settings.precision,
         updates=settings.updates,
         accumulate=options.accumulate,

@@ -2,10 +2,11 @@
 
 import dataclasses
 import os
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ffattn.checkpoint import BEST, KEY, LAST, build_network, checkpoints_of, load_weights, read
+from ffattn.checkpoint import BEST, KEY, LAST, PREVIOUS, build_network, checkpoints_of, load_weights, read
 from ffattn.config.errors import ConfigError, DamagedError
 from ffattn.config.schema import Train
 from ffattn.errors import CheckpointError
@@ -15,6 +16,10 @@ from ffattn.settings import TARGET, Settings, find_class, to_plain
 # a resumed run must not change these
 _FIXED = ("task", "model", "optim", "seed", "batch_size", "precision", "init_from")
 _FIXED_TRAINER = ("validate_every", "sequences", "accumulate", "gradient_clip", "ema_decay", "distinct_batches")
+
+# what a checkpoint must have to be continued: Lightning's, and ours
+_KINDS = {"epoch": int, "global_step": int, "loops": dict, "optimizer_states": list, "lr_schedulers": list}
+_OWN_KINDS = {"seconds": float, "best": dict, "stopped_because": str | None}
 
 
 class Start(NamedTuple):
@@ -67,15 +72,29 @@ def find_start(settings: Train, folder: Path | None) -> Start:
     if folder is None:
         return FRESH
     if settings.resume == "last":
-        last = checkpoints_of(folder) / LAST
-        return _continue(settings, folder, last) if last.exists() else _kept(settings, folder)
+        last = _last_whole(checkpoints_of(folder))
+        return _kept(settings, folder) if last is None else _continue(settings, folder, last)
     if _holds_run(folder):
         raise ConfigError(f"{folder}: holds a run already; continue it with resume=last, or choose another directory")
     return FRESH
 
 
 def _holds_run(folder: Path) -> bool:
-    return (checkpoints_of(folder) / LAST).exists() or (folder / RESULT).exists()
+    return any((checkpoints_of(folder) / name).exists() for name in (LAST, PREVIOUS)) or (folder / RESULT).exists()
+
+
+def _last_whole(folder: Path) -> Path | None:
+    """The last checkpoint, or the one before it if that is damaged, which is said, or was just being replaced."""
+    last, previous = folder / LAST, folder / PREVIOUS
+    if not previous.exists():
+        return last if last.exists() else None
+    try:
+        read(last)
+    except CheckpointError as error:
+        if last.exists():
+            print(f"{error}; going on from {previous.name}, the one before it", file=sys.stderr)
+        return previous
+    return last
 
 
 def _require_folder(folder: Path) -> None:
@@ -95,9 +114,31 @@ def _check_weights(settings: Train) -> None:
             raise ConfigError(f"init_from={error}") from error
 
 
+def _lacking(found: dict[str, Any], kinds: dict[str, Any]) -> list[str]:
+    return [name for name, kind in kinds.items() if not isinstance(found.get(name), kind)]
+
+
+def settle(start: Start) -> Start:
+    """Put the checkpoint before the last one in its place, if that is where a run starts.
+
+    Args:
+        start: What `find_start` returned.
+
+    Returns:
+        The same start from `last.ckpt`.
+    """
+    if start.checkpoint is None or start.checkpoint.name != PREVIOUS:
+        return start
+    return start._replace(checkpoint=start.checkpoint.replace(start.checkpoint.with_name(LAST)))
+
+
 def _about(checkpoint: Path, is_named: bool) -> dict[str, Any]:
     try:
-        return dict(read(checkpoint)[KEY])
+        contents = read(checkpoint)
+        lacking = [*_lacking(contents, _KINDS), *_lacking(contents[KEY], _OWN_KINDS)]
+        if lacking:
+            raise CheckpointError(f"{checkpoint}: cannot be continued, since it has no proper {lacking[0]}")
+        return dict(contents[KEY])
     except CheckpointError as error:
         if is_named:
             raise ConfigError(f"resume={error}") from error
@@ -106,10 +147,10 @@ def _about(checkpoint: Path, is_named: bool) -> dict[str, Any]:
 
 def _continue(settings: Train, folder: Path | None, checkpoint: Path) -> Start:
     about, checkpoint = _about(checkpoint, settings.resume != "last"), checkpoint.absolute()
-    now = to_plain(settings)
-    if settings.resume != "last":  # which cannot be combined with init_from
-        now["init_from"] = about["settings"]["init_from"]
-    _refuse_changes(now, about["settings"], checkpoint)
+    try:
+        _refuse_changes(settings, about["settings"], checkpoint)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"resume={checkpoint}: a damaged checkpoint, without proper settings") from error
     if about.get("data", {}) != settings.task.state():
         raise ConfigError(f"resume={checkpoint}: was trained on other data than what is read now")
     is_own = folder is not None and checkpoint.parent.resolve() == checkpoints_of(folder).resolve()
@@ -154,9 +195,11 @@ def _finished(checkpoint: Path, about: dict[str, Any], is_own: bool) -> Start:
     return start
 
 
-def _best_beside(checkpoint: Path, about: dict[str, Any]) -> Path:
+def _best_beside(checkpoint: Path, about: dict[str, Any]) -> Path | None:
     """The best checkpoint of a run that is continued elsewhere: without it, the run could end with none."""
     best = checkpoint.with_name(BEST)
+    if not about["best"]:  # it was interrupted before its first validation
+        return None
     if about["best"]["update"] == about["update"]:
         return checkpoint
     if not best.exists() or _about(best, True)["update"] != about["best"]["update"]:
@@ -172,7 +215,10 @@ def _changes(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[str, Any
     return [pair for key, *both in pairs for pair in differences(key, *both)]
 
 
-def _refuse_changes(now: dict[str, Any], before: dict[str, Any], checkpoint: Path) -> None:
+def _refuse_changes(settings: Train, before: dict[str, Any], checkpoint: Path) -> None:
+    now = to_plain(settings)
+    if settings.resume != "last":  # which cannot be combined with init_from
+        now["init_from"] = before["init_from"]
     changed = [f"{line}: the checkpoint has {old}" for line, old in _changes(now, before)]
     if changed:
         raise ConfigError("\n".join([f"resume={checkpoint}: was trained with other settings", *changed]))

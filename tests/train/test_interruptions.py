@@ -1,4 +1,4 @@
-"""Signals end a run with a checkpoint and their own status, and the resumed run is the one that was never interrupted."""
+"""Signals end a run with a checkpoint and their own status; the resumed run is the one that was never interrupted."""
 
 import os
 import signal
@@ -69,7 +69,9 @@ def test_each_signal_has_its_own_status(tmp_path, number):
 
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path):
-    assert fit_until_told(tmp_path / "run", 2, signal.SIGINT, signal.SIGINT, updates=4, trainer__validate_every=4) == 130
+    assert (
+        fit_until_told(tmp_path / "run", 2, signal.SIGINT, signal.SIGINT, updates=4, trainer__validate_every=4) == 130
+    )
     assert not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
 
 

@@ -11,14 +11,15 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from ffattn.checkpoint import BEST, FORMAT, KEY, LAST
+from ffattn.checkpoint import BEST, FORMAT, KEY, LAST, PREVIOUS
+from ffattn.errors import TrainingError
 from ffattn.metrics import KEPT
 
 HISTORY = "update", "solved", "error"  # what is kept of every validation
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write beside the target, sync, rename: a file of that name is always whole."""
+    """Write beside the target, sync, rename: a file of that name is always whole, and the last but one is kept."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint.
@@ -27,15 +28,47 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             checkpoint: Tensors and plain values.
             path: The file, replaced if it exists.
             storage_options: Not used.
+
+        Raises:
+            TrainingError: The disk is full, or the folder cannot be written to; what was there before is untouched.
         """
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(".part")
-        with part.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _write(checkpoint, part)
+        except (OSError, RuntimeError) as error:  # torch's writer has errors of its own, behind which is the system's
+            part.unlink(missing_ok=True)
+            raise TrainingError(
+                f"{target}: cannot be written: {_cause(error)}; what was saved before is whole"
+            ) from error
+        if target.name == LAST and target.exists():
+            target.replace(target.with_name(PREVIOUS))
         part.replace(target)
+        _sync(target.parent)
+
+
+def _write(checkpoint: dict[str, Any], path: Path) -> None:
+    with path.open("wb") as file:
+        torch.save(checkpoint, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Let the names in a folder survive a loss of power."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _cause(error: BaseException) -> str:
+    """The system's word for it."""
+    while not isinstance(error, OSError) and error.__context__ is not None:
+        error = error.__context__
+    return (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
 
 
 class Checkpoints(Checkpoint):
