@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from ffattn.checkpoint import BEST, KEY, LAST, Numbers, Trained, checkpoints_of, load, load_weights, read
-from ffattn.config.schema import PARAMETERS, QUIET, TIME, Accelerator, Train
+from ffattn.config.schema import IGNORE, PARAMETERS, QUIET, TIME, Accelerator, Train
 from ffattn.lightning import CapturedModule, DividedModule, SequenceData, SequenceModule, ShardedModule
 from ffattn.lightning.checkpoints import Checkpoints
 from ffattn.lightning.interruptions import Interruptions
@@ -207,7 +207,7 @@ def _trainer(settings: Train, folder: Path, is_first: bool) -> Trainer:
     is_sharded = accelerator.divide == PARAMETERS and accelerator.processes > 1
     return make_trainer(
         folder,
-        make_loggers(settings.logger.kind if is_first else "none", folder, plain),
+        make_loggers(settings.logger.kind if is_first else "none", folder, plain, settings.logger.on_error == IGNORE),
         [
             Curves(options.log_every),
             Watch(options.progress if is_first else "none", settings.updates, Console(stderr=True)),

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from ffattn.checkpoint import build_network
 from ffattn.config.jobs import locked
-from ffattn.config.schema import Train
+from ffattn.config.schema import IGNORE, Train
 from ffattn.errors import FFAttnError
 from ffattn.experiment import make_checkpoints, make_data, make_module, status_of
 from ffattn.lightning.loggers import make_loggers
@@ -179,7 +179,7 @@ def _member(job: Job) -> Member:
     return Member(
         module,
         make_data(settings),
-        make_loggers(settings.logger.kind, job.folder, plain),
+        make_loggers(settings.logger.kind, job.folder, plain, settings.logger.on_error == IGNORE),
         Curves(options.log_every),
         make_checkpoints(settings, job.folder),
         options.gradient_clip,

@@ -9,6 +9,9 @@ import sys
 import time
 
 import pytest
+import torch
+
+from ffattn.config.jobs import locked
 
 pytestmark = pytest.mark.cli
 
@@ -118,6 +121,42 @@ def test_a_signal_ends_all_processes_with_one_line(dying, tmp_path):
     lines = [line for line in errors.splitlines() if not line.startswith(("update ", "ffattn: compiling"))]
     assert lines == [f"interrupted; continue with hydra.run.dir={tmp_path / 'run'} resume=last"]
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+
+
+LONG = ["updates=100000", "trainer.validate_every=100000", "trainer.log_every=1", "logger=csv"]
+
+
+def signal_when_curves_are_there(started, number, folders):
+    """The curves are written after a hundred updates; what is printed after that."""
+    for _ in range(600):
+        if all((folder / "metrics.csv").exists() for folder in folders):
+            break
+        time.sleep(0.1)
+    started.send_signal(number)
+    printed = started.communicate(timeout=60)
+    assert started.returncode == 128 + number, printed
+    for folder in folders:  # long before the first validation
+        saved = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+        assert 100 <= saved < 100000
+    return printed
+
+
+def test_after_a_signal_the_first_process_saves_where_it_is(tmp_path):
+    run = tmp_path / "run"
+    started = start("ffattn.train", *RUN, *LONG, f"hydra.run.dir={run}", cwd=tmp_path)
+    _, errors = signal_when_curves_are_there(started, signal.SIGUSR1, [run])
+    assert f"interrupted; continue with hydra.run.dir={run} resume=last" in errors
+
+
+def test_a_signal_reaches_the_jobs_of_a_sweep_wherever_they_run(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    jobs = ["-m", "seed=0,1", "accelerator=cpu", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    started = start("ffattn.train", *RUN, *LONG, *jobs, f"hydra.sweep.dir={tmp_path / 'sweep'}", cwd=tmp_path)
+    folders = [tmp_path / "sweep" / "add_ffattn" / "T12" / f"seed{seed}" for seed in range(2)]
+    printed, _ = signal_when_curves_are_there(started, signal.SIGTERM, folders)
+    assert "2 jobs, 2 failed" in printed
+    with locked(folders[0]), locked(folders[1]):  # nobody has been left behind
+        pass
 
 
 def test_each_job_of_a_sweep_starts_its_own_processes(command, workplace):

@@ -57,7 +57,7 @@ def test_a_result_has_every_validation(tmp_path):
 
 def saved_as_best(validations):
     """The updates whose checkpoints were kept as the best, for (solved, error) after one update, two, ..."""
-    saved, trainer = [], Mock(spec=Trainer, global_step=0)
+    saved, trainer = [], Mock(spec=Trainer, global_step=0, loggers=[])
     trainer.save_checkpoint = lambda path: saved.append((path.name, trainer.global_step))
     callback = Checkpoints(Path("run"), {}, 100, stop_when_solved=False)
     for solved, error in validations:

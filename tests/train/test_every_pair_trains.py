@@ -68,7 +68,8 @@ def test_a_result_says_which_versions_made_it(finished):
 
 def test_a_run_directory_holds_nothing_unfinished(finished):
     names = {path.relative_to(finished.folder).as_posix() for path in finished.folder.rglob("*") if path.is_file()}
-    assert names == {"checkpoints/best.ckpt", "checkpoints/last.ckpt", "result.json", "metrics.csv"}
+    checkpoints = {f"checkpoints/{name}.ckpt" for name in ("best", "last", "previous")}
+    assert names == {*checkpoints, "result.json", "metrics.csv"}
 
 
 def test_one_update_is_validated_saved_and_tested_too(tmp_path):

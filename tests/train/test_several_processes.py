@@ -54,7 +54,13 @@ def test_two_processes_take_the_course_of_one(tmp_path, name):
     assert (two.result["processes"], one.result["processes"]) == (2, 1)
     assert two.result["val"]["solved"] == one.result["val"]["solved"]
     files = {path.relative_to(two.folder).as_posix() for path in two.folder.rglob("*") if path.is_file()}
-    assert files == {"metrics.csv", "result.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+    assert files == {
+        "metrics.csv",
+        "result.json",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "checkpoints/previous.ckpt",
+    }
 
 
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ the configuration is composed and checked first, and Hydra runs after that. A sw
 """
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ from ffattn.config.sweeps import run_sweep
 from ffattn.errors import FFAttnError
 from ffattn.world import world
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # writing to an open file, which the error does not name
 _SHOWING = ("cfg", "info")  # of one job
 _PRINTING = ("help", "hydra_help", "shell_completion", "experimental_rerun")
 
@@ -113,9 +115,9 @@ def short_errors() -> Iterator[None]:
             print(error if isinstance(error, FFAttnError) else explain(error, None), file=sys.stderr)
         sys.exit(1)
     except OSError as error:
-        if is_full or error.filename is None:
+        if is_full or (error.filename is None and error.errno not in _DISK):
             raise
-        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"{error.filename or 'a file cannot be written'}: {error.strerror}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:  # outside of training, which has a word of its own
         print("interrupted", file=sys.stderr)

@@ -18,6 +18,7 @@ from ffattn.world import World, world
 
 _IN_EXTRA = "mlflow", "wandb"  # loggers
 QUIET = "quiet"
+IGNORE = "ignore"  # what becomes of curves that cannot be written
 EXPORTS = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}
 _NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": (), "safetensors": ("safetensors",)}
 PRECISIONS = ("32", "64", "bf16-mixed", "16-mixed")
@@ -158,9 +159,12 @@ class Logger(Settings):
     Attributes:
         kind: `tensorboard`, `csv`, `many` (both), `mlflow` (the store that MLFLOW_TRACKING_URI names, or
             outputs/mlflow.db), `wandb` (in the run directory, offline unless WANDB_MODE=online) or `none`.
+        on_error: What happens when a curve cannot be written, say to a full disk: `stop` ends the run, with its last
+            checkpoint whole; `ignore` says so once and goes on without.
     """
 
     kind: str = setting("tensorboard", choices=("tensorboard", "csv", "many", *_IN_EXTRA, "none"))
+    on_error: str = setting("stop", choices=("stop", IGNORE))
 
     def __post_init__(self) -> None:
         super().__post_init__()

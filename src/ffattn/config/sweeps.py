@@ -1,12 +1,16 @@
 """A sweep: every job is composed and checked once, before the first starts, and taken along to where it runs."""
 
+import importlib.util
 import pickle
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 from hydra._internal.callbacks import Callbacks
@@ -24,8 +28,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ffattn.config.compose import Loader, select, without_hydra
 from ffattn.config.errors import ConfigError, DamagedError, wants_traceback
-from ffattn.config.jobs import BusyError, Command, Finished, Place, Sweep, job_directory, locked
+from ffattn.config.jobs import BusyError, Command, Finished, Place, Sweep, is_busy, job_directory, locked
 from ffattn.errors import FFAttnError
+
+_GRACE, _PAUSE = 20.0, 0.2  # seconds in which the jobs of a sweep may save; between looks
 
 
 class Job(NamedTuple):
@@ -265,7 +271,8 @@ def run_sweep(command: Command, overrides: list[str], config_dir: str | None) ->
     plan.check()
     sweep = command.sweep()
     try:
-        _launch(plan, sweep)
+        with _handing_on(lambda: [job.folder for job in plan.jobs.values()]):
+            _launch(plan, sweep)
     except (KeyboardInterrupt, SystemExit) as stop:
         status = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 128 + signal.SIGINT
         print("interrupted", file=sys.stderr)
@@ -278,6 +285,34 @@ def run_sweep(command: Command, overrides: list[str], config_dir: str | None) ->
         print(f"{type(error).__name__}: {error}".partition("\n")[0], file=sys.stderr)
     finished = {job.folder: job.prepared if isinstance(job.prepared, Finished) else None for job in plan.jobs.values()}
     return max(status, sweep.finish(plan.root, finished))
+
+
+@contextmanager
+def _handing_on(folders: Callable[[], list[Path]]) -> Iterator[None]:
+    """Let a signal reach the processes that a launcher has started, and wait until their runs have been saved.
+
+    Otherwise they would outlive this one, or be killed by the launcher on its way out. A job in this process has
+    handlers of its own while it trains.
+    """
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        if importlib.util.find_spec("psutil") is not None:  # comes with the launchers that start processes
+            import psutil
+
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    process.terminate()  # also after SIGUSR1, which would end the launcher's helpers
+        end = time.monotonic() + _GRACE
+        while time.monotonic() < end and any(map(is_busy, folders())):
+            time.sleep(_PAUSE)
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, hand_on) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _launch(plan: Plan, sweep: Sweep) -> None:

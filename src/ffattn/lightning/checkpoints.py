@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             target.parent.mkdir(parents=True, exist_ok=True)
             _write(checkpoint, part)
         except (OSError, RuntimeError) as error:  # torch's writer has errors of its own, behind which is the system's
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
             raise TrainingError(
                 f"{target}: cannot be written: {_cause(error)}; what was saved before is whole"
             ) from error
@@ -138,6 +140,7 @@ class Checkpoints(Checkpoint):
             self.stopped_because = "patience"
         if self.stopped_because is not None:
             trainer.should_stop = True
+        save_curves(trainer)
         if is_better:
             self.best = now
             trainer.save_checkpoint(self.folder / BEST)
@@ -164,6 +167,16 @@ class Checkpoints(Checkpoint):
             "history": self.history,
             "data": self.data,
         }
+
+
+def save_curves(trainer: Trainer) -> None:
+    """Let loggers write what they hold back: a run that goes on from a checkpoint does not log it again.
+
+    Args:
+        trainer: Whose loggers.
+    """
+    for logger in trainer.loggers:
+        logger.save()
 
 
 def _is_beaten(trainer: Trainer, updates: int | None) -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from ffattn.lightning.checkpoints import save_curves
+
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1  # Ctrl-C; a system's; a scheduler's, some time before its end
 
 
@@ -61,6 +63,7 @@ class Interruptions(Checkpoint):
             return
         if trainer.fit_loop._should_accumulate():
             return
+        save_curves(trainer)
         checkpoint = trainer._checkpoint_connector.dump_checkpoint()  # save_checkpoint waits for the other processes
         trainer.strategy.save_checkpoint(checkpoint, self.last)
         raise SystemExit(128 + self.number)

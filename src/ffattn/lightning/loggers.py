@@ -3,11 +3,18 @@
 import hashlib
 import logging
 import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch.utils.tensorboard.summary import hparams
+
+from ffattn.errors import TrainingError
 
 _FINAL_METRICS = ("val/solved", "val/error", "test/solved", "test/error")
 _LAYOUT = {  # of the CUSTOM SCALARS tab: what belongs together is in one chart
@@ -25,18 +32,84 @@ _PROJECT = "ffattn"
 _STORE = "outputs/mlflow.db"
 
 
-def make_loggers(kind: str, folder: Path, settings: dict[str, Any]) -> list[Logger]:
+def make_loggers(kind: str, folder: Path, settings: dict[str, Any], is_optional: bool = False) -> list[Logger]:
     """Loggers that go on with a resumed run's curves.
 
     Args:
         kind: `tensorboard`, `csv`, `mlflow`, `wandb`, `many` (TensorBoard and CSV) or `none`.
         folder: The run directory.
         settings: Plain settings, which are the run's hyperparameters.
+        is_optional: Whether a run goes on if its curves cannot be written.
+
+    Raises:
+        TrainingError: Later, by a logger that cannot write, unless that is to be ignored.
     """
     flat = _flatten(settings)
     kinds = {"many": ("tensorboard", "csv"), "none": ()}.get(kind, (kind,))
     makers = {"tensorboard": _tensorboard, "csv": _csv, "mlflow": _mlflow, "wandb": _wandb}
-    return [makers[each](folder, flat) for each in kinds]
+    loggers = [makers[each](folder, flat) for each in kinds]
+    for logger in loggers:
+        _Guard(type(logger).__name__, folder, is_optional).put_before(logger)
+    return loggers
+
+
+@dataclass
+class _Guard:
+    """Says in one line that a logger failed, which ends the run, or only the logger.
+
+    Attributes:
+        name: The logger's.
+        folder: The run directory.
+        is_optional: Whether the run goes on.
+        has_failed: Whether the logger is not called any more.
+    """
+
+    name: str
+    folder: Path
+    is_optional: bool
+    has_failed: bool = False
+
+    def put_before(self, logger: Logger) -> None:
+        """Stand before what writes; an attribute of the logger itself, since Lightning asks for its class.
+
+        Args:
+            logger: Changed in place.
+        """
+        for method in ("log_metrics", "log_hyperparams", "save", "finalize"):
+            setattr(logger, method, partial(self._call, getattr(logger, method)))
+
+    def _call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        if self.has_failed:
+            return None
+        try:
+            return method(*arguments, **options)
+        except Exception as error:  # a logger's can be anything
+            self.has_failed = True
+            message = f"{self.folder}: {self.name} cannot write curves: {_reason(error)}"
+            if not self.is_optional:
+                advice = "the last checkpoint is whole; logger.on_error=ignore goes on without curves"
+                raise TrainingError(f"{message}; {advice}") from error
+            print(f"{message}; going on without", file=sys.stderr)
+            return None
+
+
+def _reason(error: BaseException) -> str:
+    """The system's word for it; TensorBoard's writer meets it in a thread, and then raises whatever."""
+    while not isinstance(error, OSError) and error.__context__ is not None:
+        error = error.__context__
+    return getattr(error, "strerror", None) or f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+@cache
+def _silence_writers() -> None:
+    """TensorBoard's writer raises its thread's error where it is called, and need not print it from the thread too."""
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if type(arguments.thread).__name__ != "_AsyncWriterThread":
+            before(arguments)
+
+    threading.excepthook = hook
 
 
 def _flatten(settings: dict[str, Any], path: str = "") -> dict[str, Any]:
@@ -49,6 +122,7 @@ def _flatten(settings: dict[str, Any], path: str = "") -> dict[str, Any]:
 
 def _tensorboard(folder: Path, settings: dict[str, Any]) -> TensorBoardLogger:
     """Name the columns of the HPARAMS tab once; metrics fill them when they are logged under the same names."""
+    _silence_writers()
     logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
     for summary in hparams(_columns(settings), dict.fromkeys(_FINAL_METRICS, 0.0)):
         logger.experiment._get_file_writer().add_summary(summary)

@@ -28,6 +28,7 @@ from ffattn.lightning.interruptions import SIGNALS
 from ffattn.world import world
 
 T = TypeVar("T")
+_HANDED_ON = *SIGNALS, signal.SIGHUP, signal.SIGQUIT  # by the launcher to the processes
 _GRACE = 5  # seconds in which the launcher finds the process that failed, before those that have lost it fail as well
 
 
@@ -60,6 +61,7 @@ def launch(work: Callable[..., object], processes: int, *arguments: Any) -> None
             logs_specs=DefaultLogsSpecs(folder),
             numa_options=None,
             shutdown_timeout=10,
+            signals_to_handle=",".join(number.name for number in _HANDED_ON),
         )
         try:
             elastic_launch(config, work)(*arguments)
@@ -89,9 +91,7 @@ def _cause(error: ChildFailedError) -> BaseException:
 @contextmanager
 def _own_signals() -> Iterator[None]:
     """The launcher takes signals and leaves its handlers behind."""
-    numbers = (*SIGNALS, signal.SIGHUP, signal.SIGQUIT)
-    kept = {number: signal.getsignal(number) for number in numbers}
-    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ",".join(number.name for number in numbers)
+    kept = {number: signal.getsignal(number) for number in _HANDED_ON}
     try:
         yield
     finally:

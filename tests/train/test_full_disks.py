@@ -1,0 +1,100 @@
+"""A disk that is full, or gone: one line, and what was saved is whole; or the run goes on without curves."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger
+from tiny_runs import about, before_each_step, fit, overrides_of
+
+from ffattn.errors import TrainingError
+
+MOUNT = ["unshare", "--user", "--map-root-user", "--mount"]
+SMALL = """mkdir disk && mount -t tmpfs -o size={}k tmpfs disk && {} -m ffattn.train {}
+status=$?; cp -r disk kept; exit $status"""
+OPTIONS = {"updates": 3000, "trainer__log_every": 1, "trainer__validate_every": 200, "trainer__stop_when_solved": False}
+
+
+def can_mount():
+    try:
+        return not subprocess.run([*MOUNT, "true"], check=False, capture_output=True).returncode
+    except OSError:
+        return False
+
+
+def train_on_a_disk(folder, kilobytes, **options):
+    """Train in a process of its own, on a file system of a size; what it left is copied to `kept`."""
+    arguments = [*overrides_of(OPTIONS | options), "hydra.run.dir=disk/run", "accelerator.num_threads=1"]
+    script = SMALL.format(kilobytes, sys.executable, " ".join(arguments))
+    return subprocess.run(
+        [*MOUNT, "sh", "-c", script], cwd=folder, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+needs_a_disk = pytest.mark.skipif(not can_mount(), reason="no file system can be mounted here")
+
+
+@needs_a_disk
+@pytest.mark.parametrize("logger", ["none", "csv", "tensorboard"])
+def test_a_full_disk_ends_a_run_with_one_line(tmp_path, logger):
+    size = {"none": 48, "csv": 150, "tensorboard": 150}[logger]  # without curves it is checkpoints that do not fit
+    done = train_on_a_disk(tmp_path, size, logger=logger)
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("ffattn: compiling")]
+    assert "No space left on device" in line
+    for path in (tmp_path / "kept" / "run" / "checkpoints").glob("*.ckpt"):
+        torch.load(path, weights_only=True)
+    assert not list(tmp_path.glob("kept/run/**/*.part"))
+
+
+@pytest.mark.parametrize("method", ["log_metrics", "save", "finalize"])
+def test_curves_may_be_given_up(tmp_path, monkeypatch, capsys, method):
+    def fail(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(CSVLogger, method, fail)
+    run = fit(tmp_path / "run", logger="csv", logger__on_error="ignore", trainer__log_every=1)
+    assert run.result["updates"] == 2
+    message = f"{tmp_path / 'run'}: CSVLogger cannot write curves: No space left on device; going on without\n"
+    assert capsys.readouterr().err == message
+    with pytest.raises(
+        TrainingError, match=r"No space left on device; the last checkpoint is whole; logger\.on_error="
+    ):
+        fit(tmp_path / "other", logger="csv", trainer__log_every=1)
+
+
+def lose_at(folder, update, patch):
+    """The run's directory is gone at an update, and a file is in its place."""
+
+    def lose(module, batch):
+        if module.global_step == update - 1:
+            shutil.move(folder, folder.with_name("moved"))
+            folder.write_text("")
+        return batch
+
+    before_each_step(patch, lose)
+
+
+@pytest.mark.parametrize("logger", ["none", "csv", "tensorboard"])
+def test_a_folder_that_vanishes_ends_a_run_with_one_line(tmp_path, monkeypatch, logger):
+    lose_at(tmp_path / "run", 6, monkeypatch)
+    with pytest.raises(
+        TrainingError, match=r"^\S+/run\S*: (\w+Logger )?cannot [^\n]*: Not a directory; [^\n]*whole[^\n]*$"
+    ):
+        fit(tmp_path / "run", updates=9, trainer__validate_every=4, trainer__log_every=1, logger=logger)
+    assert about(tmp_path / "moved")["update"] == 4
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="nothing is read-only for root")
+def test_a_read_only_folder_ends_a_run_with_one_line(tmp_path, monkeypatch):
+    def close(module, batch):
+        (tmp_path / "run" / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "run" / "checkpoints").chmod(0o500)
+        return batch
+
+    before_each_step(monkeypatch, close)
+    with pytest.raises(TrainingError, match="Permission denied"):
+        fit(tmp_path / "run")
