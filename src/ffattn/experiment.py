@@ -24,6 +24,7 @@ from ffattn.lightning.loggers import close, make_loggers
 from ffattn.lightning.logs import Curves, Watch
 from ffattn.lightning.processes import from_first, launch, together
 from ffattn.lightning.running import make_trainer, quiet_lightning, threads
+from ffattn.memory import memory_errors
 from ffattn.metrics import KEPT
 from ffattn.provenance import device_name, peak_memory_mb, provenance
 from ffattn.results import print_header, print_result, read_result, write_result
@@ -73,7 +74,7 @@ def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = Fal
         The finished run.
 
     Raises:
-        TrainingError: A loss was not finite.
+        TrainingError: A loss was not finite, memory did not suffice, or a disk could not be written to.
     """
     if settings.accelerator.processes > 1 and world().size == 1:
         _launch(settings, folder, start, quiet)
@@ -109,9 +110,10 @@ def _train(settings: Train, folder: Path, start: Start, console: Console) -> dic
         _print_header(console, settings, module, folder)
         trainer, data = _trainer(settings, folder, is_first), make_data(settings)
         try:
-            if not start.is_trained:
-                _fit(trainer, module, data, start, folder)
-            test = _test(trainer, module, data, folder)
+            with memory_errors(settings.batch_size, settings.trainer.accumulate):
+                if not start.is_trained:
+                    _fit(trainer, module, data, start, folder)
+                test = _test(trainer, module, data, folder)
         except SystemExit as stop:
             if not console.quiet:  # a sweep has a word of its own
                 _say_interrupted(folder)

@@ -1,5 +1,6 @@
 """Where curves go: into the run directory, or into a store of all runs; a resumed run goes on with its own."""
 
+import csv
 import hashlib
 import logging
 import os
@@ -142,14 +143,32 @@ def _columns(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _csv(folder: Path, settings: dict[str, Any]) -> CSVLogger:
-    """Go on with the file; Lightning's own logger starts by deleting it."""
-    path = folder / "metrics.csv"
-    before = path.read_text() if path.exists() else ""
+    """Go on with the file, whose rows no kill may cost; Lightning's own logger starts by deleting it."""
+    path, aside = folder / "metrics.csv", folder / "metrics.csv.part"
+    if path.exists():
+        path.replace(aside)
     logger = CSVLogger(folder, name="", version="")
-    if before and logger.experiment.metrics_file_path:
-        path.write_text(before)
-        logger.experiment.metrics_keys = before.splitlines()[0].split(",")
+    writer = logger.experiment
+    writer._rewrite_with_new_header = partial(_rewrite, path, aside)
+    if aside.exists():
+        rows = aside.read_text().splitlines(keepends=True)
+        whole = "".join(rows if rows[-1:] and rows[-1].endswith("\n") else rows[:-1])  # the last may have been cut off
+        if whole:
+            writer.metrics_keys = rows[0].strip().split(",")
+            aside.write_text(whole)
+            aside.replace(path)
     return logger
+
+
+def _rewrite(path: Path, aside: Path, names: list[str]) -> None:
+    """Give a CSV file further columns, whole or not at all."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with aside.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+    aside.replace(path)
 
 
 def _mlflow(folder: Path, settings: dict[str, Any]) -> MLFlowLogger:

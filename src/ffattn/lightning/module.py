@@ -169,7 +169,15 @@ class SequenceModule(LightningModule):
 
     def _stop(self, what: str) -> NoReturn:
         advice = "lower it, set trainer.gradient_clip=0.1, or use precision=32"
-        raise TrainingError(f"{what} is not finite (optim.lr={self.optim.lr:g}): {advice}")
+        raise TrainingError(f"{what} is not finite (optim.lr={self.optim.lr:g}){self._bad_weights()}: {advice}")
+
+    def _bad_weights(self) -> str:
+        """The first parameter that is not finite, or whose gradient is not."""
+        for name, weight in self.network.named_parameters():
+            for kind, numbers in ("", weight), ("the gradient of ", weight.grad):
+                if numbers is not None and not numbers.isfinite().all():
+                    return f", nor is {kind}{name}"
+        return ""
 
     def _evaluation_step(self, batch: Batch) -> None:
         answer = self.weigh(batch)
