@@ -114,7 +114,7 @@ def _checked(contents: Any, path: str | Path) -> dict[str, Any]:
     about = contents.get(KEY) if isinstance(contents, dict) else None
     if not isinstance(about, dict) or "format" not in about or "state_dict" not in contents:
         raise CheckpointError(f"{path}: not a checkpoint of ffattn")
-    if about["format"] != FORMAT:
+    if not isinstance(about["format"], int | str) or about["format"] != FORMAT:
         raise CheckpointError(f"{path}: has format {about['format']}, and this version of ffattn reads format {FORMAT}")
     wrong = [name for name, kind in _KINDS.items() if not isinstance(about.get(name), kind)]
     if wrong or not _are_weights(contents["state_dict"]):

@@ -117,11 +117,11 @@ def target_of(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def find_class(target: str, base: type) -> type:
+def find_class(target: object, base: type) -> type:
     """Import the class that a `_target_` names.
 
     Args:
-        target: `package.module.Class`.
+        target: `package.module.Class`; of anything else it is said that it is none.
         base: The class must be a subclass of this one.
 
     Returns:

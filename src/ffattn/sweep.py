@@ -157,7 +157,8 @@ def _earlier(root: Path, folders: Mapping[Path, Finished | None]) -> list[Outcom
         return []
     with (root / TABLE).open(newline="") as file:
         found = [root / row["job"] for row in csv.DictReader(file) if row.get("job")]
-    return [outcome_of(folder) for folder in found if folder not in folders and folder.is_dir()]
+    inside = [folder for folder in found if folder.resolve().is_relative_to(root.resolve())]  # the file may be anyone's
+    return [outcome_of(folder) for folder in inside if folder not in folders and folder.is_dir()]
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

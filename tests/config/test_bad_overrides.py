@@ -33,6 +33,8 @@ EXACT = {
     "batch_size=2e1": "batch_size=20.0: must be a whole number; write 20",
     "model.hidden=[1,2]": "model.hidden=[1, 2]: must be a whole number",
     "model.length_scale=maybe": "model.length_scale=maybe: must be true or false",
+    "trainer.race=50": "trainer.race=50: must be true or false",
+    "accelerator.cuda_graph=-1": "accelerator.cuda_graph=-1: must be true or false",
     "optim.lr=abc": "optim.lr=abc: must be a number",
     "trainer.ema_decay=high": "trainer.ema_decay=high: must be a number or null",
     # out of range

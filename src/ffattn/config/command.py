@@ -32,7 +32,7 @@ from ffattn.world import world
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # writing to an open file, which the error does not name
 _SHOWING = ("cfg", "info")  # of one job
-_PRINTING = ("help", "hydra_help", "shell_completion", "experimental_rerun")
+_PRINTING = ("help", "hydra_help", "shell_completion")
 
 
 def run_command(command: Command) -> None:
@@ -95,7 +95,9 @@ def _is_option(word: str) -> bool:
 
 
 def _refuse_other_roots(arguments: argparse.Namespace) -> None:
-    """The root file decides which command this is."""
+    """The root file decides which command this is; and Hydra's way to run a job again would unpickle a file."""
+    if arguments.experimental_rerun is not None:
+        raise ConfigError("--experimental-rerun: is not supported; repeat the overrides in .hydra/overrides.yaml")
     for option in ("config_name", "config_path"):
         if getattr(arguments, option) is not None:
             flag = f"--{option.replace('_', '-')}"

@@ -126,6 +126,8 @@ class _Converter:
             value = node[name]
         except OmegaConfBaseException as error:  # an interpolation that leads nowhere
             return self.problems.append(f"{key}: {str(error).splitlines()[0]}")
+        if kind is bool and isinstance(value, int | float) and not isinstance(value, bool):  # 50 would count as true
+            return self._report(key, value, f"must be {_describe(kind, value)}")
         schema = _schema(cls)  # type: ignore[arg-type]
         try:
             schema[name] = value

@@ -37,7 +37,7 @@ def explain(error: Exception, defaults: DictConfig | None) -> str:
         return _missing_choice(error)
     if isinstance(error, YAMLError):
         return " ".join(str(error).split())  # it names the file and the line
-    first = str(error).splitlines()[0]
+    first = next(iter(str(error).splitlines()), type(error).__name__)
     if twice := re.match(r"Multiple values for (\S+)\. To override .*'override \S+: (\S+)'", first):
         return f"+{twice.group(1)}={twice.group(2)}: has a choice already; write it without the +"
     unknown = re.match(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", first)

@@ -50,13 +50,14 @@ def read_table(path: Path) -> Any:
         raise DataError(f"{path}: the format is told by the name, which must end in one of {', '.join(_READERS)}")
     try:
         table = reader(path)
+        names = table.column_names
     except DataError:
         raise
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:  # pyarrow's errors are ValueErrors
         raise DataError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
     if not table.num_rows:
         raise DataError(f"{path}: has no rows")
-    _refuse_twins(path, table.column_names)
+    _refuse_twins(path, names)
     return table
 
 
@@ -146,7 +147,7 @@ def _arrays(path: Path) -> Any:
     """Arrays `x` (sequence, time) or (sequence, time, feature), `lengths` if any, and one number for each sequence."""
     import pyarrow as pa
 
-    with np.load(path, allow_pickle=False) as archive:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # a damaged one it would leave open
         arrays = {name: archive[name] for name in archive.files}
     if "x" not in arrays or arrays["x"].ndim not in {2, 3}:
         raise DataError(f"{path}: must hold an array x, (sequence, time) or (sequence, time, feature)")
