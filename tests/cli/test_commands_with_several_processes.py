@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 
@@ -146,6 +147,23 @@ def test_after_a_signal_the_first_process_saves_where_it_is(tmp_path):
     started = start("ffattn.train", *RUN, *LONG, f"hydra.run.dir={run}", cwd=tmp_path)
     _, errors = signal_when_curves_are_there(started, signal.SIGUSR1, [run])
     assert f"interrupted; continue with hydra.run.dir={run} resume=last" in errors
+
+
+def test_no_process_outlives_the_one_that_started_it(tmp_path):
+    """Which was killed, and holds the lock: another run could go on there."""
+    run = tmp_path / "run"
+    started = start("ffattn.train", *RUN, *LONG, f"hydra.run.dir={run}", cwd=tmp_path)
+    for _ in range(600):
+        if (run / "metrics.csv").exists():
+            break
+        time.sleep(0.1)
+    children = psutil.Process(started.pid).children(recursive=True)
+    ranks = [child for child in children if child.environ().get("RANK")] or children
+    started.kill()
+    started.communicate(timeout=60)  # until nobody holds the other ends of its pipes
+    assert len(ranks) >= 2
+    _, alive = psutil.wait_procs(ranks, timeout=20)
+    assert alive == []
 
 
 def test_a_signal_reaches_the_jobs_of_a_sweep_wherever_they_run(tmp_path):

@@ -2,14 +2,16 @@
 
 import gc
 import logging
+import multiprocessing
 import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import set_forkserver_preload
+from multiprocessing import connection, set_forkserver_preload
 from typing import Any, TypeVar
 
 import torch
@@ -64,11 +66,24 @@ def launch(work: Callable[..., object], processes: int, *arguments: Any) -> None
             signals_to_handle=",".join(number.name for number in _HANDED_ON),
         )
         try:
-            elastic_launch(config, work)(*arguments)
+            elastic_launch(config, _attended)(work, *arguments)
         except SignalException as stop:
             sys.exit(128 + stop.sigval)
         except ChildFailedError as error:
             raise _cause(error) from None
+
+
+def _attended(work: Callable[..., object], *arguments: Any) -> None:
+    """Work, and end if the launcher does: were that killed, this process would go on in a directory without a lock."""
+    launcher = multiprocessing.parent_process()
+    assert launcher is not None
+
+    def watch() -> None:
+        connection.wait([launcher.sentinel])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+    work(*arguments)
 
 
 def _cause(error: ChildFailedError) -> BaseException:
