@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train sweep evaluate test test-gpu test-ray browser screenshots lint types docs docs-check tensorboard benchmark gpu-kernels build format clean
+.PHONY: help install train sweep evaluate test test-gpu test-ray test-oldest kills audit browser screenshots lint types docs docs-check tensorboard benchmark gpu-kernels build format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,22 @@ test-ray:  ## Run the tests of sweeps by Ray, in .venv-ray, with the older packa
 	.venv-ray/bin/python -m pip install -q --disable-pip-version-check -e ".[ray,sweep,test]" -c .venv-ray/constraints.txt
 	.venv-ray/bin/python -m pytest -q tests/cli/test_ray.py $(ARGS)
 
+test-oldest:  ## Run tests, in .venv-oldest, with the oldest versions that are allowed of everything but torch
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install -q --disable-pip-version-check uv
+	.venv-oldest/bin/uv pip install -q --python .venv-oldest/bin/python --resolution lowest-direct \
+		-e ".[sweep,pictures,data,export,test]" "torch>=2.13,<2.14"
+	.venv-oldest/bin/python -m pytest -q -n 2 tests/config tests/unit tests/train $(ARGS)
+
+kills: $(STAMP)  ## Kill runs at a hundred random moments, and compare them with runs that were left alone
+	$(BIN)/python -m scripts.kills $(ARGS)
+
+audit:  ## List licences, and known vulnerabilities where the internet can be asked for them
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install -q --disable-pip-version-check pip-audit pip-licenses
+	.venv-audit/bin/pip-licenses --python $(BIN)/python --order license --summary
+	.venv-audit/bin/pip-audit --disable-pip --no-deps -r constraints.txt
+
 lint: $(STAMP)  ## Check style, and that imports go down only
 	$(BIN)/ruff check src tests scripts
 	$(BIN)/ruff format --check src tests scripts
@@ -77,5 +93,5 @@ format: $(STAMP)  ## Put the code into its standard form
 	$(BIN)/ruff format src tests scripts
 
 clean:  ## Remove everything that is made from the sources; outputs/ stays
-	rm -rf .venv .venv-ray dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
+	rm -rf .venv .venv-ray .venv-oldest .venv-audit dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
 	find src tests scripts -name __pycache__ -type d -exec rm -rf {} +

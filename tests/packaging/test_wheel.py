@@ -105,3 +105,8 @@ def test_the_installed_package_brings_its_launcher(environment, tmp_path):
     done = run(environment / "ffattn-train", *sweep, *small, cwd=tmp_path)
     assert "2 models of ffattn on add" in done.stderr
     assert len(list(tmp_path.rglob("result.json"))) == 2
+
+
+def test_two_builds_are_the_same_bytes(wheel, tmp_path):
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, cwd=ROOT)
+    assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()

@@ -155,8 +155,10 @@ def _csv(folder: Path, settings: dict[str, Any]) -> CSVLogger:
         whole = "".join(rows if rows[-1:] and rows[-1].endswith("\n") else rows[:-1])  # the last may have been cut off
         if whole:
             writer.metrics_keys = rows[0].strip().split(",")
-            aside.write_text(whole)
-            aside.replace(path)
+            new = folder / "metrics.csv.new"
+            new.write_text(whole)
+            new.replace(path)
+        aside.unlink()
     return logger
 
 
