@@ -34,7 +34,8 @@ CASES = {
     "many features": Case([9, 4], 9, 19, 7),
     "wide": Case([3], 3, 2, 260),
 }
-every_form = pytest.mark.parametrize("form", FORMS, ids=str)
+BOTH_OR_NEITHER = [form for form in FORMS if form.has_shift == form.has_scale]  # which the kernels treat one by one
+every_form = pytest.mark.parametrize("form", BOTH_OR_NEITHER, ids=str)
 every_plain_form = pytest.mark.parametrize("form", PLAIN_FORMS, ids=str)
 
 
