@@ -107,6 +107,7 @@ def _train(settings: Train, folder: Path, start: Start, console: Console) -> dic
     with threads(settings.accelerator.num_threads), _preserved_generators(device):
         origin = provenance(device)  # now: the checkout may change while it runs
         module = make_module(settings)
+        module.updates_before = start.update
         _print_header(console, settings, module, folder)
         trainer, data = _trainer(settings, folder, is_first), make_data(settings)
         try:

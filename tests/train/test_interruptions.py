@@ -90,7 +90,7 @@ def test_every_batch_is_trained_on_once_whatever_signals_come(tmp_path, monkeypa
 
 
 def test_a_signal_during_the_test_loses_nothing(tmp_path, monkeypatch):
-    options = {"updates": 4}
+    options = {"updates": 4, "logger": "csv"}
     straight = fit(tmp_path / "straight", **options)
     with monkeypatch.context() as patch:
         step = "ffattn.lightning.SequenceModule.test_step"
@@ -99,3 +99,6 @@ def test_a_signal_during_the_test_loses_nothing(tmp_path, monkeypatch):
             fit(tmp_path / "run", **options)
     assert caught.value.code == 143
     assert_same_run(fit(tmp_path / "run", resume="last", **options), straight)
+    tested = [rows(tmp_path / name, "test/error")[-1] for name in ("run", "straight")]
+    assert tested[0] == tested[1]
+    assert tested[0]["step"] == 4

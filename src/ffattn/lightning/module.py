@@ -61,6 +61,7 @@ class SequenceModule(LightningModule):
         self.scores = Scores(task)
         self.latest: dict[str, float] = {}  # scores of the last evaluation
         self.measured: dict[str, float] = {}  # of the training batch that was last looked at
+        self.updates_before = 0  # of a run that has been trained, and is only to be tested
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Lightning notes the name of every hook here, some 40 times an update; torch's way for modules is slow."""
@@ -195,7 +196,8 @@ class SequenceModule(LightningModule):
             names |= {name: f"attention/{name}" for name in ("dead", *FOCUS) if name in scores}
         names |= {name: f"{split}/{name}" for name in USUAL if name in scores}
         values = {name: scores[key].float() for key, name in names.items()}
-        self.log_dict(values | {"step": torch.tensor(float(self.global_step))})  # Lightning's own is one less
+        update = max(self.global_step, self.updates_before)  # Lightning's own is one less
+        self.log_dict(values | {"step": torch.tensor(float(update))})
 
     def on_validation_start(self) -> None:
         """Nothing is validated, or kept, after a bad update."""
