@@ -1,6 +1,7 @@
 """Whether a long run stays as it began: memory, open files and speed, with logging, validation and checkpoints on.
 
 python -m scripts.soak --updates 1000000
+python -m scripts.soak --runs 200
 """
 
 import argparse
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 import psutil
 
+import ffattn
 from ffattn.checkpoint import KEY, LAST, checkpoints_of, read
 from ffattn.provenance import commit, versions
 
@@ -77,13 +79,38 @@ def rows(samples: list[Sample], updates: int) -> Iterator[str]:
     yield f"\nMemory after the first tenth: {growth:+.2%}."
 
 
+def many_runs(count: int, folder: Path) -> Iterator[str]:
+    """A Markdown table: run after run in this process, looked at ten times.
+
+    Args:
+        count: How many.
+        folder: Where they are written.
+    """
+    yield "| runs | memory, MB | open files |\n|---:|---:|---:|"
+    process, known = psutil.Process(), []
+    small = ("T=50", "updates=20", "trainer.validate_every=10", "trainer.sequences=100", "accelerator=cpu")
+    for number in range(1, count + 1):
+        ffattn.fit(*small, "accelerator.num_threads=1", seed=number, folder=folder / str(number), quiet=True)
+        if number % max(1, count // PARTS) == 0:
+            known.append(process.memory_info().rss / 1e6)
+            yield f"| {number} | {known[-1]:.1f} | {process.num_fds()} |"
+    yield f"\nMemory after the first tenth: {known[-1] / known[0] - 1:+.2%}."
+
+
 def main() -> None:
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--updates", type=int, default=1_000_000)
     parser.add_argument("--pause", type=float, default=5.0, help="seconds between looks")
+    parser.add_argument("--runs", type=int, help="so many short runs in one process, instead of a long one")
     parser.add_argument("overrides", nargs="*", help="of the run, such as model=lstm")
     arguments = parser.parse_args()
+    if arguments.runs:
+        print(f"torch {versions()['torch']}, commit {commit()}\n")
+        with tempfile.TemporaryDirectory() as folder:
+            for line in many_runs(arguments.runs, Path(folder)):
+                print(line, flush=True)
+        return
     with tempfile.TemporaryDirectory() as folder:
         settings = [f"updates={arguments.updates}", "T=50", "trainer.stop_when_solved=false", "trainer.progress=none"]
         settings += ["accelerator=cpu", "accelerator.num_threads=1", f"hydra.run.dir={folder}/run"]
