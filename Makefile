@@ -50,7 +50,7 @@ test-oldest:  ## Run tests, in .venv-oldest, with the oldest versions that are a
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install -q --disable-pip-version-check uv
 	.venv-oldest/bin/uv pip install -q --python .venv-oldest/bin/python --resolution lowest-direct \
-		-e ".[sweep,pictures,real,export,test]" "torch>=2.13,<2.14"
+		-e ".[sweep,pictures,real,export,loggers,test]" "torch>=2.13,<2.14"
 	.venv-oldest/bin/python -m pytest -q -n 2 -W ignore::DeprecationWarning tests/config tests/unit tests/train $(ARGS)
 
 kills: $(STAMP)  ## Kill runs at a hundred random moments, and compare them with runs that were left alone
