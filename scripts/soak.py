@@ -62,6 +62,8 @@ def watch(command: list[str], last: Path, pause: float) -> Iterator[Sample]:
                 memory, files = process.memory_info().rss / 1e6, process.num_fds()
             except psutil.Error:  # it has just ended
                 break
+            if not memory:  # so has it, but for its status
+                break
             yield Sample(time.monotonic() - started, update, memory, files)
     if run.returncode:
         raise subprocess.CalledProcessError(run.returncode, command)
@@ -75,7 +77,7 @@ def rows(samples: list[Sample], updates: int) -> Iterator[str]:
     for before, end in pairwise(known):
         speed = (end.update - before.update) / (end.seconds - before.seconds)
         yield f"| {end.update:,} | {end.memory:.1f} | {end.files} | {speed:.0f} |"
-    growth = known[-1].memory / known[1].memory - 1
+    growth = known[-1].memory / known[0].memory - 1
     yield f"\nMemory after the first tenth: {growth:+.2%}."
 
 
