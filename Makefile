@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train sweep evaluate test test-gpu test-ray test-oldest kills audit browser screenshots lint types docs docs-check tensorboard benchmark gpu-kernels build format clean
+.PHONY: help install train sweep evaluate test test-slow test-gpu test-ray test-oldest kills audit browser screenshots lint types docs docs-check tensorboard benchmark gpu-kernels build format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,8 +27,11 @@ sweep: $(STAMP)  ## A small sweep, which goes on where it was when it is started
 evaluate: $(STAMP)  ## Evaluate; ARGS="checkpoint=PATH T=10000"
 	@$(BIN)/python -m ffattn.evaluate $(ARGS)
 
-test: $(STAMP)  ## Run every test; ARGS="-k resume" passes options to pytest
+test: $(STAMP)  ## Run the tests; ARGS="-k resume" passes options to pytest
 	$(BIN)/python -m pytest -q -n 2 $(ARGS)
+
+test-slow: $(STAMP)  ## Run the tests that make test leaves out
+	$(BIN)/python -m pytest -q -n 2 -m slow $(ARGS)
 
 test-gpu: $(STAMP)  ## Run the tests that say more where there is a GPU
 	$(BIN)/python -m pytest -q -m gpu $(ARGS)

@@ -98,6 +98,7 @@ def test_two_machines_share_a_run(train, tmp_path):
     assert json.loads((tmp_path / "two" / "result.json").read_text())["processes"] == 2
 
 
+@pytest.mark.slow
 def test_torchrun_starts_a_run_again_after_a_process_was_killed(dying, train, tmp_path):
     options = ["hydra.run.dir=again", "resume=last"]
     run = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1", "-m", "ffattn.train"]

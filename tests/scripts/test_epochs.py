@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.cli
+@pytest.mark.slow
 def test_a_signal_ends_the_workers_and_leaves_no_file(tmp_path):
     command = [sys.executable, "-m", "scripts.epochs", "--T=5000", "--jobs=1", "--seeds=2", "model=mean"]
     place = tmp_path / "tmp"
