@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ffattn.errors import CheckpointError, FFAttnError
+from ffattn.errors import CheckpointError, FFAttnError, reason_of
 from ffattn.evaluation import evaluate
 from ffattn.models import Answer, Model, Network, Sizes, build
 from ffattn.nn.masking import resolve_lengths
@@ -272,7 +272,7 @@ def load(checkpoint: str | Path, trust: tuple[str, ...] = (), device: str | torc
     except FFAttnError:
         raise
     except Exception as error:  # what a stranger has put there can be anything
-        raise CheckpointError(f"{checkpoint}: a damaged checkpoint ({_in_words(error)})") from error
+        raise CheckpointError(f"{checkpoint}: a damaged checkpoint ({reason_of(error)})") from error
     network = build_network(model, task)
     network.to(next(iter(contents["state_dict"].values())).dtype)
     load_weights(network, contents, checkpoint)
@@ -285,7 +285,3 @@ def _restored(about: dict[str, Any], trusted: tuple[str, ...]) -> tuple[Task, Mo
     task = from_plain(about["settings"]["task"], Task, trusted)
     task.restore(about.get("data", {}))
     return task, from_plain(about["settings"]["model"], Model, trusted)
-
-
-def _in_words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -30,5 +30,18 @@ class CheckpointError(FFAttnError, ValueError):
     """A file is no checkpoint of this package, or one that this version cannot read."""
 
 
+def reason_of(error: BaseException) -> str:
+    """Why something failed, in one line: the system's word for it, where the system is behind it.
+
+    Args:
+        error: Of a library, which may have met the system's error in a thread, or on its way out of another one.
+    """
+    while not isinstance(error, OSError) and error.__context__ is not None:
+        error = error.__context__
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
 class TrainingError(FFAttnError, RuntimeError):
     """Training cannot go on; the message says where it failed, and what may help."""

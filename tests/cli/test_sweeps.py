@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import re
 import shutil
+import signal
 import threading
 
 import pytest
@@ -12,6 +14,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.plugins.launcher import Launcher
 
+from ffattn.config import sweeps
 from ffattn.config.compose import Loader
 from ffattn.config.jobs import is_busy, job_directory, locked
 from ffattn.config.sweeps import Plan, _keep_plugins
@@ -315,6 +318,16 @@ def test_the_csv_has_every_job_of_the_directory(train, workplace):
     assert states(workplace) == {f"add_ffattn/T12/seed{n}": s for n, s in ((1, "skipped"), (2, "done"), (0, "done"))}
     assert "seed0" not in done.out
     assert "2 jobs, 0 failed" in done.out
+
+
+def test_a_signal_to_a_sweep_makes_no_directory_and_waits_for_no_job_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("psutil.Process.children", lambda process, recursive: [])
+    monkeypatch.setattr("ffattn.config.sweeps.time.sleep", pytest.fail)
+    folders = [tmp_path / "mine", tmp_path / "pending"]
+    with locked(folders[0]), pytest.raises(SystemExit) as caught, sweeps._handing_on(lambda: folders):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert caught.value.code == 143
+    assert not (tmp_path / "pending").exists()
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(130)], ids=repr)

@@ -287,6 +287,19 @@ def run_sweep(command: Command, overrides: list[str], config_dir: str | None) ->
     return max(status, sweep.finish(plan.root, finished))
 
 
+def _end_children() -> bool:
+    """Send SIGTERM to all processes below this one, if there are any; SIGUSR1 would end the launchers' helpers, too."""
+    if importlib.util.find_spec("psutil") is None:  # it comes with the launchers that start processes
+        return False
+    import psutil
+
+    children = psutil.Process().children(recursive=True)
+    for process in children:
+        with suppress(psutil.Error):
+            process.terminate()
+    return bool(children)
+
+
 @contextmanager
 def _handing_on(folders: Callable[[], list[Path]]) -> Iterator[None]:
     """Let a signal reach the processes that a launcher has started, and wait until their runs have been saved.
@@ -296,14 +309,9 @@ def _handing_on(folders: Callable[[], list[Path]]) -> Iterator[None]:
     """
 
     def hand_on(number: int, frame: FrameType | None) -> None:
-        if importlib.util.find_spec("psutil") is not None:  # comes with the launchers that start processes
-            import psutil
-
-            for process in psutil.Process().children(recursive=True):
-                with suppress(psutil.Error):
-                    process.terminate()  # also after SIGUSR1, which would end the launcher's helpers
-        end = time.monotonic() + _GRACE
-        while time.monotonic() < end and any(map(is_busy, folders())):
+        end = time.monotonic() + (_GRACE if _end_children() else 0)  # a job in this process has nothing to wait for
+        started = [folder for folder in folders() if (folder / ".hydra").exists()]  # to look at others would make them
+        while time.monotonic() < end and any(map(is_busy, started)):
             time.sleep(_PAUSE)
         raise SystemExit(128 + number)
 

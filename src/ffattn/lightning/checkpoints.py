@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ffattn.checkpoint import BEST, FORMAT, KEY, LAST, PREVIOUS
-from ffattn.errors import TrainingError
+from ffattn.errors import TrainingError, reason_of
 from ffattn.metrics import KEPT
 
 HISTORY = "update", "solved", "error"  # what is kept of every validation
@@ -42,7 +42,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             with suppress(OSError):
                 part.unlink(missing_ok=True)
             raise TrainingError(
-                f"{target}: cannot be written: {_cause(error)}; what was saved before is whole"
+                f"{target}: cannot be written: {reason_of(error)}; what was saved before is whole"
             ) from error
         if target.name == LAST and target.exists():
             target.replace(target.with_name(PREVIOUS))
@@ -64,13 +64,6 @@ def _sync(folder: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
-
-
-def _cause(error: BaseException) -> str:
-    """The system's word for it."""
-    while not isinstance(error, OSError) and error.__context__ is not None:
-        error = error.__context__
-    return (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
 
 
 class Checkpoints(Checkpoint):

@@ -15,7 +15,7 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch.utils.tensorboard.summary import hparams
 
-from ffattn.errors import TrainingError
+from ffattn.errors import TrainingError, reason_of
 
 _FINAL_METRICS = ("val/solved", "val/error", "test/solved", "test/error")
 _LAYOUT = {  # of the CUSTOM SCALARS tab: what belongs together is in one chart
@@ -86,19 +86,12 @@ class _Guard:
             return method(*arguments, **options)
         except Exception as error:  # a logger's can be anything
             self.has_failed = True
-            message = f"{self.folder}: {self.name} cannot write curves: {_reason(error)}"
+            message = f"{self.folder}: {self.name} cannot write curves: {reason_of(error)}"
             if not self.is_optional:
                 advice = "the last checkpoint is whole; logger.on_error=ignore goes on without curves"
                 raise TrainingError(f"{message}; {advice}") from error
             print(f"{message}; going on without", file=sys.stderr)
             return None
-
-
-def _reason(error: BaseException) -> str:
-    """The system's word for it; TensorBoard's writer meets it in a thread, and then raises whatever."""
-    while not isinstance(error, OSError) and error.__context__ is not None:
-        error = error.__context__
-    return getattr(error, "strerror", None) or f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 @cache
