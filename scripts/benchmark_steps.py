@@ -4,24 +4,26 @@ import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, suppress
+from io import StringIO
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from rich.console import Console
 
 from ffattn.batch import Batch
 from ffattn.config import schema
-from ffattn.lightning import CapturedModule, SequenceData, SequenceModule
+from ffattn.config.schema import Accelerator, Train
+from ffattn.experiment import make_data, make_module, trainer_of
+from ffattn.lightning import SequenceData, SequenceModule
 from ffattn.lightning.graph import capture, run_aside
-from ffattn.lightning.loggers import make_loggers
-from ffattn.lightning.logs import Curves, Watch
-from ffattn.lightning.running import make_trainer, quiet_lightning, threads
+from ffattn.lightning.running import quiet_lightning, threads
 from ffattn.models import FFAttention
 from ffattn.nn import RecurrentEncoder
 from ffattn.ops import attention_pooling
+from ffattn.optim import Adam
 from ffattn.tasks import Multiply
 from ffattn.tasks.length import Paper
 from scripts.benchmark import BATCH, HIDDEN, OPERATIONS, TIMES, Problem, sgemm_rate
@@ -29,35 +31,43 @@ from scripts.clock import now
 
 STEPS = {50: 2000, 500: 600, 10_000: 120}  # updates to time at each length
 ROUNDS = 3
-CLIP = schema.Trainer().gradient_clip
+CLIP = schema.Trainer().gradient_clip  # None, unless the default changes
 _WARM = 20
 
 
+class _Timed(Exception):  # noqa: N818 (it is no error)
+    """Enough updates have been timed."""
+
+
 class _Stopwatch(Callback):
-    """Times the updates after the first few."""
+    """Times the updates after the first few, and ends the run without a validation."""
+
+    def __init__(self, updates: int) -> None:
+        self.updates = updates
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         if trainer.global_step == _WARM:
             self.start = now()
-
-    def on_train_end(self, trainer: Trainer, *_: Any) -> None:
-        self.seconds = (now() - self.start) / (trainer.global_step - _WARM)
-
-
-def _parts(T: int, kind: type[SequenceModule] = SequenceModule) -> tuple[SequenceModule, SequenceData]:
-    task = Multiply(length=Paper(T=T))
-    return kind(task, FFAttention()), SequenceData(task, epoch=10**6)
+        if trainer.global_step == self.updates:
+            self.seconds = (now() - self.start) / (self.updates - _WARM)
+            raise _Timed
 
 
-def lightning_step(T: int, device: str, kind: type[SequenceModule] = SequenceModule) -> float:
-    """Seconds of an update in a run as the command makes it: curves, progress lines, TensorBoard."""
-    module, data = _parts(T, kind)
-    watch = _Stopwatch()
-    with tempfile.TemporaryDirectory() as folder:
-        callbacks = [Curves(50), Watch("auto", STEPS[T], Console(quiet=True)), watch]
-        loggers = make_loggers("tensorboard", Path(folder), {})
-        options = {"device": "gpu" if device == "cuda" else "cpu", "updates": STEPS[T], "gradient_clip": CLIP}
-        make_trainer(Path(folder), loggers, callbacks, **options).fit(module, data)
+def _settings(T: int, device: str, captured: bool = False) -> Train:
+    """A run of the command, longer than what is timed of it, so that no validation is."""
+    accelerator = Accelerator("gpu" if device == "cuda" else "cpu", cuda_graph=captured)
+    trainer = schema.Trainer(validate_every=2 * STEPS[T])
+    return Train(Multiply(length=Paper(T=T)), FFAttention(), Adam(), trainer, accelerator, T=T)
+
+
+def lightning_step(T: int, device: str, captured: bool = False) -> float:
+    """Seconds of an update in a run as the command makes it: curves, progress lines, TensorBoard, checkpoints."""
+    settings, watch = _settings(T, device, captured), _Stopwatch(STEPS[T])
+    with tempfile.TemporaryDirectory() as folder, redirect_stderr(StringIO()):
+        trainer = trainer_of(settings, Path(folder))
+        trainer.callbacks.append(watch)
+        with suppress(_Timed):
+            trainer.fit(make_module(settings), make_data(settings))
     return watch.seconds
 
 
@@ -69,8 +79,8 @@ def _batches(data: SequenceData, updates: int) -> Iterator[Batch]:
 
 def bare_step(T: int, device: str) -> tuple[float, float]:
     """Seconds of an update in a plain loop with the same operator, and of making its batch."""
-    module, data = _parts(T)
-    module.to(device)
+    settings = _settings(T, device)
+    module, data = make_module(settings, SequenceModule).to(device), make_data(settings)
     optimizer = module.optim.optimizer(module.network.parameters())
     batches = _batches(data, STEPS[T])
     making, start = 0.0, 0.0
@@ -120,8 +130,8 @@ def gpu_table(device: str) -> Iterator[str]:
     yield "\n1000 updates at T = 10,000 (the authors: 254 s on a GTX 980 Ti, Raffel & Ellis, section 2.2):\n"
     yield "| step | seconds |"
     yield "|---|---:|"
-    for name, kind in (("plain Lightning", SequenceModule), ("accelerator.cuda_graph=true", CapturedModule)):
-        yield f"| {name} | {1000 * lightning_step(10_000, device, kind):.2f} |"
+    for name, captured in (("plain Lightning", False), ("accelerator.cuda_graph=true", True)):
+        yield f"| {name} | {1000 * lightning_step(10_000, device, captured):.2f} |"
 
 
 def _captured_rows(device: str) -> Iterator[str]:

@@ -16,8 +16,8 @@ from rich.console import Console
 from torch import Tensor
 
 from ffattn.checkpoint import BEST, KEY, LAST, Numbers, Trained, checkpoints_of, load, load_weights, read
-from ffattn.config.schema import IGNORE, PARAMETERS, QUIET, TIME, Accelerator, Train
-from ffattn.lightning import CapturedModule, DividedModule, SequenceData, SequenceModule, ShardedModule
+from ffattn.config.schema import ACCUMULATE, IGNORE, PARAMETERS, QUIET, TIME, Train
+from ffattn.lightning import CapturedModule, DividedModule, PartedModule, SequenceData, SequenceModule, ShardedModule
 from ffattn.lightning.checkpoints import Checkpoints
 from ffattn.lightning.interruptions import Interruptions
 from ffattn.lightning.loggers import close, make_loggers
@@ -103,15 +103,16 @@ def _launch(settings: Train, folder: Path, start: Start, quiet: bool) -> None:
 
 
 def _train(settings: Train, folder: Path, start: Start, console: Console) -> dict[str, Any]:
+    options = settings.trainer
     device, is_first = settings.accelerator.torch_device, world().rank == 0
     with threads(settings.accelerator.num_threads), _preserved_generators(device):
         origin = provenance(device)  # now: the checkout may change while it runs
         module = make_module(settings)
         module.updates_before = start.update
         _print_header(console, settings, module, folder)
-        trainer, data = _trainer(settings, folder, is_first), make_data(settings)
+        trainer, data = trainer_of(settings, folder, is_first), make_data(settings)
         try:
-            with memory_errors(settings.batch_size, settings.trainer.accumulate):
+            with memory_errors(settings.batch_size, options.accumulate, options.on_oom == ACCUMULATE):
                 if not start.is_trained:
                     _fit(trainer, module, data, start, folder)
                 test = _test(trainer, module, data, folder)
@@ -160,7 +161,10 @@ def _say_interrupted(folder: Path) -> None:
     print(f"interrupted; continue with hydra.run.dir={folder} resume=last", file=sys.stderr)
 
 
-def _kind(accelerator: Accelerator) -> type[SequenceModule]:
+def _kind(settings: Train) -> type[SequenceModule]:
+    accelerator = settings.accelerator
+    if settings.trainer.on_oom == ACCUMULATE:
+        return PartedModule
     if accelerator.processes > 1:
         return {TIME: DividedModule, PARAMETERS: ShardedModule}.get(accelerator.divide, SequenceModule)
     return CapturedModule if accelerator.cuda_graph else SequenceModule
@@ -175,7 +179,7 @@ def make_module(settings: Train, kind: type[SequenceModule] | None = None) -> Se
     """
     is_mixed = settings.precision.endswith("mixed")
     fused = not (is_mixed and settings.trainer.gradient_clip is not None)  # Lightning refuses the three together
-    kind = kind or _kind(settings.accelerator)
+    kind = kind or _kind(settings)
     module = kind(
         settings.task, settings.model, optim=settings.optim, seed=settings.seed, updates=settings.updates, fused=fused
     )
@@ -205,7 +209,14 @@ def make_data(settings: Train) -> SequenceData:
     )
 
 
-def _trainer(settings: Train, folder: Path, is_first: bool) -> Trainer:
+def trainer_of(settings: Train, folder: Path, is_first: bool = True) -> Trainer:
+    """What trains the run: Lightning's Trainer with loggers, checkpoints, curves and progress.
+
+    Args:
+        settings: The run.
+        folder: Where it is written.
+        is_first: Whether this is the process that writes.
+    """
     options, plain, accelerator = settings.trainer, to_plain(settings), settings.accelerator
     is_sharded = accelerator.divide == PARAMETERS and accelerator.processes > 1
     return make_trainer(

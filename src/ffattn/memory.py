@@ -23,12 +23,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def memory_errors(batch_size: int, accumulate: int) -> Iterator[None]:
+def memory_errors(batch_size: int, accumulate: int, is_parted: bool) -> Iterator[None]:
     """Say in one line what was asked for, and which override needs half of it.
 
     Args:
         batch_size: Sequences in a batch.
         accumulate: Batches in an update.
+        is_parted: Whether batches are taken in parts already.
 
     Raises:
         TrainingError: Memory did not suffice.
@@ -41,4 +42,6 @@ def memory_errors(batch_size: int, accumulate: int) -> Iterator[None]:
         words = re.sub(r"^\[enforce fail at .*?\] .*? 0\. ", "", str(error).partition("\n")[0])
         halves = f"batch_size={max(1, batch_size // 2)} trainer.accumulate={2 * accumulate}"
         advice = f"{halves} takes as many sequences for an update, and half the memory; so does a smaller T"
+        if not is_parted:
+            advice += "; trainer.on_oom=accumulate takes batches in parts where it has to"
         raise TrainingError(f"out of memory: {words or type(error).__name__}; {advice}") from error

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from ffattn.checkpoint import build_network
 from ffattn.config.jobs import locked
-from ffattn.config.schema import IGNORE, Train
+from ffattn.config.schema import ACCUMULATE, IGNORE, Train
 from ffattn.errors import FFAttnError
 from ffattn.experiment import make_checkpoints, make_data, make_module, status_of
 from ffattn.lightning.loggers import make_loggers
@@ -87,6 +87,7 @@ def obstacle_to(settings: Train) -> str | None:
         f"accelerator.devices={accelerator.devices}": accelerator.processes > 1,
         "accelerator.cuda_graph=true": accelerator.cuda_graph,
         "precision=16-mixed": settings.precision == "16-mixed",
+        f"trainer.on_oom={options.on_oom}": options.on_oom == ACCUMULATE,
         "trainer.ema_decay": options.ema_decay is not None,
         "trainer.detect_anomaly=true": options.detect_anomaly,
         f"trainer.pictures={options.pictures}": options.pictures is not None,

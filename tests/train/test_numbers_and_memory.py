@@ -63,7 +63,8 @@ def test_what_needed_how_much_and_what_helps_is_one_line(tmp_path, monkeypatch, 
 
     before_each_step(monkeypatch, fail)
     with pytest.raises(
-        TrainingError, match=r"^out of memory: [A-Z].*llocate.*; batch_size=2 trainer\.accumulate=2 takes"
+        TrainingError,
+        match=r"^out of memory: [A-Z].*llocate.*; batch_size=2 trainer\.accumulate=2 .*; trainer\.on_oom=acc",
     ):
         fit(tmp_path / "run", updates=4)
     assert about(tmp_path / "run")["update"] == 2

@@ -19,6 +19,7 @@ from ffattn.world import World, world
 _IN_EXTRA = "mlflow", "wandb"  # loggers
 QUIET = "quiet"
 IGNORE = "ignore"  # what becomes of curves that cannot be written
+STOP, ACCUMULATE = "stop", "accumulate"  # where memory does not suffice
 EXPORTS = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}
 _NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": (), "safetensors": ("safetensors",)}
 PRECISIONS = ("32", "64", "bf16-mixed", "16-mixed")
@@ -39,6 +40,8 @@ class Trainer(Settings):
         race: Stop at the first validation by which a run beside this one, with another learning rate and all else the
             same, has solved every sequence in as few updates (Raffel & Ellis, published code).
         accumulate: Batches whose gradients make one update.
+        on_oom: What happens where memory does not suffice for a batch: `stop` ends the run with a line on what helps;
+            `accumulate` takes batches in parts from then on, whose gradients add up to the same (docs/training.md).
         gradient_clip: Largest norm of the gradient, or null (docs/training.md).
         ema_decay: Decay of an exponential moving average of the weights, which is then what is validated, tested and
             kept; or null.
@@ -58,6 +61,7 @@ class Trainer(Settings):
     patience: int | None = setting(None, low=1)
     race: bool = False
     accumulate: int = setting(1, low=1)
+    on_oom: str = setting(STOP, choices=(STOP, ACCUMULATE))
     gradient_clip: float | None = setting(None, above=0)
     ema_decay: float | None = setting(None, above=0, below=1)
     distinct_batches: int | None = setting(None, low=1)
@@ -216,6 +220,9 @@ class Train(Settings):
             self._check_pictures()
         if self.accelerator.cuda_graph:
             self._check_graph()
+        if self.trainer.on_oom == ACCUMULATE and self.accelerator.divide in {TIME, PARAMETERS}:
+            problem = "cannot be combined with processes that divide time or parameters"
+            raise SettingError("trainer.on_oom", ACCUMULATE, problem)
         if self.accelerator.processes > 1:
             self._check_division(self.accelerator.divide, self.accelerator.processes)
         _require_same_length(self.T, self.task)
@@ -276,6 +283,7 @@ class Train(Settings):
             "optim=sgd": not isinstance(self.optim, Adam),
             "precision=16-mixed": self.precision == "16-mixed",
             f"trainer.accumulate={self.trainer.accumulate}": self.trainer.accumulate > 1,
+            f"trainer.on_oom={ACCUMULATE}": self.trainer.on_oom == ACCUMULATE,
             "trainer.detect_anomaly=true": self.trainer.detect_anomaly,
             f"accelerator.devices={self.accelerator.devices}": self.accelerator.processes > 1,
         }

@@ -25,8 +25,13 @@ from ffattn.tasks import Task
 _NEVER = torch.iinfo(torch.int64).max
 
 
-def _seed(seed: int, device: torch.device) -> None:
-    """Seed the generators in use; torch.manual_seed formats a stack trace for every kind of device that is absent."""
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed the generators in use; torch.manual_seed formats a stack trace for every kind of device that is absent.
+
+    Args:
+        seed: Of the CPU's generator, and of the GPU's where it is used.
+        device: Where training runs.
+    """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)
@@ -119,15 +124,19 @@ class SequenceModule(LightningModule):
         number = self.global_step * self.trainer.accumulate_grad_batches
         number += batch_idx % self.trainer.accumulate_grad_batches
         digest = hashlib.blake2b(f"{self.seed}/{number}".encode(), digest_size=8).digest()
-        _seed(int.from_bytes(digest) >> 1, self.device)
+        self.batch_seed = int.from_bytes(digest) >> 1
+        seed_generators(self.batch_seed, self.device)
         self.update_number.fill_(self.global_step + 1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The loss, and the predictions for whoever wants to log them."""
-        prediction = full_precision(self(batch).prediction)
-        loss = self.task.error(prediction, batch.y).mean()
+        loss, prediction = self._loss_of(batch)
         self._note_if_bad(loss)
         return {"loss": loss, "prediction": prediction.detach()}
+
+    def _loss_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        prediction = full_precision(self(batch).prediction)
+        return self.task.error(prediction, batch.y).mean(), prediction
 
     def _note_if_bad(self, loss: Tensor) -> None:
         """Remember the first update with a non-finite loss; on a GPU without reading it, which would stall."""
