@@ -1,9 +1,10 @@
 """Attention over time on the CPU, compiled by Numba: a tile of time steps at a time, nothing stored but the scores.
 
-A tile's states lie in the first or second level cache, hidden unit by hidden unit; they are computed again in the
-backward pass. Vectors hold consecutive steps of one sequence, or one step of each of 16 short sequences. Threads take
-parts of the tiles. Tiles and parts are functions of the shape, and partial sums are added in a fixed order, in float64:
-the number of threads changes no bit.
+A tile's states are computed in registers wherever they are needed, twice in each pass: caches take them in, and give
+them back, more slowly. Where there are more than two features, what the others add to the states lies in the
+second-level cache, hidden unit by hidden unit; so do states that are given. Vectors hold consecutive steps of one
+sequence, or one step of each of 16 short sequences. Threads take parts of the tiles. Tiles and parts are functions of
+the shape, and partial sums are added in a fixed order, in float64: the number of threads changes no bit.
 """
 
 import math
@@ -18,7 +19,8 @@ from ffattn.compiled import bits_to_float, exact_kernel, float_to_bits, kernel, 
 from ffattn.ops.reference import Outer, Results
 from ffattn.vectors import LANES, add_up, larger, load, splat, store, where_positive
 
-TILE = 512  # steps whose states are held at a time: 200 kB at 100 hidden units; measured best of 64..1024
+TILE = 2048  # steps that are looked at together: a first-level cache holds their inputs and scores
+_STATES = 2**16  # at most so many states are held at a time, where they are: 256 kB, of a second-level cache
 PARTS = 64  # at most so many threads can share the work; each part has sums of gradients of its own
 _PART_NUMBERS = 2**22  # at most so many numbers in all parts' gradients
 _SMALL = 2**17  # (sequence, step, hidden unit) triples of a forward pass that take less time than waking a thread
@@ -258,28 +260,18 @@ def _to_lanes(numbers: Any, plan: _Plan, tile: int, result: Any) -> None:
 
 
 @kernel
-def _embed(
-    inputs: Any, layer: _Layer, slope: float, vectors: Any, width: int, states: Any, numbers: Any, row: int
-) -> None:
-    """h = LReLU(W x + b), and row += vectors . h, where each lane has a vector of its own.
-
-    Two features and two hidden units at a time: a number that was loaded is used twice. The last two features, the
-    activation and the product share a loop, which saves passes over the tile.
-    """
-    last, slopes = layer.weight.shape[1] - 2, splat(slope)
+def _embed_rest(inputs: Any, layer: _Layer, width: int, states: Any) -> None:
+    """b + W x for all but the first two features, if there are more; the loops over states add those two."""
     for k in range(0, len(layer.weight), 2):
-        b0, b1, v0, v1 = splat(layer.bias[k]), splat(layer.bias[k + 1]), load(vectors, k, 0), load(vectors, k + 1, 0)
-        u0, u1, w0, w1 = _square(layer.weight, k, last)
-        _embed_first(inputs, layer, k, last, width, states)
-        for p in range(0, width, LANES):
-            x0, x1 = load(inputs, last, p), load(inputs, last + 1, p)
-            if last > 0:
-                b0, b1 = load(states, k, p), load(states, k + 1, p)
-            z0, z1 = b0 + u0 * x0 + u1 * x1, b1 + w0 * x0 + w1 * x1
-            h0, h1 = larger(z0, slopes * z0), larger(z1, slopes * z1)  # the leaky ReLU, since slope is at most 1
-            store(states, k, p, h0)
-            store(states, k + 1, p, h1)
-            store(numbers, row, p, load(numbers, row, p) + v0 * h0 + v1 * h1)
+        for f in range(2, layer.weight.shape[1], 2):
+            u0, u1, w0, w1 = _square(layer.weight, k, f)
+            b0, b1 = splat(layer.bias[k]), splat(layer.bias[k + 1])
+            for p in range(0, width, LANES):
+                if f > 2:
+                    b0, b1 = load(states, k, p), load(states, k + 1, p)
+                x0, x1 = load(inputs, f, p), load(inputs, f + 1, p)
+                store(states, k, p, b0 + u0 * x0 + u1 * x1)
+                store(states, k + 1, p, b1 + w0 * x0 + w1 * x1)
 
 
 @kernel
@@ -288,17 +280,55 @@ def _square(matrix: Any, k: int, f: int) -> Any:
 
 
 @kernel
-def _embed_first(inputs: Any, layer: _Layer, k: int, count: int, width: int, states: Any) -> None:
-    """What the bias and the first features contribute to hidden units k and k + 1, if there are more than two."""
-    for f in range(0, count, 2):
-        u0, u1, w0, w1 = _square(layer.weight, k, f)
-        b0, b1 = splat(layer.bias[k]), splat(layer.bias[k + 1])
+def _fold(layer: _Layer, vectors: Any, folded: Any) -> None:
+    """vectors . W for each feature, and at last vectors . b, where each lane has a vector of its own."""
+    for f in range(len(folded)):
+        total = splat(_ZERO)
+        for k in range(len(layer.weight)):
+            number = layer.weight[k, f] if f < layer.weight.shape[1] else layer.bias[k]
+            total = total + splat(number) * load(vectors, k, 0)
+        store(folded, f, 0, total)
+
+
+@kernel
+def _project_linear(inputs: Any, folded: Any, slope: float, width: int, numbers: Any, row: int) -> None:
+    """row += slope vectors . (W x + b), from what `_fold` has found."""
+    features, slopes = len(folded) - 1, splat(slope)
+    for p in range(0, width, LANES):
+        store(numbers, row, p, load(numbers, row, p) + slopes * load(folded, features, 0))
+    for f in range(features):
         for p in range(0, width, LANES):
-            if f > 0:
-                b0, b1 = load(states, k, p), load(states, k + 1, p)
-            x0, x1 = load(inputs, f, p), load(inputs, f + 1, p)
-            store(states, k, p, b0 + u0 * x0 + u1 * x1)
-            store(states, k + 1, p, b1 + w0 * x0 + w1 * x1)
+            store(numbers, row, p, load(numbers, row, p) + slopes * load(folded, f, 0) * load(inputs, f, p))
+
+
+@kernel
+def _project_relu(
+    inputs: Any, states: Any, layer: _Layer, slope: float, vectors: Any, width: int, numbers: Any, row: int
+) -> None:
+    """row += (1 - slope) vectors . ReLU(W x + b), four hidden units at a time."""
+    rest, zero, has_more = splat(_ONE - slope), splat(_ZERO), layer.weight.shape[1] > 2
+    for k in range(0, len(layer.weight), _UNITS):
+        b0, b1, b2, b3 = _four(layer.bias, k)
+        (u0, u1, w0, w1), (u2, u3, w2, w3) = _square(layer.weight, k, 0), _square(layer.weight, k + 2, 0)
+        v0, v1 = rest * load(vectors, k, 0), rest * load(vectors, k + 1, 0)
+        v2, v3 = rest * load(vectors, k + 2, 0), rest * load(vectors, k + 3, 0)
+        for p in range(0, width, LANES):
+            if has_more:
+                b0, b1, b2, b3 = _load_four(states, k, p)
+            x0, x1 = load(inputs, 0, p), load(inputs, 1, p)
+            h0, h1 = larger(zero, b0 + u0 * x0 + u1 * x1), larger(zero, b1 + w0 * x0 + w1 * x1)
+            h2, h3 = larger(zero, b2 + u2 * x0 + u3 * x1), larger(zero, b3 + w2 * x0 + w3 * x1)
+            store(numbers, row, p, load(numbers, row, p) + v0 * h0 + v1 * h1 + v2 * h2 + v3 * h3)
+
+
+@kernel
+def _four(numbers: Any, k: int) -> Any:
+    return splat(numbers[k]), splat(numbers[k + 1]), splat(numbers[k + 2]), splat(numbers[k + 3])
+
+
+@kernel
+def _load_four(states: Any, k: int, p: int) -> Any:
+    return load(states, k, p), load(states, k + 1, p), load(states, k + 2, p), load(states, k + 3, p)
 
 
 @kernel
@@ -334,6 +364,51 @@ def _add_weighted(states: Any, numbers: Any, width: int, sums: Any) -> None:
         store(sums, k + 1, 0, sum1)
         store(sums, k + 2, 0, sum2)
         store(sums, k + 3, 0, sum3)
+
+
+@kernel
+def _add_embedded(
+    inputs: Any, states: Any, layer: _Layer, slope: float, numbers: Any, width: int, moments: Any, sums: Any
+) -> None:
+    """sums = w h of embedded inputs in each lane: what is linear in them, from their moments, and the rest."""
+    rest, slopes, zero, has_more = splat(_ONE - slope), splat(slope), splat(_ZERO), layer.weight.shape[1] > 2
+    for k in range(0, len(layer.weight), _UNITS):
+        b0, b1, b2, b3 = _four(layer.bias, k)
+        (u0, u1, w0, w1), (u2, u3, w2, w3) = _square(layer.weight, k, 0), _square(layer.weight, k + 2, 0)
+        sum0, sum1, sum2, sum3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
+        for p in range(0, width, LANES):
+            if has_more:
+                b0, b1, b2, b3 = _load_four(states, k, p)
+            x0, x1, w = load(inputs, 0, p), load(inputs, 1, p), load(numbers, _WEIGHT, p)
+            sum0 = sum0 + w * larger(zero, b0 + u0 * x0 + u1 * x1)
+            sum1 = sum1 + w * larger(zero, b1 + w0 * x0 + w1 * x1)
+            sum2 = sum2 + w * larger(zero, b2 + u2 * x0 + u3 * x1)
+            sum3 = sum3 + w * larger(zero, b3 + w2 * x0 + w3 * x1)
+        store(sums, k, 0, rest * sum0 + slopes * _affine(layer, k, moments))
+        store(sums, k + 1, 0, rest * sum1 + slopes * _affine(layer, k + 1, moments))
+        store(sums, k + 2, 0, rest * sum2 + slopes * _affine(layer, k + 2, moments))
+        store(sums, k + 3, 0, rest * sum3 + slopes * _affine(layer, k + 3, moments))
+
+
+@kernel
+def _affine(layer: _Layer, k: int, moments: Any) -> Any:
+    """W_k . m + b_k m_0 in each lane, where m are the sums of `_find_moments`, and m_0 is the last."""
+    features = layer.weight.shape[1]
+    total = splat(layer.bias[k]) * load(moments, features, 0)
+    for f in range(features):
+        total = total + splat(layer.weight[k, f]) * load(moments, f, 0)
+    return total
+
+
+@kernel
+def _find_moments(numbers: Any, row: int, inputs: Any, width: int, moments: Any) -> None:
+    """For each feature the sum of a row's numbers times the feature, in each lane; and at last that of the numbers."""
+    for f in range(len(inputs)):
+        total = splat(_ZERO)
+        for p in range(0, width, LANES):
+            total = total + load(numbers, row, p) * load(inputs, f, p)
+        store(moments, f, 0, total)
+    _add_rows(numbers, row, width, moments, len(inputs))
 
 
 @kernel
@@ -388,24 +463,33 @@ def _tiles(plan: _Plan, part: int, parts: int) -> Any:
 
 
 @kernel
-def _fill(data: _Data, layer: _Layer, rule: _Rule, plan: _Plan, tile: int, vectors: Any, parts: Any, row: int) -> None:
-    """Fill a tile with states: embedded inputs, or the inputs themselves; and row += vectors . h."""
-    numbers, inputs, states = parts
+def _fill(
+    data: _Data, layer: _Layer, rule: _Rule, plan: _Plan, tile: int, vectors: Any, folded: Any, parts: Any, row: int
+) -> None:
+    """Fill a tile with inputs, and row += vectors . h; without a weight, the inputs are the states.
+
+    LReLU(z) = slope z + (1 - slope) ReLU(z), of which the first part needs no loop over hidden units.
+    """
+    (numbers, inputs, states), width = parts, plan.width[tile]
     if len(layer.weight) > 0:
         _load(data.x, data.lengths, plan, tile, inputs)
-        _embed(inputs, layer, rule.slope, vectors, plan.width[tile], states, numbers, row)
+        _embed_rest(inputs, layer, width, states)
+        _project_linear(inputs, folded, rule.slope, width, numbers, row)
+        _project_relu(inputs, states, layer, rule.slope, vectors, width, numbers, row)
     else:
         _load(data.x, data.lengths, plan, tile, states)
-        _project(states, vectors, plan.width[tile], numbers, row)
+        _project(states, vectors, width, numbers, row)
 
 
 @kernel
-def _fill_and_score(data: _Data, layer: _Layer, rule: _Rule, plan: _Plan, tile: int, queries: Any, parts: Any) -> None:
-    """Fill a tile with states, and their scores tanh(q . h + b), q . h + b or q . tanh(h) + b."""
+def _fill_and_score(
+    data: _Data, layer: _Layer, rule: _Rule, plan: _Plan, tile: int, queries: Any, folded: Any, parts: Any
+) -> None:
+    """Fill a tile, and find the scores tanh(q . h + b), q . h + b or q . tanh(h) + b."""
     numbers, _, states = parts
     e = numbers[_E, : plan.width[tile]]
     e[:] = layer.query_bias
-    _fill(data, layer, rule, plan, tile, queries, parts, _E)
+    _fill(data, layer, rule, plan, tile, queries, folded, parts, _E)
     if rule.score == _TANH_STATES:
         e[:] = layer.query_bias
         _project_tanh(states, layer.query, e)
@@ -471,14 +555,16 @@ def _forward(
 ) -> None:
     """Scores, and sums of weights and weighted states, of a part's tiles."""
     lanes, added = np.empty((_LANE_ROWS, LANES), np.float32), np.empty((len(layer.query), LANES), np.float32)
-    queries = np.empty_like(added)
+    queries, folded = np.empty_like(added), np.empty((layer.weight.shape[1] + 1, LANES), np.float32)
     for k in range(len(queries)):
         queries[k] = layer.query[k]
+    _fold(layer, queries, folded)
+    moments = np.empty_like(folded)
     numbers, inputs, states = _divide(spaces[place], layer)
     for tile in _tiles(plan, part, parts):
         width = plan.width[tile]
         e, w = numbers[_E, :width], numbers[_WEIGHT, :width]
-        _fill_and_score(data, layer, rule, plan, tile, queries, (numbers, inputs, states))
+        _fill_and_score(data, layer, rule, plan, tile, queries, folded, (numbers, inputs, states))
         if rule.normalizer != _MEAN:
             _scatter(e, data.lengths, plan, tile, scores)
             _to_lanes(data.scale, plan, tile, lanes[_SCALE])
@@ -489,7 +575,11 @@ def _forward(
         _weigh(numbers, width, data.shift, lanes, rule.normalizer)
         _pad(w, data.lengths, plan, tile, _ZERO)
         _add_rows(numbers, _WEIGHT, width, lanes, _TOTAL)
-        _add_weighted(states, numbers, width, added)
+        if len(layer.weight) > 0:
+            _find_moments(numbers, _WEIGHT, inputs, width, moments)
+            _add_embedded(inputs, states, layer, rule.slope, numbers, width, moments, added)
+        else:
+            _add_weighted(states, numbers, width, added)
         _add_to_slots(plan, tile, lanes[_TOTAL], added, sums)
 
 
@@ -591,6 +681,13 @@ def _score_gradient(data: _Data, rule: _Rule, plan: _Plan, tile: int, outer: _Ou
     _pad(du, data.lengths, plan, tile, _ZERO)
 
 
+class _Moments(NamedTuple):
+    """What `_find_moments` finds for the weights w and for du, (feature and one, lane)."""
+
+    w: Any
+    du: Any
+
+
 @kernel
 def _through_embedding(
     numbers: Any,
@@ -601,47 +698,65 @@ def _through_embedding(
     g_state: Any,
     layer: _Layer,
     slope: float,
+    moments: _Moments,
     g: Any,
     part: int,
 ) -> None:
     """Gradients of hidden units k and k + 1: of their biases, queries, and weights of the first two features.
 
-    One loop, since every pass over the tile costs as much as the arithmetic.
+    LReLU'(z) = slope + (1 - slope) [z > 0]. The first part is known from moments; the second is added up here, in one
+    loop, since every pass over the tile costs as much as the arithmetic.
     """
-    g0, g1, slopes = load(g_state, k, 0), load(g_state, k + 1, 0), splat(slope)
-    q0, q1 = splat(layer.query[k]), splat(layer.query[k + 1])
+    g0, g1, zero, has_more = load(g_state, k, 0), load(g_state, k + 1, 0), splat(_ZERO), layer.weight.shape[1] > 2
+    q0, q1, b0, b1 = splat(layer.query[k]), splat(layer.query[k + 1]), splat(layer.bias[k]), splat(layer.bias[k + 1])
+    u0, u1, w0, w1 = _square(layer.weight, k, 0)
     bias0, bias1, query0, query1 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
     weight00, weight01, weight10, weight11 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
     for p in range(0, width, LANES):
         w, du = load(numbers, _WEIGHT, p), load(numbers, _DU, p)
-        h0, h1, x0, x1 = load(states, k, p), load(states, k + 1, p), load(inputs, 0, p), load(inputs, 1, p)
-        query0 = query0 + du * h0
-        query1 = query1 + du * h1
-        dh0, dh1 = w * g0 + du * q0, w * g1 + du * q1
-        dz0, dz1 = where_positive(h0, dh0, slopes * dh0), where_positive(h1, dh1, slopes * dh1)
+        if has_more:
+            b0, b1 = load(states, k, p), load(states, k + 1, p)
+        x0, x1 = load(inputs, 0, p), load(inputs, 1, p)
+        z0, z1 = b0 + u0 * x0 + u1 * x1, b1 + w0 * x0 + w1 * x1
+        query0 = where_positive(z0, query0 + du * z0, query0)
+        query1 = where_positive(z1, query1 + du * z1, query1)
+        dz0, dz1 = where_positive(z0, w * g0 + du * q0, zero), where_positive(z1, w * g1 + du * q1, zero)
         bias0 = bias0 + dz0
         bias1 = bias1 + dz1
         weight00 = weight00 + dz0 * x0
         weight01 = weight01 + dz0 * x1
         weight10 = weight10 + dz1 * x0
         weight11 = weight11 + dz1 * x1
-    g.query[part, k] += add_up(query0)
-    g.query[part, k + 1] += add_up(query1)
-    g.bias[part, k] += add_up(bias0)
-    g.bias[part, k + 1] += add_up(bias1)
-    g.weight[part, k, 0] += add_up(weight00)
-    g.weight[part, k, 1] += add_up(weight01)
-    g.weight[part, k + 1, 0] += add_up(weight10)
-    g.weight[part, k + 1, 1] += add_up(weight11)
+    last, rest, slopes = layer.weight.shape[1], splat(_ONE - slope), splat(slope)
+    g.query[part, k] += add_up(rest * query0 + slopes * _affine(layer, k, moments.du))
+    g.query[part, k + 1] += add_up(rest * query1 + slopes * _affine(layer, k + 1, moments.du))
+    g.bias[part, k] += add_up(rest * bias0 + slopes * _mix(moments, last, g0, q0))
+    g.bias[part, k + 1] += add_up(rest * bias1 + slopes * _mix(moments, last, g1, q1))
+    g.weight[part, k, 0] += add_up(rest * weight00 + slopes * _mix(moments, 0, g0, q0))
+    g.weight[part, k, 1] += add_up(rest * weight01 + slopes * _mix(moments, 1, g0, q0))
+    g.weight[part, k + 1, 0] += add_up(rest * weight10 + slopes * _mix(moments, 0, g1, q1))
+    g.weight[part, k + 1, 1] += add_up(rest * weight11 + slopes * _mix(moments, 1, g1, q1))
 
 
 @kernel
-def _through_activation(numbers: Any, states: Any, width: int, k: int, g_state: Any, q: float, slope: float) -> None:
+def _mix(moments: _Moments, f: int, g: Any, q: Any) -> Any:
+    """The sum of dh x in each lane, since dh = w g + du q."""
+    return load(moments.w, f, 0) * g + load(moments.du, f, 0) * q
+
+
+@kernel
+def _through_activation(
+    numbers: Any, inputs: Any, states: Any, width: int, k: int, g_state: Any, layer: _Layer, slope: float
+) -> None:
     """Put dL/dz of hidden unit k in the place of its states."""
-    g, queries, slopes = load(g_state, k, 0), splat(q), splat(slope)
+    g, q, b, slopes = load(g_state, k, 0), splat(layer.query[k]), splat(layer.bias[k]), splat(slope)
+    u0, u1, has_more = splat(layer.weight[k, 0]), splat(layer.weight[k, 1]), layer.weight.shape[1] > 2
     for p in range(0, width, LANES):
-        dh = load(numbers, _WEIGHT, p) * g + load(numbers, _DU, p) * queries
-        store(states, k, p, where_positive(load(states, k, p), dh, slopes * dh))
+        if has_more:
+            b = load(states, k, p)
+        z = b + u0 * load(inputs, 0, p) + u1 * load(inputs, 1, p)
+        dh = load(numbers, _WEIGHT, p) * g + load(numbers, _DU, p) * q
+        store(states, k, p, where_positive(z, dh, slopes * dh))
 
 
 @kernel
@@ -699,23 +814,28 @@ def _backward(
     """Gradients of a part's tiles; g_x may be empty."""
     is_kept, before = g_x.size > 0 or layer.weight.shape[1] > 2, -1
     lanes, g_state = np.empty((_LANE_ROWS, LANES), np.float32), np.empty((len(layer.query), LANES), np.float32)
+    folded = np.empty((layer.weight.shape[1] + 1, LANES), np.float32)
+    moments = _Moments(np.empty_like(folded), np.empty_like(folded))
     numbers, inputs, states = _divide(spaces[place], layer)
     for tile in _tiles(plan, part, parts):
         width = plan.width[tile]
         if plan.first[tile] != before:
             before = plan.first[tile]
             _prepare_lanes(data, plan, tile, outer, lanes, g_state)
+            _fold(layer, g_state, folded)
         for p in range(0, width, LANES):
             store(numbers, _DU, p, load(lanes, _TOTAL, 0))
-        _fill(data, layer, rule, plan, tile, g_state, (numbers, inputs, states), _DU)
+        _fill(data, layer, rule, plan, tile, g_state, folded, (numbers, inputs, states), _DU)
         _score_gradient(data, rule, plan, tile, outer, lanes, numbers)
         _add_rows(numbers, _DU, width, lanes, _SUM)
         g.query_bias[part, 0] += add_up(load(lanes, _SUM, 0))
         if len(layer.weight) > 0:
-            for k in range(0, len(states), 2):
-                _through_embedding(numbers, inputs, states, width, k, g_state, layer, rule.slope, g, part)
-            for k in range(len(states) if is_kept else 0):
-                _through_activation(numbers, states, width, k, g_state, layer.query[k], rule.slope)
+            _find_moments(numbers, _WEIGHT, inputs, width, moments.w)
+            _find_moments(numbers, _DU, inputs, width, moments.du)
+            for k in range(0, len(layer.weight), 2):
+                _through_embedding(numbers, inputs, states, width, k, g_state, layer, rule.slope, moments, g, part)
+            for k in range(len(layer.weight) if is_kept else 0):
+                _through_activation(numbers, inputs, states, width, k, g_state, layer, rule.slope)
             _weight_gradient(states, inputs, width, g.weight[part])
             if g_x.size > 0:
                 _input_gradient(states, layer.weight, width, inputs)
@@ -870,17 +990,22 @@ def _given(
 _own = threading.local()
 
 
-def _spaces(threads: int, hidden: int, features: int) -> Any:
+def _spaces(threads: int, hidden: int, features: int, needs_x: bool = False) -> Any:
     """Room for a tile for each thread, which the caller's thread keeps: fresh memory costs more than a short call.
 
     Rows are a vector longer than the tile: they start at multiples of a cache line, 64 bytes, but not of a power of
-    two. Wide states have shorter tiles.
+    two. States have no room where they are not held: those of two features, unless the inputs' gradients are needed.
     """
-    units, tile = -(-hidden // _UNITS) * _UNITS, max(LANES, min(TILE, 2**16 // max(1, hidden) // LANES * LANES))
+    units, tile = -(-hidden // _UNITS) * _UNITS, TILE
+    if features in {1, 2} and not needs_x:
+        units = 0
+    else:
+        tile = max(LANES, min(tile, _STATES // max(1, hidden) // LANES * LANES))
     shape = threads, _STEP_ROWS + features + features % 2 + units, tile + LANES
-    if getattr(_own, "shape", None) != shape:
-        _own.shape, _own.spaces = shape, torch.empty(shape).numpy()
-    return _own.spaces
+    size = math.prod(shape)
+    if getattr(_own, "size", 0) < size:
+        _own.size, _own.spaces = size, torch.empty(size).numpy()
+    return _own.spaces[:size].reshape(shape)
 
 
 def _attend(given: _Given, hidden: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -935,7 +1060,9 @@ def _differentiate(outer: Outer, given: _Given, kept: Results, needs_x: bool) ->
     incoming = tuple(_floats(gradient, axes) for gradient, axes in zip(outer, (1, 2, 2), strict=True))
     arrays = tuple(tensor.contiguous().numpy() for tensor in kept)
     with team() as threads:
-        _run_backward(threads, given, _spaces(threads[-1], hidden, given.weight.shape[1]), incoming, arrays, results)
+        _run_backward(
+            threads, given, _spaces(threads[-1], hidden, given.weight.shape[1], needs_x), incoming, arrays, results
+        )
     return tuple(map(torch.from_numpy, results))
 
 
