@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train sweep evaluate test test-slow test-gpu test-ray test-oldest kills audit browser screenshots lint types docs docs-check tensorboard benchmark gpu-kernels build format clean
+.PHONY: help install train sweep evaluate test test-slow test-gpu test-ray test-oldest kills mutants audit browser screenshots lint types docs docs-check tensorboard benchmark gpu-kernels build format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,6 +59,11 @@ test-oldest:  ## Run tests, in .venv-oldest, with the oldest versions that are a
 kills: $(STAMP)  ## Kill runs at a hundred random moments, and compare them with runs that were left alone
 	$(BIN)/python -m scripts.kills $(ARGS)
 
+mutants: $(STAMP)  ## Change operators and settings in small ways, and list the changes that no test notices: an hour
+	$(PYTHON) -m venv .venv-mutants
+	.venv-mutants/bin/python -m pip install -q --disable-pip-version-check cosmic-ray==8.7.0
+	.venv-mutants/bin/python -m scripts.mutants --python $(BIN)/python $(ARGS)
+
 audit:  ## List licences, and known vulnerabilities where the internet can be asked for them
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install -q --disable-pip-version-check pip-audit pip-licenses
@@ -96,5 +101,5 @@ format: $(STAMP)  ## Put the code into its standard form
 	$(BIN)/ruff format src tests scripts
 
 clean:  ## Remove everything that is made from the sources; outputs/ stays
-	rm -rf .venv .venv-ray .venv-oldest .venv-audit dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
+	rm -rf .venv .venv-ray .venv-oldest .venv-mutants .venv-audit dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
 	find src tests scripts -name __pycache__ -type d -exec rm -rf {} +

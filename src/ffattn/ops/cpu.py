@@ -25,6 +25,7 @@ PARTS = 64  # at most so many threads can share the work; each part has sums of 
 _PART_NUMBERS = 2**22  # at most so many numbers in all parts' gradients
 _SMALL = 2**17  # (sequence, step, hidden unit) triples of a forward pass that take less time than waking a thread
 _TILE_COST = 150  # a tile costs as much as so many more positions
+_MOST_WAITING = 8  # tiles whose sums of gradients may stay in float32, 1024 numbers to a lane
 _UNITS = 4  # hidden units are padded to a multiple of this
 _STEP_ROWS = 4  # rows of a tile that have one number for each step:
 _WEIGHT, _E, _DU, _OUTER = range(4)  # w_t; e_t; dL/du_t, where e = tanh(u); and dL/de_t from outside
@@ -60,12 +61,13 @@ def _exp(x: float) -> float:
 
 @exact_kernel
 def _tanh(x: float) -> float:
-    """Lambert's continued fraction (five terms) near zero, 1 - 2 / (e^2x + 1) elsewhere."""
-    size = abs(x)
-    square = x * x
-    small = x * (_P0 + square * (_P1 + square)) / (_P0 + square * (_Q1 + square * _Q2))
-    large = _ONE - _TWO / (_exp(_TWO * min(size, np.float32(20))) + _ONE)
-    return small if size < _TANH_SMALL else (large if x > _ZERO else -large)
+    """Lambert's continued fraction (five terms) near zero, (e^2x - 1) / (e^2x + 1) elsewhere; one division for both."""
+    size, square = abs(x), x * x
+    power = _exp(_TWO * min(size, np.float32(20)))
+    large = power - _ONE if x > _ZERO else _ONE - power
+    above = x * (_P0 + square * (_P1 + square)) if size < _TANH_SMALL else large
+    below = _P0 + square * (_Q1 + square * _Q2) if size < _TANH_SMALL else power + _ONE
+    return above / below
 
 
 class _Data(NamedTuple):
@@ -392,7 +394,7 @@ def _add_embedded(
 
 @kernel
 def _affine(layer: _Layer, k: int, moments: Any) -> Any:
-    """W_k . m + b_k m_0 in each lane, where m are the sums of `_find_moments`, and m_0 is the last."""
+    """W_k . m + b_k m_0 in each lane, where m are the sums of `_add_moments`, and m_0 is the last."""
     features = layer.weight.shape[1]
     total = splat(layer.bias[k]) * load(moments, features, 0)
     for f in range(features):
@@ -401,14 +403,17 @@ def _affine(layer: _Layer, k: int, moments: Any) -> Any:
 
 
 @kernel
-def _find_moments(numbers: Any, row: int, inputs: Any, width: int, moments: Any) -> None:
-    """For each feature the sum of a row's numbers times the feature, in each lane; and at last that of the numbers."""
+def _add_moments(numbers: Any, row: int, inputs: Any, width: int, moments: Any) -> None:
+    """For each feature add a row's numbers times the feature, in each lane; and at last the numbers."""
     for f in range(len(inputs)):
-        total = splat(_ZERO)
+        total = load(moments, f, 0)
         for p in range(0, width, LANES):
             total = total + load(numbers, row, p) * load(inputs, f, p)
         store(moments, f, 0, total)
-    _add_rows(numbers, row, width, moments, len(inputs))
+    total = load(moments, len(inputs), 0)
+    for p in range(0, width, LANES):
+        total = total + load(numbers, row, p)
+    store(moments, len(inputs), 0, total)
 
 
 @kernel
@@ -576,7 +581,8 @@ def _forward(
         _pad(w, data.lengths, plan, tile, _ZERO)
         _add_rows(numbers, _WEIGHT, width, lanes, _TOTAL)
         if len(layer.weight) > 0:
-            _find_moments(numbers, _WEIGHT, inputs, width, moments)
+            moments[:] = _ZERO
+            _add_moments(numbers, _WEIGHT, inputs, width, moments)
             _add_embedded(inputs, states, layer, rule.slope, numbers, width, moments, added)
         else:
             _add_weighted(states, numbers, width, added)
@@ -682,7 +688,7 @@ def _score_gradient(data: _Data, rule: _Rule, plan: _Plan, tile: int, outer: _Ou
 
 
 class _Moments(NamedTuple):
-    """What `_find_moments` finds for the weights w and for du, (feature and one, lane)."""
+    """What `_add_moments` adds up for the weights w and for du, (feature and one, lane)."""
 
     w: Any
     du: Any
@@ -690,28 +696,20 @@ class _Moments(NamedTuple):
 
 @kernel
 def _through_embedding(
-    numbers: Any,
-    inputs: Any,
-    states: Any,
-    width: int,
-    k: int,
-    g_state: Any,
-    layer: _Layer,
-    slope: float,
-    moments: _Moments,
-    g: Any,
-    part: int,
+    numbers: Any, inputs: Any, states: Any, width: int, k: int, g_state: Any, layer: _Layer, sums: Any
 ) -> None:
-    """Gradients of hidden units k and k + 1: of their biases, queries, and weights of the first two features.
+    """Add to the sums of hidden units k and k + 1, in each lane, what is not linear in the gradients.
 
-    LReLU'(z) = slope + (1 - slope) [z > 0]. The first part is known from moments; the second is added up here, in one
-    loop, since every pass over the tile costs as much as the arithmetic.
+    That is LReLU'(z) = slope + (1 - slope) [z > 0] without its first part and its factor; `_add_up_sums` does the rest.
+    One loop, since every pass over the tile costs as much as the arithmetic.
     """
     g0, g1, zero, has_more = load(g_state, k, 0), load(g_state, k + 1, 0), splat(_ZERO), layer.weight.shape[1] > 2
     q0, q1, b0, b1 = splat(layer.query[k]), splat(layer.query[k + 1]), splat(layer.bias[k]), splat(layer.bias[k + 1])
     u0, u1, w0, w1 = _square(layer.weight, k, 0)
-    bias0, bias1, query0, query1 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
-    weight00, weight01, weight10, weight11 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
+    bias, weight, other = len(layer.weight) + k, 2 * len(layer.weight) + k, 3 * len(layer.weight) + k
+    query0, query1, bias0, bias1 = load(sums, k, 0), load(sums, k + 1, 0), load(sums, bias, 0), load(sums, bias + 1, 0)
+    weight00, weight10 = load(sums, weight, 0), load(sums, weight + 1, 0)
+    weight01, weight11 = load(sums, other, 0), load(sums, other + 1, 0)
     for p in range(0, width, LANES):
         w, du = load(numbers, _WEIGHT, p), load(numbers, _DU, p)
         if has_more:
@@ -727,15 +725,30 @@ def _through_embedding(
         weight01 = weight01 + dz0 * x1
         weight10 = weight10 + dz1 * x0
         weight11 = weight11 + dz1 * x1
-    last, rest, slopes = layer.weight.shape[1], splat(_ONE - slope), splat(slope)
-    g.query[part, k] += add_up(rest * query0 + slopes * _affine(layer, k, moments.du))
-    g.query[part, k + 1] += add_up(rest * query1 + slopes * _affine(layer, k + 1, moments.du))
-    g.bias[part, k] += add_up(rest * bias0 + slopes * _mix(moments, last, g0, q0))
-    g.bias[part, k + 1] += add_up(rest * bias1 + slopes * _mix(moments, last, g1, q1))
-    g.weight[part, k, 0] += add_up(rest * weight00 + slopes * _mix(moments, 0, g0, q0))
-    g.weight[part, k, 1] += add_up(rest * weight01 + slopes * _mix(moments, 1, g0, q0))
-    g.weight[part, k + 1, 0] += add_up(rest * weight10 + slopes * _mix(moments, 0, g1, q1))
-    g.weight[part, k + 1, 1] += add_up(rest * weight11 + slopes * _mix(moments, 1, g1, q1))
+    store(sums, k, 0, query0)
+    store(sums, k + 1, 0, query1)
+    store(sums, bias, 0, bias0)
+    store(sums, bias + 1, 0, bias1)
+    store(sums, weight, 0, weight00)
+    store(sums, weight + 1, 0, weight10)
+    store(sums, other, 0, weight01)
+    store(sums, other + 1, 0, weight11)
+
+
+@kernel
+def _add_up_sums(
+    layer: _Layer, slope: float, g_state: Any, moments: _Moments, sums: Any, g: _Gradients, part: int
+) -> None:
+    """Add what tiles of the same sequences have left in the lanes to a part's gradients, and clear it."""
+    units, features, rest, slopes = len(layer.weight), layer.weight.shape[1], splat(_ONE - slope), splat(slope)
+    for k in range(units):
+        own, q = load(g_state, k, 0), splat(layer.query[k])
+        g.query[part, k] += add_up(rest * load(sums, k, 0) + slopes * _affine(layer, k, moments.du))
+        g.bias[part, k] += add_up(rest * load(sums, units + k, 0) + slopes * _mix(moments, features, own, q))
+        for f in range(2):
+            total = rest * load(sums, (2 + f) * units + k, 0) + slopes * _mix(moments, f, own, q)
+            g.weight[part, k, f] += add_up(total)
+    sums[:], moments.w[:], moments.du[:] = _ZERO, _ZERO, _ZERO
 
 
 @kernel
@@ -812,13 +825,20 @@ def _backward(
     g: _Gradients,
 ) -> None:
     """Gradients of a part's tiles; g_x may be empty."""
-    is_kept, before = g_x.size > 0 or layer.weight.shape[1] > 2, -1
+    is_kept, before, rows = g_x.size > 0 or layer.weight.shape[1] > 2, -1, len(layer.weight)
     lanes, g_state = np.empty((_LANE_ROWS, LANES), np.float32), np.empty((len(layer.query), LANES), np.float32)
     folded = np.empty((layer.weight.shape[1] + 1, LANES), np.float32)
-    moments = _Moments(np.empty_like(folded), np.empty_like(folded))
+    moments, sums, waiting = (
+        _Moments(np.zeros_like(folded), np.zeros_like(folded)),
+        np.zeros((4 * rows, LANES), np.float32),
+        0,
+    )
     numbers, inputs, states = _divide(spaces[place], layer)
     for tile in _tiles(plan, part, parts):
         width = plan.width[tile]
+        if waiting > 0 and (plan.first[tile] != before or waiting == _MOST_WAITING):
+            _add_up_sums(layer, rule.slope, g_state, moments, sums, g, part)
+            waiting = 0
         if plan.first[tile] != before:
             before = plan.first[tile]
             _prepare_lanes(data, plan, tile, outer, lanes, g_state)
@@ -830,11 +850,12 @@ def _backward(
         _add_rows(numbers, _DU, width, lanes, _SUM)
         g.query_bias[part, 0] += add_up(load(lanes, _SUM, 0))
         if len(layer.weight) > 0:
-            _find_moments(numbers, _WEIGHT, inputs, width, moments.w)
-            _find_moments(numbers, _DU, inputs, width, moments.du)
-            for k in range(0, len(layer.weight), 2):
-                _through_embedding(numbers, inputs, states, width, k, g_state, layer, rule.slope, moments, g, part)
-            for k in range(len(layer.weight) if is_kept else 0):
+            _add_moments(numbers, _WEIGHT, inputs, width, moments.w)
+            _add_moments(numbers, _DU, inputs, width, moments.du)
+            for k in range(0, rows, 2):
+                _through_embedding(numbers, inputs, states, width, k, g_state, layer, sums)
+            waiting += 1
+            for k in range(rows if is_kept else 0):
                 _through_activation(numbers, inputs, states, width, k, g_state, layer, rule.slope)
             _weight_gradient(states, inputs, width, g.weight[part])
             if g_x.size > 0:
@@ -845,6 +866,8 @@ def _backward(
                 g.query[part, k] += _through_score(numbers, states, width, k, g_state, layer.query[k], rule.score)
             if g_x.size > 0:
                 _store(states, data.lengths, plan, tile, g_x)
+    if waiting > 0:
+        _add_up_sums(layer, rule.slope, g_state, moments, sums, g, part)
 
 
 class _Given(NamedTuple):
