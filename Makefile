@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train sweep evaluate test test-slow test-gpu test-ray test-oldest kills mutants audit browser screenshots lint types docs docs-check tensorboard benchmark gpu-kernels build format clean
+.PHONY: help install train sweep evaluate test test-slow test-gpu test-ray test-oldest test-newest kills mutants audit browser screenshots lint types docs docs-check tensorboard benchmark gpu-kernels build format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,12 +49,20 @@ test-ray:  ## Run the tests of sweeps by Ray, in .venv-ray, with the older packa
 	.venv-ray/bin/python -m pip install -q --disable-pip-version-check -e ".[ray,sweep,test]" -c .venv-ray/constraints.txt
 	.venv-ray/bin/python -m pytest -q tests/cli/test_ray.py $(ARGS)
 
-test-oldest:  ## Run tests, in .venv-oldest, with the oldest versions that are allowed of everything but torch
-	$(PYTHON) -m venv .venv-oldest
-	.venv-oldest/bin/python -m pip install -q --disable-pip-version-check uv
-	.venv-oldest/bin/uv pip install -q --python .venv-oldest/bin/python --resolution lowest-direct \
+# $(call test_with,name of the environment,uv's way of choosing versions): not torch's, of which there is one for CPUs
+define test_with
+	$(PYTHON) -m venv .venv-$(1)
+	.venv-$(1)/bin/python -m pip install -q --disable-pip-version-check uv
+	.venv-$(1)/bin/uv pip install -q --python .venv-$(1)/bin/python --resolution $(2) \
 		-e ".[sweep,pictures,real,export,loggers,test]" "torch>=2.13,<2.14"
-	.venv-oldest/bin/python -m pytest -q -n 2 -W ignore::DeprecationWarning tests/config tests/unit tests/train $(ARGS)
+	.venv-$(1)/bin/python -m pytest -q -n 2 -W ignore::DeprecationWarning tests/config tests/unit tests/train $(ARGS)
+endef
+
+test-oldest:  ## Run tests, in .venv-oldest, with the oldest versions that are allowed of everything but torch
+	$(call test_with,oldest,lowest-direct)
+
+test-newest:  ## Run tests, in .venv-newest, with the newest versions that are allowed of everything but torch
+	$(call test_with,newest,highest)
 
 kills: $(STAMP)  ## Kill runs at a hundred random moments, and compare them with runs that were left alone
 	$(BIN)/python -m scripts.kills $(ARGS)
@@ -101,5 +109,5 @@ format: $(STAMP)  ## Put the code into its standard form
 	$(BIN)/ruff format src tests scripts
 
 clean:  ## Remove everything that is made from the sources; outputs/ stays
-	rm -rf .venv .venv-ray .venv-oldest .venv-mutants .venv-audit dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
+	rm -rf .venv .venv-ray .venv-oldest .venv-newest .venv-mutants .venv-audit dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
 	find src tests scripts -name __pycache__ -type d -exec rm -rf {} +

@@ -22,6 +22,7 @@ from statistics import median
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
+from llvmlite.binding import get_host_cpu_name
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
@@ -231,6 +232,8 @@ def header(device: str) -> Iterator[str]:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     yield f"# Benchmarks: {device_name(torch.device(device))}\n"
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+    if device == "cpu":
+        versions += f", {get_host_cpu_name()}"
     yield f"Made by `python -m scripts.benchmark` at commit {commit.strip() or 'unknown'}: {versions}."
     yield "Alternatives take turns in one process, with OMP_WAIT_POLICY=passive; times are medians.\n"
 

@@ -165,7 +165,7 @@ class _Announcer(event.Listener):
         """A compilation that the disk did not spare."""
         if not self.is_silent and event.data["dispatcher"].py_func.__module__.startswith("ffattn"):
             self.is_silent = True
-            print("ffattn: compiling kernels for this CPU (some seconds, once)", file=sys.stderr, flush=True)
+            print("ffattn: compiling kernels for this CPU (up to a minute, once)", file=sys.stderr, flush=True)
 
     def on_end(self, event: event.Event) -> None:
         """Nothing to say."""

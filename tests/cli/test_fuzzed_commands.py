@@ -44,7 +44,7 @@ def check(status, err, case, folder):
         assert (folder / "result.json").exists(), (case, err)
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(2))
 def test_training(part, keys, command, workplace):
     numbers = random.Random(part)
     for number in range(10):
@@ -54,7 +54,6 @@ def test_training(part, keys, command, workplace):
         check(done.status, done.err, case, workplace / f"run{number}")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", range(20))
 def test_training_in_a_process_of_its_own(number, keys, tmp_path):
     case = odd_arguments(random.Random(1000 + number), keys)

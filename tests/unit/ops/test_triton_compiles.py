@@ -13,7 +13,7 @@ _RANDOM = {"_fill_words_kernel", "_fill_inputs_kernel"}
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("capability", [pytest.param(80, marks=pytest.mark.slow), 90])
 def test_every_form_compiles_and_spills_next_to_nothing(capability, tmp_path):
     environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path)}
     environment.pop("TRITON_INTERPRET", None)
