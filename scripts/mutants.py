@@ -35,7 +35,7 @@ CPU = "tests/unit/ops/test_cpu.py tests/unit/ops/test_operators.py"
 SETTINGS = "tests/unit/test_settings.py tests/config"
 SWEEPS = "tests/cli/test_sweeps.py tests/config/test_bad_overrides.py"
 TESTS = {  # of each module
-    "src/ffattn/ops/operators.py": f"{OPERATORS} tests/unit/ops/test_operator_traits.py",
+    "src/ffattn/ops/operators.py": f"{OPERATORS} tests/unit/ops/test_operators_in_graphs.py",
     "src/ffattn/ops/reference.py": OPERATORS,
     "src/ffattn/ops/cpu.py": CPU,
     "src/ffattn/settings.py": SETTINGS,
