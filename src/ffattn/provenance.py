@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-_PACKAGES = ("ffattn", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
+_PACKAGES = ("ffattn", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
@@ -33,8 +33,9 @@ def _command() -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result depends on."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
+    """Versions of Python and of the packages that a result depends on; torch's with its build, such as +cu130."""
+    own = {"python": platform.python_version(), "torch": str(torch.__version__)}
+    return own | {name: _version(name) for name in _PACKAGES}
 
 
 def _version(name: str) -> str:
