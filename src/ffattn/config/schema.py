@@ -216,13 +216,9 @@ class Train(Settings):
         self._check_data()
         if self.resume not in (None, "last") and self.init_from is not None:
             raise SettingError("init_from", self.init_from, "cannot be combined with resume, which has weights already")
-        if self.trainer.pictures is not None:
-            self._check_pictures()
+        self._check_whole()
         if self.accelerator.cuda_graph:
             self._check_graph()
-        if self.trainer.on_oom == ACCUMULATE and self.accelerator.divide in {TIME, PARAMETERS}:
-            problem = "cannot be combined with processes that divide time or parameters"
-            raise SettingError("trainer.on_oom", ACCUMULATE, problem)
         if self.accelerator.processes > 1:
             self._check_division(self.accelerator.divide, self.accelerator.processes)
         _require_same_length(self.T, self.task)
@@ -250,11 +246,13 @@ class Train(Settings):
             if getattr(self.trainer, key) is None:
                 raise SettingError(f"trainer.{key}", "null", "is for given data; must be a whole number")
 
-    def _check_pictures(self) -> None:
-        """Refuse what would make none: there must be one process that can run the network."""
-        if self.accelerator.processes > 1 and self.accelerator.divide != BATCH:
-            problem = "cannot be combined with processes that divide time or parameters"
-            raise SettingError("trainer.pictures", self.trainer.pictures, problem)
+    def _check_whole(self) -> None:
+        """Refuse what needs a process that has whole sequences and parameters, where none has."""
+        whole = {"pictures": self.trainer.pictures, "on_oom": self.trainer.on_oom}
+        for key, value in whole.items():
+            if value not in {None, STOP} and self.accelerator.processes > 1 and self.accelerator.divide != BATCH:
+                problem = "cannot be combined with processes that divide time or parameters"
+                raise SettingError(f"trainer.{key}", value, problem)
 
     def _check_division(self, divide: str, count: int) -> None:
         """Refuse what cannot be divided among so many processes."""

@@ -811,6 +811,17 @@ def _input_gradient(states: Any, weight: Any, width: int, inputs: Any) -> None:
 
 
 @kernel
+def _through_layer(
+    numbers: Any, inputs: Any, states: Any, width: int, g_state: Any, layer: _Layer, moments: _Moments, sums: Any
+) -> None:
+    """Add to what `_add_up_sums` makes the gradients of the parameters from."""
+    _add_moments(numbers, _WEIGHT, inputs, width, moments.w)
+    _add_moments(numbers, _DU, inputs, width, moments.du)
+    for k in range(0, len(layer.weight), 2):
+        _through_embedding(numbers, inputs, states, width, k, g_state, layer, sums)
+
+
+@kernel
 def _backward(
     place: int,
     part: int,
@@ -825,14 +836,10 @@ def _backward(
     g: _Gradients,
 ) -> None:
     """Gradients of a part's tiles; g_x may be empty."""
-    is_kept, before, rows = g_x.size > 0 or layer.weight.shape[1] > 2, -1, len(layer.weight)
+    before, waiting, sums = -1, 0, np.zeros((4 * len(layer.weight), LANES), np.float32)
     lanes, g_state = np.empty((_LANE_ROWS, LANES), np.float32), np.empty((len(layer.query), LANES), np.float32)
     folded = np.empty((layer.weight.shape[1] + 1, LANES), np.float32)
-    moments, sums, waiting = (
-        _Moments(np.zeros_like(folded), np.zeros_like(folded)),
-        np.zeros((4 * rows, LANES), np.float32),
-        0,
-    )
+    moments = _Moments(np.zeros_like(folded), np.zeros_like(folded))
     numbers, inputs, states = _divide(spaces[place], layer)
     for tile in _tiles(plan, part, parts):
         width = plan.width[tile]
@@ -850,12 +857,9 @@ def _backward(
         _add_rows(numbers, _DU, width, lanes, _SUM)
         g.query_bias[part, 0] += add_up(load(lanes, _SUM, 0))
         if len(layer.weight) > 0:
-            _add_moments(numbers, _WEIGHT, inputs, width, moments.w)
-            _add_moments(numbers, _DU, inputs, width, moments.du)
-            for k in range(0, rows, 2):
-                _through_embedding(numbers, inputs, states, width, k, g_state, layer, sums)
+            _through_layer(numbers, inputs, states, width, g_state, layer, moments, sums)
             waiting += 1
-            for k in range(rows if is_kept else 0):
+            for k in range(len(layer.weight) if g_x.size > 0 or layer.weight.shape[1] > 2 else 0):
                 _through_activation(numbers, inputs, states, width, k, g_state, layer, rule.slope)
             _weight_gradient(states, inputs, width, g.weight[part])
             if g_x.size > 0:
