@@ -6,7 +6,7 @@ from tiny_runs import equal, fit, in_words, read
 
 from ffattn.config.errors import ConfigError
 from ffattn.errors import TrainingError
-from ffattn.lightning import PartedModule
+from ffattn.lightning import PartedModule, SequenceModule
 
 CASES = [
     {"model": "ffattn"},
@@ -62,6 +62,26 @@ def test_the_weights_are_those_of_whole_batches(tmp_path, options, where, memory
         torch.testing.assert_close(got[name], weight, rtol=1e-8, atol=1e-11)
     said = [line for line in capsys.readouterr().err.splitlines() if "memory" in line]
     assert said == [f"out of memory: batches are taken in {parts} parts from now on" for parts in (2, 6)]
+
+
+@pytest.mark.parametrize("model", ["ffattn", "lstm"])
+def test_evaluated_batches_are_divided_when_they_have_to_be(tmp_path, model, monkeypatch, capsys):
+    def small(module, batch):
+        if len(batch.y) > 3 and not module.training:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return weigh(module, batch)
+
+    options = {"model": model, "updates": 4, "batch_size": 6, "trainer__sequences": 8}
+    whole = fit(tmp_path / "whole", **options).result
+    weigh = SequenceModule.weigh
+    monkeypatch.setattr(SequenceModule, "weigh", small)
+    parts = fit(tmp_path / "parts", **options, trainer__on_oom="accumulate").result
+    for split in "val", "test":
+        for score in "solved", "error":
+            assert parts[split][score] == pytest.approx(whole[split][score], rel=1e-5)
+    assert equal(*(read(tmp_path / name)["state_dict"] for name in ("whole", "parts")))
+    said = [line for line in capsys.readouterr().err.splitlines() if "memory" in line]
+    assert said == ["out of memory: evaluated batches are taken in 2 parts from now on"]
 
 
 def test_while_memory_suffices_nothing_changes(tmp_path):

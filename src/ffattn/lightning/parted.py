@@ -1,7 +1,8 @@
 """Training where memory may not suffice for a whole batch at a time."""
 
 import sys
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,10 @@ from torch import Tensor, nn
 from ffattn.batch import Batch
 from ffattn.lightning.module import SequenceModule, seed_generators
 from ffattn.memory import is_out_of_memory
+from ffattn.models import Answer
 from ffattn.nn import Dropout
+
+Outcome = TypeVar("Outcome")
 
 
 class _KnownGradient(torch.autograd.Function):
@@ -30,16 +34,18 @@ class PartedModule(SequenceModule):
 
     Each part of the sequences has a forward and a backward pass of its own, and the mean of their gradients is the
     gradient of the whole batch: the same updates, up to the order of a sum, in less memory. Dropout and jitter are
-    those of the whole batch.
+    those of the whole batch. Batches that are evaluated are divided likewise, when they have to be.
 
     Example:
         PartedModule(task, model, seed=0)  # the arguments are those of `SequenceModule`
 
     Attributes:
-        parts: In how many parts the last batch was taken; a divisor of its size.
+        parts: In how many parts the last training batch was taken; a divisor of its size.
+        evaluated_parts: Likewise of the last batch that was evaluated, which may need more memory, or less.
     """
 
     parts = 1
+    evaluated_parts = 1
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The loss, which knows its gradient, and the predictions.
@@ -47,53 +53,48 @@ class PartedModule(SequenceModule):
         Raises:
             RuntimeError: Memory does not suffice for one sequence (MemoryError, too).
         """
-        size = len(batch.y)
-        self._divide(size, self.parts)
-        while (outcome := self._try(batch)) is None:
-            self._divide(size, 2 * self.parts)
-            torch.cuda.empty_cache()
-            print(f"out of memory: batches are taken in {self.parts} parts from now on", file=sys.stderr, flush=True)
-        loss, gradients, prediction = outcome
+        (loss, gradients, prediction), self.parts = _in_parts(self._train_on, batch, self.parts, "batches")
         self._note_if_bad(loss)
         known: Tensor = _KnownGradient.apply(loss, gradients, *self._weights())  # type: ignore[no-untyped-call]
         return {"loss": known, "prediction": prediction}
 
-    def _divide(self, size: int, least: int) -> None:
-        self.parts = next(count for count in range(least, size + 1) if size % count == 0)
+    def weigh(self, batch: Batch) -> Answer:
+        """The network's answers, with weights, from parts of a batch that is evaluated.
+
+        Raises:
+            RuntimeError: Memory does not suffice for one sequence (MemoryError, too).
+        """
+        answer, self.evaluated_parts = _in_parts(self._evaluate_on, batch, self.evaluated_parts, "evaluated batches")
+        return answer
 
     def _weights(self) -> list[nn.Parameter]:
         return [weight for weight in self.network.parameters() if weight.requires_grad]
 
-    def _try(self, batch: Batch) -> tuple[Tensor, list[Tensor | None], Tensor] | None:
-        """Loss, gradients and predictions, or None where more parts may help.
-
-        The next try follows the return: an exception that is being handled keeps everything of its computation.
-        """
-        try:
-            return self._in_parts(batch)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error) or self.parts == len(batch.y):
-                raise
-        return None
-
-    def _in_parts(self, batch: Batch) -> tuple[Tensor, list[Tensor | None], Tensor]:
+    def _train_on(self, parts: list[Batch]) -> tuple[Tensor, list[Tensor | None], Tensor]:
+        """Loss, gradients and predictions."""
         losses, predictions = [], []
         gradients: list[Tensor | None] = [None for _ in self._weights()]
-        for part, columns in enumerate(zip(*(column.chunk(self.parts) for column in batch), strict=True)):
-            self._enter(part)
-            loss, prediction = self._loss_of(Batch(*columns))
-            gradients = [_sum(*pair) for pair in zip(gradients, self._gradients(loss / self.parts), strict=True)]
-            losses.append(loss.detach() / self.parts)
+        for number, part in enumerate(parts):
+            self._enter(number, len(parts))
+            loss, prediction = self._loss_of(part)
+            gradients = [_sum(*pair) for pair in zip(gradients, self._gradients(loss / len(parts)), strict=True)]
+            losses.append(loss.detach() / len(parts))
             predictions.append(prediction.detach())
         return torch.stack(losses).sum(), gradients, torch.cat(predictions)
 
-    def _enter(self, part: int) -> None:
+    def _evaluate_on(self, parts: list[Batch]) -> Answer:
+        answers = [super(PartedModule, self).weigh(part) for part in parts]
+        prediction, weights, scores = map(_joined, zip(*answers, strict=True))
+        assert prediction is not None
+        return Answer(prediction, weights, scores)
+
+    def _enter(self, part: int, parts: int) -> None:
         """Let dropout and jitter be those of the whole batch."""
         seed_generators(self.batch_seed, self.device)
         for layer in self.network.modules():
             if isinstance(layer, Dropout):
-                layer.part = self.trainer.global_rank * self.parts + part
-                layer.parts = self.trainer.world_size * self.parts
+                layer.part = self.trainer.global_rank * parts + part
+                layer.parts = self.trainer.world_size * parts
 
     def _gradients(self, loss: Tensor) -> list[Tensor | None]:
         """Of the weights; in mixed float16 from a scaled loss, since small numbers would become zeros on the way."""
@@ -102,6 +103,40 @@ class PartedModule(SequenceModule):
         with torch.autocast(loss.device.type, enabled=False):
             gradients = torch.autograd.grad(loss * scale, self._weights(), allow_unused=True)
         return [None if gradient is None else gradient / scale for gradient in gradients]
+
+
+def _in_parts(work: Callable[[list[Batch]], Outcome], batch: Batch, parts: int, what: str) -> tuple[Outcome, int]:
+    """What comes of a batch in at least so many parts, and in how many it was taken."""
+    size = len(batch.y)
+    parts = _divisor(size, parts)
+    while (outcome := _try(work, batch, parts)) is None:
+        parts = _divisor(size, 2 * parts)
+        torch.cuda.empty_cache()
+        print(f"out of memory: {what} are taken in {parts} parts from now on", file=sys.stderr, flush=True)
+    return outcome, parts
+
+
+def _try(work: Callable[[list[Batch]], Outcome], batch: Batch, parts: int) -> Outcome | None:
+    """What comes of a batch in parts, or None where more of them may help.
+
+    The next try follows the return: an exception that is being handled keeps everything of its computation.
+    """
+    try:
+        return work([Batch(*columns) for columns in zip(*(column.chunk(parts) for column in batch), strict=True)])
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error) or parts == len(batch.y):
+            raise
+    return None
+
+
+def _divisor(size: int, least: int) -> int:
+    """The smallest one that is so large; the last batch of a set may have fewer sequences than there were parts."""
+    return next(count for count in range(min(least, size), size + 1) if size % count == 0)
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    there = [part for part in parts if part is not None]
+    return torch.cat(there) if there else None
 
 
 def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
