@@ -19,7 +19,7 @@ _HEAD = (
     *("updates, all rates", "seconds", "seconds, all rates"),
 )
 _NO_MATTER = "accelerator", "logger", "resume", "seed", "updates", "T"  # they do not make another cell
-_NO_MATTER_OF_TRAINER = "race", "progress", "log_every", "profiler", "detect_anomaly"
+_NO_MATTER_OF_TRAINER = "race", "progress", "log_every", "profiler", "detect_anomaly", "on_oom"
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,12 @@ def test_a_setting_that_older_results_lack_makes_no_other_cell():
     assert len(cells(result_of(), new)) == 1
 
 
+def test_what_a_run_does_when_memory_is_short_makes_no_other_cell():
+    other = result_of(seed=1)
+    other["settings"]["trainer"]["on_oom"] = "accumulate"
+    assert len(cells(result_of(), other)) == 1
+
+
 @pytest.mark.parametrize(
     ("other", "words"),
     [
