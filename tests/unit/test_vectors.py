@@ -6,7 +6,20 @@ import pytest
 pytest.importorskip("numba")
 
 from ffattn.compiled import kernel
-from ffattn.vectors import LANES, add_up, larger, load, splat, store, where_positive
+from ffattn.vectors import (
+    LANES,
+    add_up,
+    larger,
+    load,
+    load_bits,
+    load_pairs,
+    positive,
+    prefetch,
+    splat,
+    store,
+    store_bits,
+    where,
+)
 
 
 @kernel
@@ -16,7 +29,7 @@ def combine(numbers, k, result):
     store(result, 1, k, a - b)
     store(result, 2, k, a * b)
     store(result, 3, k, larger(a, b))
-    store(result, 4, k, where_positive(a, b, splat(np.float32(7))))
+    store(result, 4, k, where(positive(a), b, splat(np.float32(7))))
     return add_up(a)
 
 
@@ -26,6 +39,40 @@ def sum_in_lanes(numbers, result):
     for k in range(0, numbers.shape[1], LANES):
         total = total + load(numbers, 0, k)
     store(result, 0, 0, total)
+
+
+@kernel
+def keep_signs(numbers, bits):
+    store_bits(bits, 1, 2, positive(load(numbers, 0, 0)))
+    return load_bits(bits, 1, 2)
+
+
+@kernel
+def separate(sequences, step, result):
+    prefetch(sequences, (1, step, 0))
+    first, second = load_pairs(sequences, 1, step)
+    store(result, 0, 0, first)
+    store(result, 1, 0, second)
+
+
+def test_signs_are_bits():
+    numbers = np.random.default_rng(0).integers(-2, 3, (1, LANES)).astype(np.float32)
+    numbers[0, 3] = np.nan
+    bits = np.full((2, 4), 99, np.uint16)
+    expected = sum(1 << lane for lane in range(LANES) if numbers[0, lane] > 0)
+    assert keep_signs(numbers, bits) == expected
+    assert bits.ravel().tolist() == [99] * 6 + [expected, 99]
+
+
+@pytest.mark.parametrize("step", [0, 3])
+def test_two_features_are_separated(step):
+    sequences = np.random.default_rng(0).normal(size=(2, 20, 2)).astype(np.float32)
+    result = np.empty((2, LANES), np.float32)
+    separate(sequences, step, result)
+    np.testing.assert_array_equal(result, sequences[1, step : step + LANES].T)
+    halves = sequences.view(np.uint32) >> 16  # bfloat16
+    separate(halves.astype(np.uint16).view(np.int16), step, result)
+    np.testing.assert_array_equal(result.view(np.uint32), halves[1, step : step + LANES].T << 16)
 
 
 @pytest.mark.parametrize("start", [0, 5])

@@ -1,10 +1,11 @@
 """Attention over time on the CPU, compiled by Numba: a tile of time steps at a time, nothing stored but the scores.
 
-A tile's states are computed in registers wherever they are needed, twice in each pass: caches take them in, and give
-them back, more slowly. Where there are more than two features, what the others add to the states lies in the
-second-level cache, hidden unit by hidden unit; so do states that are given. Vectors hold consecutive steps of one
-sequence, or one step of each of 16 short sequences. Threads take parts of the tiles. Tiles and parts are functions of
-the shape, and partial sums are added in a fixed order, in float64: the number of threads changes no bit.
+A tile's states are computed in registers wherever they are needed: caches take them in, and give them back, more
+slowly. A backward pass keeps their signs, a bit for each, where vectors have masks (AVX-512). Where there are more
+than two features, what the others add to the states lies in the second-level cache, hidden unit by hidden unit; so do
+states that are given. Vectors hold consecutive steps of one sequence, or one step of each of 16 short sequences.
+Threads take parts of the tiles. Tiles and parts are functions of the shape, and partial sums are added in a fixed
+order, in float64: the number of threads changes no bit.
 """
 
 import math
@@ -17,9 +18,25 @@ from torch import Tensor
 
 from ffattn.compiled import bits_to_float, exact_kernel, float_to_bits, kernel, share, team, to_float32
 from ffattn.ops.reference import Outer, Results
-from ffattn.vectors import LANES, add_up, larger, load, splat, store, where_positive
+from ffattn.vectors import (
+    LANES,
+    add_up,
+    has_masks,
+    larger,
+    load,
+    load_bits,
+    load_pairs,
+    positive,
+    prefetch,
+    splat,
+    store,
+    store_bits,
+    where,
+)
 
 TILE = 2048  # steps that are looked at together: a first-level cache holds their inputs and scores
+KEEPS_SIGNS = has_masks()  # between the loops of a backward pass, rather than to find them again
+_CACHE_LINE = 64  # bytes
 _STATES = 2**16  # at most so many states are held at a time, where they are: 256 kB, of a second-level cache
 PARTS = 64  # at most so many threads can share the work; each part has sums of gradients of its own
 _PART_NUMBERS = 2**22  # at most so many numbers in all parts' gradients
@@ -27,8 +44,10 @@ _SMALL = 2**17  # (sequence, step, hidden unit) triples of a forward pass that t
 _TILE_COST = 150  # a tile costs as much as so many more positions
 _MOST_WAITING = 8  # tiles whose sums of gradients may stay in float32, 1024 numbers to a lane
 _UNITS = 4  # hidden units are padded to a multiple of this
-_STEP_ROWS = 4  # rows of a tile that have one number for each step:
+_STEP_ROWS = 8  # rows of a tile that have one number for each step:
 _WEIGHT, _E, _DU, _OUTER = range(4)  # w_t; e_t; dL/du_t, where e = tanh(u); and dL/de_t from outside
+_W_X0, _W_X1, _DU_X0, _DU_X1 = range(4, 8)  # products
+_KINDS = 7  # rows of sums that a hidden unit has at most
 _LANE_ROWS = 4  # rows that have one number for each lane:
 _SCALE, _MAXIMUM, _TOTAL, _SUM = range(4)
 _NORMALIZERS = {"softmax": 0, "relu2": 1, "mean": 2}
@@ -89,12 +108,13 @@ class _Layer(NamedTuple):
 
 
 class _Rule(NamedTuple):
-    """What the function is: slope, score and normalizer; and how many steps are held at a time."""
+    """What the function is: slope, score and normalizer; how many steps are held at a time; whether signs are kept."""
 
     slope: Any
     score: int
     normalizer: int
     tile: int
+    has_signs: bool
 
 
 class _Plan(NamedTuple):
@@ -216,15 +236,41 @@ def _load(x: Any, lengths: Any, plan: _Plan, tile: int, result: Any) -> None:
     """
     start, width = plan.start[tile], plan.width[tile]
     for lane in range(plan.count[tile]):
-        i, steps = _sequence(plan, tile, lane), _steps(plan, lengths, tile, lane)
+        i, steps, done = _sequence(plan, tile, lane), _steps(plan, lengths, tile, lane), 0
+        if plan.count[tile] == 1 and x.shape[2] == 2 and x.flags.c_contiguous:  # what vectors can transpose
+            done = steps // LANES * LANES
+            for t in range(0, done, LANES):
+                first, second = load_pairs(x, i, start + t)
+                store(result, 0, t, first)
+                store(result, 1, t, second)
         for f in range(x.shape[2]):
             place, numbers = _place(result[f], plan, tile, lane), x[i, start : start + steps, f]
-            for t in range(steps):
+            if done > 0:
+                place, numbers = place[done:], numbers[done:]
+            for t in range(len(numbers)):
                 place[t] = to_float32(numbers[t])
     for f in range(x.shape[2]):
         _pad(result[f, :width], lengths, plan, tile, _ZERO)
     for f in range(x.shape[2], len(result)):
         result[f, :width] = _ZERO
+
+
+@kernel
+def _expect(numbers: Any, lengths: Any, plan: _Plan, tile: int) -> None:
+    """Ask for a tile of an array, (batch, time, number), while another is computed: memory is slow, pages are small."""
+    if tile == len(plan.first) or plan.count[tile] > 1:
+        return
+    i, start, line = _sequence(plan, tile, 0), plan.start[tile], _CACHE_LINE // numbers.itemsize
+    features = numbers.shape[2]
+    for t in range(0, _steps(plan, lengths, tile, 0), max(1, line // features)):
+        for f in range(0, features, line):
+            prefetch(numbers, (i, start + t, f))
+
+
+@kernel
+def _each_alone(numbers: Any) -> Any:
+    """One number for each step, (batch, time), as (batch, time, 1)."""
+    return numbers.reshape((*numbers.shape, 1))
 
 
 @kernel
@@ -240,7 +286,12 @@ def _scatter(row: Any, lengths: Any, plan: _Plan, tile: int, result: Any) -> Non
     start = plan.start[tile]
     for lane in range(plan.count[tile]):
         i, steps = _sequence(plan, tile, lane), _steps(plan, lengths, tile, lane)
-        result[i, start : start + steps] = _place(row, plan, tile, lane)[:steps]
+        own = result[i, start : start + steps]
+        if plan.count[tile] == 1:  # the same, with a stride that the compiler knows
+            for t in range(steps):
+                own[t] = row[t]
+        else:
+            own[:] = _place(row, plan, tile, lane)[:steps]
 
 
 @kernel
@@ -249,7 +300,12 @@ def _gather(numbers: Any, lengths: Any, plan: _Plan, tile: int, result: Any) -> 
     start = plan.start[tile]
     for lane in range(plan.count[tile]):
         i, steps = _sequence(plan, tile, lane), _steps(plan, lengths, tile, lane)
-        _place(result, plan, tile, lane)[:steps] = numbers[i, start : start + steps]
+        own = numbers[i, start : start + steps]
+        if plan.count[tile] == 1:
+            for t in range(steps):
+                result[t] = own[t]
+        else:
+            _place(result, plan, tile, lane)[:steps] = own
     _pad(result, lengths, plan, tile, _ZERO)
 
 
@@ -305,10 +361,10 @@ def _project_linear(inputs: Any, folded: Any, slope: float, width: int, numbers:
 
 @kernel
 def _project_relu(
-    inputs: Any, states: Any, layer: _Layer, slope: float, vectors: Any, width: int, numbers: Any, row: int
+    inputs: Any, states: Any, layer: _Layer, slope: float, vectors: Any, width: int, numbers: Any, row: int, signs: Any
 ) -> None:
-    """row += (1 - slope) vectors . ReLU(W x + b), four hidden units at a time."""
-    rest, zero, has_more = splat(_ONE - slope), splat(_ZERO), layer.weight.shape[1] > 2
+    """row += (1 - slope) vectors . ReLU(W x + b), four hidden units at a time; and where that is positive."""
+    rest, zero, has_more, has_signs = splat(_ONE - slope), splat(_ZERO), layer.weight.shape[1] > 2, signs.size > 0
     for k in range(0, len(layer.weight), _UNITS):
         b0, b1, b2, b3 = _four(layer.bias, k)
         (u0, u1, w0, w1), (u2, u3, w2, w3) = _square(layer.weight, k, 0), _square(layer.weight, k + 2, 0)
@@ -318,9 +374,23 @@ def _project_relu(
             if has_more:
                 b0, b1, b2, b3 = _load_four(states, k, p)
             x0, x1 = load(inputs, 0, p), load(inputs, 1, p)
-            h0, h1 = larger(zero, b0 + u0 * x0 + u1 * x1), larger(zero, b1 + w0 * x0 + w1 * x1)
-            h2, h3 = larger(zero, b2 + u2 * x0 + u3 * x1), larger(zero, b3 + w2 * x0 + w3 * x1)
-            store(numbers, row, p, load(numbers, row, p) + v0 * h0 + v1 * h1 + v2 * h2 + v3 * h3)
+            z0, z1 = b0 + u0 * x0 + u1 * x1, b1 + w0 * x0 + w1 * x1
+            z2, z3 = b2 + u2 * x0 + u3 * x1, b3 + w2 * x0 + w3 * x1
+            total = load(numbers, row, p)
+            if has_signs:
+                s0, s1, s2, s3 = positive(z0), positive(z1), positive(z2), positive(z3)
+                store_bits(signs, k // _UNITS, p // LANES * _UNITS, s0)
+                store_bits(signs, k // _UNITS, p // LANES * _UNITS + 1, s1)
+                store_bits(signs, k // _UNITS, p // LANES * _UNITS + 2, s2)
+                store_bits(signs, k // _UNITS, p // LANES * _UNITS + 3, s3)
+                total = where(s0, total + v0 * z0, total)
+                total = where(s1, total + v1 * z1, total)
+                total = where(s2, total + v2 * z2, total)
+                total = where(s3, total + v3 * z3, total)
+            else:
+                total = total + v0 * larger(zero, z0) + v1 * larger(zero, z1)
+                total = total + v2 * larger(zero, z2) + v3 * larger(zero, z3)
+            store(numbers, row, p, total)
 
 
 @kernel
@@ -475,12 +545,12 @@ def _fill(
 
     LReLU(z) = slope z + (1 - slope) ReLU(z), of which the first part needs no loop over hidden units.
     """
-    (numbers, inputs, states), width = parts, plan.width[tile]
+    (numbers, inputs, states, signs), width = parts, plan.width[tile]
     if len(layer.weight) > 0:
         _load(data.x, data.lengths, plan, tile, inputs)
         _embed_rest(inputs, layer, width, states)
         _project_linear(inputs, folded, rule.slope, width, numbers, row)
-        _project_relu(inputs, states, layer, rule.slope, vectors, width, numbers, row)
+        _project_relu(inputs, states, layer, rule.slope, vectors, width, numbers, row, signs)
     else:
         _load(data.x, data.lengths, plan, tile, states)
         _project(states, vectors, width, numbers, row)
@@ -491,7 +561,7 @@ def _fill_and_score(
     data: _Data, layer: _Layer, rule: _Rule, plan: _Plan, tile: int, queries: Any, folded: Any, parts: Any
 ) -> None:
     """Fill a tile, and find the scores tanh(q . h + b), q . h + b or q . tanh(h) + b."""
-    numbers, _, states = parts
+    numbers, _, states, _ = parts
     e = numbers[_E, : plan.width[tile]]
     e[:] = layer.query_bias
     _fill(data, layer, rule, plan, tile, queries, folded, parts, _E)
@@ -564,12 +634,15 @@ def _forward(
     for k in range(len(queries)):
         queries[k] = layer.query[k]
     _fold(layer, queries, folded)
-    moments = np.empty_like(folded)
-    numbers, inputs, states = _divide(spaces[place], layer)
+    moments, no_signs = np.empty_like(folded), np.empty((0, 0), np.uint16)
+    (numbers, inputs, states), to_fill = _divide(spaces[place], layer), _each_alone(scores)
     for tile in _tiles(plan, part, parts):
         width = plan.width[tile]
         e, w = numbers[_E, :width], numbers[_WEIGHT, :width]
-        _fill_and_score(data, layer, rule, plan, tile, queries, folded, (numbers, inputs, states))
+        _expect(data.x, data.lengths, plan, tile + 1)
+        if rule.normalizer != _MEAN:
+            _expect(to_fill, data.lengths, plan, tile)
+        _fill_and_score(data, layer, rule, plan, tile, queries, folded, (numbers, inputs, states, no_signs))
         if rule.normalizer != _MEAN:
             _scatter(e, data.lengths, plan, tile, scores)
             _to_lanes(data.scale, plan, tile, lanes[_SCALE])
@@ -672,19 +745,27 @@ def _score_gradient(data: _Data, rule: _Rule, plan: _Plan, tile: int, outer: _Ou
     else:
         _gather(outer.e, data.lengths, plan, tile, e)
         _weigh(numbers, width, data.shift, lanes, rule.normalizer)
-        for p in range(width):
-            du[p] *= _TWO * math.sqrt(w[p]) if rule.normalizer == _RELU2 else w[p]
-        for p in range(0, width, LANES):
-            store(numbers, _DU, p, load(numbers, _DU, p) * load(lanes, _SCALE, 0))
         if outer.scores.size > 0:
             _gather(outer.scores, data.lengths, plan, tile, numbers[_OUTER, :width])
-            for p in range(width):
-                du[p] += numbers[_OUTER, p]
-        if rule.score == _TANH:
-            for p in range(width):
-                du[p] *= _ONE - e[p] * e[p]
+        _through_normalizer(numbers, width, data.shift, lanes, rule, outer.scores.size > 0)
     _pad(w, data.lengths, plan, tile, _ZERO)
     _pad(du, data.lengths, plan, tile, _ZERO)
+
+
+@kernel
+def _through_normalizer(numbers: Any, width: int, shift: float, lanes: Any, rule: _Rule, has_outer: bool) -> None:
+    """From p = dL/dw to dL/de, with what comes from outside, and to du."""
+    scale, shifts, zero, one, two = load(lanes, _SCALE, 0), splat(shift), splat(_ZERO), splat(_ONE), splat(_TWO)
+    for p in range(0, width, LANES):
+        e, du, by = load(numbers, _E, p), load(numbers, _DU, p), load(numbers, _WEIGHT, p)
+        if rule.normalizer == _RELU2:
+            by = two * larger(zero, (e + shifts) * scale)
+        du = du * by * scale
+        if has_outer:
+            du = du + load(numbers, _OUTER, p)
+        if rule.score == _TANH:
+            du = du * (one - e * e)
+        store(numbers, _DU, p, du)
 
 
 class _Moments(NamedTuple):
@@ -695,8 +776,31 @@ class _Moments(NamedTuple):
 
 
 @kernel
+def _multiply_inputs(numbers: Any, inputs: Any, width: int) -> None:
+    """The products of w and of du with the first two features, which every hidden unit adds up."""
+    for p in range(0, width, LANES):
+        w, du, x0, x1 = load(numbers, _WEIGHT, p), load(numbers, _DU, p), load(inputs, 0, p), load(inputs, 1, p)
+        store(numbers, _W_X0, p, w * x0)
+        store(numbers, _W_X1, p, w * x1)
+        store(numbers, _DU_X0, p, du * x0)
+        store(numbers, _DU_X1, p, du * x1)
+
+
+@kernel
+def _signs(signs: Any, p: int, k: int) -> Any:
+    """Where z of hidden unit k is positive: a bit for each of 16 steps. Those of four units lie beside each other."""
+    return load_bits(signs, k // _UNITS, p // LANES * _UNITS + k % _UNITS)
+
+
+@kernel
+def _so_far(sums: Any, row: int, waiting: int) -> Any:
+    """What tiles before this one have left; nothing, if none has."""
+    return load(sums, row, 0) if waiting > 0 else splat(_ZERO)
+
+
+@kernel
 def _through_embedding(
-    numbers: Any, inputs: Any, states: Any, width: int, k: int, g_state: Any, layer: _Layer, sums: Any
+    numbers: Any, inputs: Any, states: Any, width: int, k: int, g_state: Any, layer: _Layer, sums: Any, waiting: int
 ) -> None:
     """Add to the sums of hidden units k and k + 1, in each lane, what is not linear in the gradients.
 
@@ -706,49 +810,97 @@ def _through_embedding(
     g0, g1, zero, has_more = load(g_state, k, 0), load(g_state, k + 1, 0), splat(_ZERO), layer.weight.shape[1] > 2
     q0, q1, b0, b1 = splat(layer.query[k]), splat(layer.query[k + 1]), splat(layer.bias[k]), splat(layer.bias[k + 1])
     u0, u1, w0, w1 = _square(layer.weight, k, 0)
-    bias, weight, other = len(layer.weight) + k, 2 * len(layer.weight) + k, 3 * len(layer.weight) + k
-    query0, query1, bias0, bias1 = load(sums, k, 0), load(sums, k + 1, 0), load(sums, bias, 0), load(sums, bias + 1, 0)
-    weight00, weight10 = load(sums, weight, 0), load(sums, weight + 1, 0)
-    weight01, weight11 = load(sums, other, 0), load(sums, other + 1, 0)
+    one, two = k * _KINDS, (k + 1) * _KINDS
+    query0, query1 = _so_far(sums, one, waiting), _so_far(sums, two, waiting)
+    bias0, bias1 = _so_far(sums, one + 1, waiting), _so_far(sums, two + 1, waiting)
+    weight00, weight10 = _so_far(sums, one + 2, waiting), _so_far(sums, two + 2, waiting)
+    weight01, weight11 = _so_far(sums, one + 3, waiting), _so_far(sums, two + 3, waiting)
     for p in range(0, width, LANES):
         w, du = load(numbers, _WEIGHT, p), load(numbers, _DU, p)
         if has_more:
             b0, b1 = load(states, k, p), load(states, k + 1, p)
         x0, x1 = load(inputs, 0, p), load(inputs, 1, p)
         z0, z1 = b0 + u0 * x0 + u1 * x1, b1 + w0 * x0 + w1 * x1
-        query0 = where_positive(z0, query0 + du * z0, query0)
-        query1 = where_positive(z1, query1 + du * z1, query1)
-        dz0, dz1 = where_positive(z0, w * g0 + du * q0, zero), where_positive(z1, w * g1 + du * q1, zero)
+        s0, s1 = positive(z0), positive(z1)
+        query0, query1 = where(s0, query0 + du * z0, query0), where(s1, query1 + du * z1, query1)
+        dz0, dz1 = where(s0, w * g0 + du * q0, zero), where(s1, w * g1 + du * q1, zero)
         bias0 = bias0 + dz0
         bias1 = bias1 + dz1
         weight00 = weight00 + dz0 * x0
         weight01 = weight01 + dz0 * x1
         weight10 = weight10 + dz1 * x0
         weight11 = weight11 + dz1 * x1
-    store(sums, k, 0, query0)
-    store(sums, k + 1, 0, query1)
-    store(sums, bias, 0, bias0)
-    store(sums, bias + 1, 0, bias1)
-    store(sums, weight, 0, weight00)
-    store(sums, weight + 1, 0, weight10)
-    store(sums, other, 0, weight01)
-    store(sums, other + 1, 0, weight11)
+    store(sums, one, 0, query0)
+    store(sums, one + 1, 0, bias0)
+    store(sums, one + 2, 0, weight00)
+    store(sums, one + 3, 0, weight01)
+    store(sums, two, 0, query1)
+    store(sums, two + 1, 0, bias1)
+    store(sums, two + 2, 0, weight10)
+    store(sums, two + 3, 0, weight11)
+
+
+@kernel
+def _through_signs(numbers: Any, signs: Any, width: int, k: int, sums: Any, waiting: int) -> None:
+    """Likewise, where the signs are known: with dh = w g + du q, all follows from sums of what is there where z > 0."""
+    one, two = k * _KINDS, (k + 1) * _KINDS
+    w0, w1 = _so_far(sums, one, waiting), _so_far(sums, two, waiting)
+    w00, w10 = _so_far(sums, one + 1, waiting), _so_far(sums, two + 1, waiting)
+    w01, w11 = _so_far(sums, one + 2, waiting), _so_far(sums, two + 2, waiting)
+    du0, du1 = _so_far(sums, one + 3, waiting), _so_far(sums, two + 3, waiting)
+    du00, du10 = _so_far(sums, one + 4, waiting), _so_far(sums, two + 4, waiting)
+    du01, du11 = _so_far(sums, one + 5, waiting), _so_far(sums, two + 5, waiting)
+    for p in range(0, width, LANES):
+        s0, s1 = _signs(signs, p, k), _signs(signs, p, k + 1)
+        w, w_x0, w_x1 = load(numbers, _WEIGHT, p), load(numbers, _W_X0, p), load(numbers, _W_X1, p)
+        du, du_x0, du_x1 = load(numbers, _DU, p), load(numbers, _DU_X0, p), load(numbers, _DU_X1, p)
+        w0, w1 = where(s0, w0 + w, w0), where(s1, w1 + w, w1)
+        w00, w10 = where(s0, w00 + w_x0, w00), where(s1, w10 + w_x0, w10)
+        w01, w11 = where(s0, w01 + w_x1, w01), where(s1, w11 + w_x1, w11)
+        du0, du1 = where(s0, du0 + du, du0), where(s1, du1 + du, du1)
+        du00, du10 = where(s0, du00 + du_x0, du00), where(s1, du10 + du_x0, du10)
+        du01, du11 = where(s0, du01 + du_x1, du01), where(s1, du11 + du_x1, du11)
+    store(sums, one, 0, w0)
+    store(sums, one + 1, 0, w00)
+    store(sums, one + 2, 0, w01)
+    store(sums, one + 3, 0, du0)
+    store(sums, one + 4, 0, du00)
+    store(sums, one + 5, 0, du01)
+    store(sums, two, 0, w1)
+    store(sums, two + 1, 0, w10)
+    store(sums, two + 2, 0, w11)
+    store(sums, two + 3, 0, du1)
+    store(sums, two + 4, 0, du10)
+    store(sums, two + 5, 0, du11)
+
+
+@kernel
+def _unmixed(layer: _Layer, k: int, g: Any, q: Any, sums: Any) -> Any:
+    """What `_through_embedding` adds up for hidden unit k, from what `_through_signs` has added up."""
+    row, has_more = k * _KINDS, layer.weight.shape[1] > 2
+    w, w_x0, w_x1 = load(sums, row, 0), load(sums, row + 1, 0), load(sums, row + 2, 0)
+    du, du_x0, du_x1 = load(sums, row + 3, 0), load(sums, row + 4, 0), load(sums, row + 5, 0)
+    last = load(sums, row + 6, 0) if has_more else splat(layer.bias[k]) * du
+    query = splat(layer.weight[k, 0]) * du_x0 + splat(layer.weight[k, 1]) * du_x1 + last
+    return query, g * w + q * du, g * w_x0 + q * du_x0, g * w_x1 + q * du_x1
 
 
 @kernel
 def _add_up_sums(
-    layer: _Layer, slope: float, g_state: Any, moments: _Moments, sums: Any, g: _Gradients, part: int
+    layer: _Layer, rule: _Rule, g_state: Any, moments: _Moments, sums: Any, g: _Gradients, part: int
 ) -> None:
-    """Add what tiles of the same sequences have left in the lanes to a part's gradients, and clear it."""
-    units, features, rest, slopes = len(layer.weight), layer.weight.shape[1], splat(_ONE - slope), splat(slope)
-    for k in range(units):
-        own, q = load(g_state, k, 0), splat(layer.query[k])
-        g.query[part, k] += add_up(rest * load(sums, k, 0) + slopes * _affine(layer, k, moments.du))
-        g.bias[part, k] += add_up(rest * load(sums, units + k, 0) + slopes * _mix(moments, features, own, q))
-        for f in range(2):
-            total = rest * load(sums, (2 + f) * units + k, 0) + slopes * _mix(moments, f, own, q)
-            g.weight[part, k, f] += add_up(total)
-    sums[:], moments.w[:], moments.du[:] = _ZERO, _ZERO, _ZERO
+    """Add what tiles of the same sequences have left in the lanes to a part's gradients."""
+    features, rest, slopes = layer.weight.shape[1], splat(_ONE - rule.slope), splat(rule.slope)
+    for k in range(len(layer.weight)):
+        own, q, row = load(g_state, k, 0), splat(layer.query[k]), k * _KINDS
+        query, bias = load(sums, row, 0), load(sums, row + 1, 0)
+        weight0, weight1 = load(sums, row + 2, 0), load(sums, row + 3, 0)
+        if rule.has_signs:
+            query, bias, weight0, weight1 = _unmixed(layer, k, own, q, sums)
+        g.query[part, k] += add_up(rest * query + slopes * _affine(layer, k, moments.du))
+        g.bias[part, k] += add_up(rest * bias + slopes * _mix(moments, features, own, q))
+        g.weight[part, k, 0] += add_up(rest * weight0 + slopes * _mix(moments, 0, own, q))
+        g.weight[part, k, 1] += add_up(rest * weight1 + slopes * _mix(moments, 1, own, q))
 
 
 @kernel
@@ -759,17 +911,24 @@ def _mix(moments: _Moments, f: int, g: Any, q: Any) -> Any:
 
 @kernel
 def _through_activation(
-    numbers: Any, inputs: Any, states: Any, width: int, k: int, g_state: Any, layer: _Layer, slope: float
+    parts: Any, width: int, k: int, g_state: Any, layer: _Layer, rule: _Rule, sums: Any, waiting: int
 ) -> None:
-    """Put dL/dz of hidden unit k in the place of its states."""
-    g, q, b, slopes = load(g_state, k, 0), splat(layer.query[k]), splat(layer.bias[k]), splat(slope)
-    u0, u1, has_more = splat(layer.weight[k, 0]), splat(layer.weight[k, 1]), layer.weight.shape[1] > 2
+    """Put dL/dz of hidden unit k in the place of what `_embed_rest` has made, and add up du times that."""
+    (numbers, inputs, states, signs), has_more = parts, layer.weight.shape[1] > 2
+    g, q, b, slopes = load(g_state, k, 0), splat(layer.query[k]), splat(layer.bias[k]), splat(rule.slope)
+    u0, u1, total = splat(layer.weight[k, 0]), splat(layer.weight[k, 1]), _so_far(sums, k * _KINDS + 6, waiting)
     for p in range(0, width, LANES):
+        w, du = load(numbers, _WEIGHT, p), load(numbers, _DU, p)
         if has_more:
             b = load(states, k, p)
-        z = b + u0 * load(inputs, 0, p) + u1 * load(inputs, 1, p)
-        dh = load(numbers, _WEIGHT, p) * g + load(numbers, _DU, p) * q
-        store(states, k, p, where_positive(z, dh, slopes * dh))
+        if rule.has_signs:
+            is_positive = _signs(signs, p, k)
+            total = where(is_positive, total + du * b, total)
+        else:
+            is_positive = positive(b + u0 * load(inputs, 0, p) + u1 * load(inputs, 1, p))
+        dh = w * g + du * q
+        store(states, k, p, where(is_positive, dh, slopes * dh))
+    store(sums, k * _KINDS + 6, 0, total)
 
 
 @kernel
@@ -812,13 +971,21 @@ def _input_gradient(states: Any, weight: Any, width: int, inputs: Any) -> None:
 
 @kernel
 def _through_layer(
-    numbers: Any, inputs: Any, states: Any, width: int, g_state: Any, layer: _Layer, moments: _Moments, sums: Any
+    parts: Any, width: int, g_state: Any, layer: _Layer, moments: _Moments, sums: Any, waiting: int
 ) -> None:
     """Add to what `_add_up_sums` makes the gradients of the parameters from."""
+    numbers, inputs, states, signs = parts
+    if waiting == 0:
+        moments.w[:], moments.du[:] = _ZERO, _ZERO
     _add_moments(numbers, _WEIGHT, inputs, width, moments.w)
     _add_moments(numbers, _DU, inputs, width, moments.du)
-    for k in range(0, len(layer.weight), 2):
-        _through_embedding(numbers, inputs, states, width, k, g_state, layer, sums)
+    if signs.size > 0:
+        _multiply_inputs(numbers, inputs, width)
+        for k in range(0, len(layer.weight), 2):
+            _through_signs(numbers, signs, width, k, sums, waiting)
+    else:
+        for k in range(0, len(layer.weight), 2):
+            _through_embedding(numbers, inputs, states, width, k, g_state, layer, sums, waiting)
 
 
 @kernel
@@ -836,31 +1003,36 @@ def _backward(
     g: _Gradients,
 ) -> None:
     """Gradients of a part's tiles; g_x may be empty."""
-    before, waiting, sums = -1, 0, np.zeros((4 * len(layer.weight), LANES), np.float32)
+    before, waiting, sums = -1, 0, np.empty((_KINDS * len(layer.weight), LANES), np.float32)
     lanes, g_state = np.empty((_LANE_ROWS, LANES), np.float32), np.empty((len(layer.query), LANES), np.float32)
     folded = np.empty((layer.weight.shape[1] + 1, LANES), np.float32)
-    moments = _Moments(np.zeros_like(folded), np.zeros_like(folded))
-    numbers, inputs, states = _divide(spaces[place], layer)
+    moments = _Moments(np.empty_like(folded), np.empty_like(folded))
+    (numbers, inputs, states), to_read = _divide(spaces[place], layer), _each_alone(outer.e)
+    signs = np.empty((len(layer.weight) // _UNITS * rule.has_signs, rule.tile // LANES * _UNITS), np.uint16)
+    tile_parts = numbers, inputs, states, signs
     for tile in _tiles(plan, part, parts):
         width = plan.width[tile]
         if waiting > 0 and (plan.first[tile] != before or waiting == _MOST_WAITING):
-            _add_up_sums(layer, rule.slope, g_state, moments, sums, g, part)
+            _add_up_sums(layer, rule, g_state, moments, sums, g, part)
             waiting = 0
         if plan.first[tile] != before:
             before = plan.first[tile]
             _prepare_lanes(data, plan, tile, outer, lanes, g_state)
             _fold(layer, g_state, folded)
+        _expect(data.x, data.lengths, plan, tile + 1)
+        if rule.normalizer != _MEAN:
+            _expect(to_read, data.lengths, plan, tile)
         for p in range(0, width, LANES):
             store(numbers, _DU, p, load(lanes, _TOTAL, 0))
-        _fill(data, layer, rule, plan, tile, g_state, folded, (numbers, inputs, states), _DU)
+        _fill(data, layer, rule, plan, tile, g_state, folded, tile_parts, _DU)
         _score_gradient(data, rule, plan, tile, outer, lanes, numbers)
         _add_rows(numbers, _DU, width, lanes, _SUM)
         g.query_bias[part, 0] += add_up(load(lanes, _SUM, 0))
         if len(layer.weight) > 0:
-            _through_layer(numbers, inputs, states, width, g_state, layer, moments, sums)
-            waiting += 1
+            _through_layer(tile_parts, width, g_state, layer, moments, sums, waiting)
             for k in range(len(layer.weight) if g_x.size > 0 or layer.weight.shape[1] > 2 else 0):
-                _through_activation(numbers, inputs, states, width, k, g_state, layer, rule.slope)
+                _through_activation(tile_parts, width, k, g_state, layer, rule, sums, waiting)
+            waiting += 1
             _weight_gradient(states, inputs, width, g.weight[part])
             if g_x.size > 0:
                 _input_gradient(states, layer.weight, width, inputs)
@@ -871,7 +1043,7 @@ def _backward(
             if g_x.size > 0:
                 _store(states, data.lengths, plan, tile, g_x)
     if waiting > 0:
-        _add_up_sums(layer, rule.slope, g_state, moments, sums, g, part)
+        _add_up_sums(layer, rule, g_state, moments, sums, g, part)
 
 
 class _Given(NamedTuple):
@@ -888,6 +1060,7 @@ class _Given(NamedTuple):
     slope: float
     score: int
     normalizer: int
+    has_signs: bool
 
 
 @kernel
@@ -906,7 +1079,7 @@ def _prepare(given: Any, hidden: int, tile: int) -> tuple[_Data, _Layer, _Rule]:
     return (
         _Data(given.x, given.lengths, scale, np.float32(given.shift)),
         _Layer(weight, bias, query, np.float32(given.query_bias)),
-        _Rule(np.float32(given.slope), given.score, given.normalizer, tile),
+        _Rule(np.float32(given.slope), given.score, given.normalizer, tile, given.has_signs),
     )
 
 
@@ -1011,6 +1184,7 @@ def _given(
         slope,
         _SCORES[score],
         _NORMALIZERS[normalizer],
+        KEEPS_SIGNS,
     )
 
 

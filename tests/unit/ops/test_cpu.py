@@ -1,9 +1,14 @@
-"""The elementary functions of the CPU kernels, seen through scores and weights."""
+"""The elementary functions of the CPU kernels, seen through scores and weights; and what depends on the CPU."""
+
+from copy import deepcopy
 
 import pytest
 import torch
 
-from ffattn.ops import attention_pooling
+pytest.importorskip("numba")
+
+from ffattn.nn import FeedForwardAttention
+from ffattn.ops import attention_pooling, cpu
 
 ONE, ZERO = torch.ones(1), torch.zeros(1)
 ULP = 2.0**-23
@@ -53,3 +58,23 @@ def test_weights_in_gradients_are_those_of_the_forward_pass():
     weights = exact.softmax(dim=1)
     expected = weights * (1 + exact - (weights * exact).sum(dim=1, keepdim=True))
     torch.testing.assert_close(gradient.double(), expected, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("keeps_signs", [False, True])
+@pytest.mark.parametrize("features", [1, 2, 3, 8])
+@pytest.mark.parametrize("normalizer", ["softmax", "relu2", "mean"])
+def test_a_backward_pass_is_right_whether_it_keeps_signs_or_not(keeps_signs, features, normalizer, monkeypatch):
+    monkeypatch.setattr(cpu, "KEEPS_SIGNS", keeps_signs)
+    layer = FeedForwardAttention(features, 9, normalizer=normalizer)
+    torch.nn.init.normal_(layer.embed.bias)
+    lengths = torch.tensor([5000, 1, 17, 2048, 40])  # in one tile and in several, alone and side by side
+    x, outer = torch.randn(5, 5000, features), torch.randn(5, 9)
+    pairs = [(layer, x.requires_grad_()), (deepcopy(layer).double(), x.detach().double().requires_grad_())]
+    for module, inputs in pairs:
+        (module(inputs, lengths) * outer).sum().backward()
+    (module, inputs), (exact, exact_inputs) = pairs
+    found, wanted = ([*m.parameters(), i] for m, i in ((module, inputs), (exact, exact_inputs)))
+    for got, expected in zip(found, wanted, strict=True):
+        if expected.grad is not None:
+            bound = 1e-5 * (expected.grad.norm() + outer.norm() / 10)
+            assert (got.grad - expected.grad).norm() < bound
