@@ -47,7 +47,7 @@ def prepare(kind: type, config: DictConfig, folder: Path, in_sweep: bool) -> Any
         raise ConfigError("checkpoint: missing; give checkpoint=PATH")
     OmegaConf.set_struct(config, False)
     trained = load(str(config.checkpoint), trusted_packages(config))
-    _fill_in(config, trained)
+    _fill_in(kind, config, trained)
     settings: Any = to_settings(config, kind)
     settings.task.restore(trained.task.state())
     if isinstance(settings.task, GivenTask):
@@ -77,16 +77,19 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Evaluate | Fi
     return settings
 
 
-def _fill_in(config: DictConfig, trained: "Trained") -> None:
+def _fill_in(kind: Any, config: DictConfig, trained: "Trained") -> None:
     """What the command line leaves open is the checkpoint's: T, seed, and the task but for its length."""
     from ffattn.settings import to_plain
     from ffattn.tasks import GivenTask
 
     if isinstance(trained.task, GivenTask):
+        if config.sequences is not None and not kind.is_partial:
+            raise ConfigError(f"sequences={config.sequences}: of given data all are evaluated; leave sequences out")
         _keep_lengths(config, trained.task)
     else:
         config.T = trained.task.length.T if config.T is None else config.T
     config.seed = trained.seed if config.seed is None else config.seed
+    config.sequences = kind.sequences if config.sequences is None else config.sequences
     if "_target_" not in (config.get("task") or {}):
         own = {name: value for name, value in to_plain(trained.task).items() if name != "length"}
         config.task = OmegaConf.merge(own, config.get("task") or {})

@@ -181,10 +181,10 @@ def test_every_field_of_a_command_is_a_root_key_or_a_group(root, cls):
 
 
 def test_evaluate_composes_and_builds_once_it_knows_the_task():
-    config = compose_config("evaluate", ["checkpoint=x.ckpt", "task=add", "T=50", "seed=3"])
+    config = compose_config("evaluate", ["checkpoint=x.ckpt", "task=add", "T=50", "seed=3", "sequences=9"])
     settings = to_settings(config, Evaluate)
     assert settings.task.length.name == "fixed"
-    assert settings == Evaluate(checkpoint="x.ckpt", task=settings.task, T=50, seed=3)
+    assert settings == Evaluate(checkpoint="x.ckpt", task=settings.task, T=50, seed=3, sequences=9)
 
 
 @pytest.mark.parametrize("file", EXPERIMENTS)

@@ -14,8 +14,11 @@ from tiny_runs import read
 
 import ffattn
 from ffattn.api import fit as fit_objects
+from ffattn.config.compose import compose_config
 from ffattn.config.errors import ConfigError
+from ffattn.config.schema import Evaluate
 from ffattn.errors import DataError, FFAttnError
+from ffattn.evaluate import prepare
 from ffattn.models import FFAttention
 from ffattn.predict import run as predict
 from ffattn.streams import Split
@@ -355,6 +358,14 @@ def test_the_command(run, sensors, tmp_path):
     assert done.stdout == f"{tmp_path / 'answers.csv'}: 60 answers\n"
     assert done.stderr == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.csv"]
+
+
+def test_the_command_evaluates_all_of_it(run, tmp_path):
+    words = [f"checkpoint={run.checkpoint}", "accelerator=cpu"]
+    settings = prepare(Evaluate, compose_config("evaluate", words), tmp_path / "new", in_sweep=False)
+    assert settings.sequences == run.load().task.size(Split.TEST)
+    with pytest.raises(ConfigError, match=r"^sequences=5: of given data all are evaluated; leave sequences out$"):
+        prepare(Evaluate, compose_config("evaluate", [*words, "sequences=5"]), tmp_path / "new", in_sweep=False)
 
 
 def test_a_run_on_a_file_in_pieces_goes_on_where_it_was(sensors, tmp_path):

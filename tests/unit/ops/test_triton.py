@@ -107,7 +107,7 @@ def test_bfloat16_inputs_are_summed_in_float32(form, parameters):
 
 @cache
 def undisturbed(form):
-    """Inputs, and what comes of them: the same for the two tests that compare with it, since interpreting takes time."""
+    """Inputs, and what comes of them: the same for both tests that compare with it, since interpreting takes time."""
     inputs = make_inputs(form)
     return inputs, everything(form, inputs, SMALL.lengths)
 
