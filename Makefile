@@ -28,7 +28,7 @@ evaluate: $(STAMP)  ## Evaluate; ARGS="checkpoint=PATH T=10000"
 	@$(BIN)/python -m ffattn.evaluate $(ARGS)
 
 test: $(STAMP)  ## Run the tests; ARGS="-k resume" passes options to pytest
-	$(BIN)/python -m pytest -q -n 2 $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)
 
 test-slow: $(STAMP)  ## Run the tests that make test leaves out
 	$(BIN)/python -m pytest -q -n 2 -m slow $(ARGS)

@@ -19,9 +19,9 @@ from ffattn.results import read_result
 FAILURE = "failure.txt"
 TABLE = "sweep.csv"
 DONE, RACED, SKIPPED, LONGER = "done", "raced", "skipped", "longer"
-FAILED, RUNNING, PENDING = "failed", "running", "pending"
+FAILED, STOPPED, RUNNING, PENDING = "failed", "stopped", "running", "pending"
 _COLUMNS = "job", "state", "solved", "floor", "epochs", "seconds"
-_UNFINISHED = FAILED, PENDING
+_UNFINISHED = FAILED, STOPPED, PENDING
 
 
 class Outcome(NamedTuple):
@@ -30,8 +30,8 @@ class Outcome(NamedTuple):
     Attributes:
         folder: Its run directory.
         state: `done`, `raced` (stopped, since another learning rate was better), `skipped` (had finished before the
-            sweep started), `longer` (so had a run of more updates than were asked for), `failed`, `running` (in
-            another process) or `pending` (not started).
+            sweep started), `longer` (so had a run of more updates than were asked for), `failed`, `stopped` (cut off by
+            a signal, or worse), `running` (in another process) or `pending` (not started).
         reason: Why it failed, or what is different.
         result: What `result.json` holds; None unless it has finished.
     """
@@ -122,7 +122,7 @@ def outcome_of(folder: Path, before: Finished | None = None) -> Outcome:
         return Outcome(folder, RACED if result.get("stopped_because") == "raced" else DONE, result=result)
     if not (folder / ".hydra" / "lock").exists():
         return Outcome(folder, PENDING)
-    return Outcome(folder, RUNNING) if is_busy(folder) else Outcome(folder, FAILED, "was cut off")
+    return Outcome(folder, RUNNING) if is_busy(folder) else Outcome(folder, STOPPED, "was cut off")
 
 
 def finish(root: Path, folders: Mapping[Path, Finished | None]) -> int:
@@ -143,9 +143,10 @@ def finish(root: Path, folders: Mapping[Path, Finished | None]) -> int:
         if row["reason"]:
             print(f"{row['job']}: {row['state']}: {row['reason']}")
     counts = {state: sum(row["state"] == state for row in rows) for state in _UNFINISHED}
-    waiting = f", {counts[PENDING]} not started" if counts[PENDING] else ""
-    jobs = f"{len(rows)} job{'s' * (len(rows) != 1)}, {counts[FAILED]} failed{waiting}"
-    print(f"{jobs}; the table is in {root / TABLE}")
+    counted = [f"{len(rows)} job{'s' * (len(rows) != 1)}", f"{counts[FAILED]} failed"]
+    others = (STOPPED, "cut off"), (PENDING, "not started")
+    counted += [f"{counts[state]} {words}" for state, words in others if counts[state]]
+    print(f"{', '.join(counted)}; the table is in {root / TABLE}")
     if any(counts.values()):
         print(f"the same command with hydra.sweep.dir={root} does what is left, and skips what is done")
     return int(any(counts.values()))

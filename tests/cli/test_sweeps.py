@@ -343,7 +343,8 @@ def test_an_interrupted_sweep_says_how_to_go_on(train, workplace, monkeypatch, s
     assert fine is Add.solved
     assert done.status == 130
     assert done.err.splitlines()[1:] == ["interrupted"]
-    assert list(states(workplace).values()) == ["done", "failed", "pending"]
+    assert list(states(workplace).values()) == ["done", "stopped", "pending"]
+    assert "3 jobs, 0 failed, 1 cut off, 1 not started; the table is in" in " ".join(done.out.split())
     assert table(workplace)["add_ffattn/T12"]["reason"] == "was cut off"
     assert f"the same command with hydra.sweep.dir={workplace / 'sweep'} does what is left" in done.out
     assert "hydra.run.dir" not in done.out + done.err
