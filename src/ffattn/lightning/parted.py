@@ -13,7 +13,7 @@ from ffattn.memory import is_out_of_memory
 from ffattn.models import Answer
 from ffattn.nn import Dropout
 
-Outcome = TypeVar("Outcome")
+_Outcome = TypeVar("_Outcome")
 
 
 class _KnownGradient(torch.autograd.Function):
@@ -105,7 +105,7 @@ class PartedModule(SequenceModule):
         return [None if gradient is None else gradient / scale for gradient in gradients]
 
 
-def _in_parts(work: Callable[[list[Batch]], Outcome], batch: Batch, parts: int, what: str) -> tuple[Outcome, int]:
+def _in_parts(work: Callable[[list[Batch]], _Outcome], batch: Batch, parts: int, what: str) -> tuple[_Outcome, int]:
     """What comes of a batch in at least so many parts, and in how many it was taken."""
     size = len(batch.y)
     parts = _divisor(size, parts)
@@ -116,7 +116,7 @@ def _in_parts(work: Callable[[list[Batch]], Outcome], batch: Batch, parts: int, 
     return outcome, parts
 
 
-def _try(work: Callable[[list[Batch]], Outcome], batch: Batch, parts: int) -> Outcome | None:
+def _try(work: Callable[[list[Batch]], _Outcome], batch: Batch, parts: int) -> _Outcome | None:
     """What comes of a batch in parts, or None where more of them may help.
 
     The next try follows the return: an exception that is being handled keeps everything of its computation.

@@ -268,6 +268,14 @@ def _expect(numbers: Any, lengths: Any, plan: _Plan, tile: int) -> None:
 
 
 @kernel
+def _fetch_ahead(data: _Data, rule: _Rule, plan: _Plan, tile: int, scores: Any) -> None:
+    """Ask for what a tile needs at its end, the place of its scores, and the next one at its start."""
+    _expect(data.x, data.lengths, plan, tile + 1)
+    if rule.normalizer != _MEAN:
+        _expect(scores, data.lengths, plan, tile)
+
+
+@kernel
 def _each_alone(numbers: Any) -> Any:
     """One number for each step, (batch, time), as (batch, time, 1)."""
     return numbers.reshape((*numbers.shape, 1))
@@ -639,9 +647,7 @@ def _forward(
     for tile in _tiles(plan, part, parts):
         width = plan.width[tile]
         e, w = numbers[_E, :width], numbers[_WEIGHT, :width]
-        _expect(data.x, data.lengths, plan, tile + 1)
-        if rule.normalizer != _MEAN:
-            _expect(to_fill, data.lengths, plan, tile)
+        _fetch_ahead(data, rule, plan, tile, to_fill)
         _fill_and_score(data, layer, rule, plan, tile, queries, folded, (numbers, inputs, states, no_signs))
         if rule.normalizer != _MEAN:
             _scatter(e, data.lengths, plan, tile, scores)
@@ -971,9 +977,17 @@ def _input_gradient(states: Any, weight: Any, width: int, inputs: Any) -> None:
 
 @kernel
 def _through_layer(
-    parts: Any, width: int, g_state: Any, layer: _Layer, moments: _Moments, sums: Any, waiting: int
+    parts: Any,
+    width: int,
+    g_state: Any,
+    layer: _Layer,
+    rule: _Rule,
+    moments: _Moments,
+    sums: Any,
+    waiting: int,
+    needs_x: bool,
 ) -> None:
-    """Add to what `_add_up_sums` makes the gradients of the parameters from."""
+    """Add to what `_add_up_sums` makes the gradients of the parameters from; dL/dz too, where something needs it."""
     numbers, inputs, states, signs = parts
     if waiting == 0:
         moments.w[:], moments.du[:] = _ZERO, _ZERO
@@ -986,6 +1000,9 @@ def _through_layer(
     else:
         for k in range(0, len(layer.weight), 2):
             _through_embedding(numbers, inputs, states, width, k, g_state, layer, sums, waiting)
+    if needs_x or len(inputs) > 2:
+        for k in range(len(layer.weight)):
+            _through_activation(parts, width, k, g_state, layer, rule, sums, waiting)
 
 
 @kernel
@@ -1019,9 +1036,7 @@ def _backward(
             before = plan.first[tile]
             _prepare_lanes(data, plan, tile, outer, lanes, g_state)
             _fold(layer, g_state, folded)
-        _expect(data.x, data.lengths, plan, tile + 1)
-        if rule.normalizer != _MEAN:
-            _expect(to_read, data.lengths, plan, tile)
+        _fetch_ahead(data, rule, plan, tile, to_read)
         for p in range(0, width, LANES):
             store(numbers, _DU, p, load(lanes, _TOTAL, 0))
         _fill(data, layer, rule, plan, tile, g_state, folded, tile_parts, _DU)
@@ -1029,9 +1044,7 @@ def _backward(
         _add_rows(numbers, _DU, width, lanes, _SUM)
         g.query_bias[part, 0] += add_up(load(lanes, _SUM, 0))
         if len(layer.weight) > 0:
-            _through_layer(tile_parts, width, g_state, layer, moments, sums, waiting)
-            for k in range(len(layer.weight) if g_x.size > 0 or layer.weight.shape[1] > 2 else 0):
-                _through_activation(tile_parts, width, k, g_state, layer, rule, sums, waiting)
+            _through_layer(tile_parts, width, g_state, layer, rule, moments, sums, waiting, g_x.size > 0)
             waiting += 1
             _weight_gradient(states, inputs, width, g.weight[part])
             if g_x.size > 0:
