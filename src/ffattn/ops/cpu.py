@@ -1049,12 +1049,11 @@ def _backward(
             _weight_gradient(states, inputs, width, g.weight[part])
             if g_x.size > 0:
                 _input_gradient(states, layer.weight, width, inputs)
-                _store(inputs, data.lengths, plan, tile, g_x)
         else:
             for k in range(len(states)):
                 g.query[part, k] += _through_score(numbers, states, width, k, g_state, layer.query[k], rule.score)
-            if g_x.size > 0:
-                _store(states, data.lengths, plan, tile, g_x)
+        if g_x.size > 0:
+            _store(inputs if len(layer.weight) > 0 else states, data.lengths, plan, tile, g_x)
     if waiting > 0:
         _add_up_sums(layer, rule, g_state, moments, sums, g, part)
 
