@@ -6,8 +6,7 @@ loops would bring a second OpenMP pool beside torch's, and abort when two thread
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from inspect import unwrap
 from threading import Lock, Thread
@@ -83,7 +82,7 @@ def share(typing_context: Any, team: Any, parts: Any, function: Any, arguments: 
 
     Args:
         typing_context: Numba's.
-        team: What `team()` gave.
+        team: What a `Team` gave.
         parts: How many parts there are: a function of the shape alone, so that results do not depend on the threads.
         function: A kernel that raises nothing.
         arguments: A tuple.
@@ -284,6 +283,7 @@ class _Crew:
 
     def __init__(self) -> None:
         self.words, self.threads, self.is_taken = np.zeros(_WORDS, np.int64), 1, Lock()
+        self.address = self.words.ctypes.data
         signature = types.void(types.CPointer(types.int64), *[types.int64] * 3)
         self.lead = cfunc(signature, cache=True)(unwrap(_lead_at)).address
         _prepare(self.words)
@@ -301,23 +301,33 @@ def _crew(process: int) -> _Crew:
     return _Crew()
 
 
-@contextmanager
-def team(*, is_small: bool = False) -> Iterator[tuple[int, int, int]]:
-    """As many threads as torch has, for kernels that `share` their work.
+class Team:
+    """As many threads as torch has, for kernels that `share` their work: `with Team() as team: ...`.
+
+    Entering it gives addresses of the function that leads the threads and of what they have in common, and their
+    number; zeros and 1 if the caller shall work alone: torch has one thread, the work is small, or the others work for
+    another caller.
 
     Args:
         is_small: Whether waking a thread would take longer than the work.
-
-    Yields:
-        Addresses of the function that leads them and of what they have in common, and their number; zeros and 1 if the
-        caller shall work alone: torch has one thread, the work is small, or the others work for another caller.
     """
-    threads = torch.get_num_threads()
-    if is_small or threads < 2 or not (crew := _crew(os.getpid())).is_taken.acquire(blocking=False):
-        yield 0, 0, 1
-        return
-    try:
-        crew.grow(threads)
-        yield crew.lead, crew.words.ctypes.data, threads
-    finally:
-        crew.is_taken.release()
+
+    def __init__(self, *, is_small: bool = False) -> None:
+        self.is_small = is_small
+        self.crew: _Crew | None = None  # while it is held
+
+    def __enter__(self) -> tuple[int, int, int]:
+        threads = torch.get_num_threads()
+        if self.is_small or threads < 2 or not (crew := _crew(os.getpid())).is_taken.acquire(blocking=False):
+            return 0, 0, 1
+        try:
+            crew.grow(threads)
+        except BaseException:
+            crew.is_taken.release()
+            raise
+        self.crew = crew
+        return crew.lead, crew.address, threads
+
+    def __exit__(self, *error: object) -> None:
+        if self.crew is not None:
+            self.crew.is_taken.release()

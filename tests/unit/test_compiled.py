@@ -10,7 +10,7 @@ import torch
 
 pytest.importorskip("numba")
 
-from ffattn.compiled import _peek, kernel, share, team
+from ffattn.compiled import Team, _Crew, _peek, kernel, share
 
 
 @kernel
@@ -45,7 +45,7 @@ def meet_all(threads, parts, seen, places):
 def seen_parts(parts, **options):
     """How often each part ran, and at which thread's place."""
     seen, places = np.zeros(parts, np.int64), np.zeros(parts, np.int64)
-    with team(**options) as threads:
+    with Team(**options) as threads:
         count_parts(threads, parts, seen, places)
     return seen.tolist(), set(places.tolist())
 
@@ -67,15 +67,15 @@ def test_every_part_runs_exactly_once(parts, threads):
 
 
 def test_a_team_has_the_threads_that_torch_has(threads):
-    with team() as crew:
+    with Team() as crew:
         assert crew[-1] == threads
-    with team(is_small=True) as crew:
+    with Team(is_small=True) as crew:
         assert crew == (0, 0, 1)
 
 
 def test_all_threads_take_part(threads):
     seen, places = np.zeros(threads, np.int64), np.zeros(threads, np.int64)
-    with team() as crew:
+    with Team() as crew:
         meet_all(crew, threads, seen, places)
     assert seen.tolist() == [1] * threads
     assert sorted(places) == list(range(threads))
@@ -86,7 +86,7 @@ def test_arguments_outlive_what_threads_borrow(threads):
     seen, places = np.zeros(64, np.int64), np.zeros(64, np.int64)
     before = sys.getrefcount(seen), sys.getrefcount(places)
     for _ in range(100):
-        with team() as crew:
+        with Team() as crew:
             count_parts(crew, 64, seen, places)
     assert (sys.getrefcount(seen), sys.getrefcount(places)) == before
     assert seen.tolist() == [100] * 64
@@ -108,9 +108,24 @@ def test_callers_in_several_threads_do_not_share_parts(threads):
 
 
 def test_a_team_within_a_team_is_the_caller_alone(threads):
-    with team(), team() as inner:
+    with Team(), Team() as inner:
         assert inner == (0, 0, 1)
     assert seen_parts(16)[0] == [1] * 16
+
+
+def test_a_team_that_cannot_start_is_free_for_the_next_caller(threads, monkeypatch):
+    """As where a process may have no more threads."""
+
+    def fail(self, count):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Crew, "grow", fail)
+        if threads > 1:
+            with pytest.raises(RuntimeError, match="can't start"):
+                seen_parts(16)
+    with Team() as crew:
+        assert crew[-1] == threads
 
 
 def _run_in_child(queue):

@@ -29,16 +29,18 @@ def resolve_lengths(
         return torch.full((batch,), time, device=x.device)
     require_lengths(lengths, x)
     if batch > 0:
-        require(_is_on(1, time, lengths), f"lengths must be on 1..{time}, the number of steps")
+        _require_on(1, time, lengths, f"lengths must be on 1..{time}, the number of steps")
     return lengths.long()
 
 
-def _is_on(low: int, high: int, numbers: Int[Tensor, " batch"]) -> Bool[Tensor, "*batch"]:
-    """Whether all are on low..high. What takes least time counts in a short step: it differs between CPU and GPU."""
-    if numbers.is_cuda:  # fewest kernels
-        return numbers.clamp(low, high) == numbers
-    least, most = numbers.aminmax()
-    return (least >= low) & (most <= high)
+def _require_on(low: int, high: int, numbers: Int[Tensor, " batch"], message: str) -> None:
+    """Raise if a number is not on low..high: by what takes least time, which counts in a short step."""
+    if not _can_be_read(numbers):
+        require(numbers.clamp(low, high) == numbers, message)
+        return
+    least, most = map(int, numbers.aminmax())
+    if least < low or most > high:
+        raise ValueError(message)
 
 
 def check_mask(x: Float[Tensor, "batch time feature"], mask: Bool[Tensor, "batch time"]) -> None:
@@ -58,12 +60,21 @@ def check_mask(x: Float[Tensor, "batch time feature"], mask: Bool[Tensor, "batch
 
 def require(condition: Bool[Tensor, "*batch"], message: str) -> None:
     """Raise if an element is false; on a GPU as a device assertion, which needs no synchronisation."""
-    if torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(condition):
-        return  # an exported or compiled graph cannot branch on data, nor can a stack of models under torch.func.vmap
-    if condition.is_cuda:
+    if _can_be_read(condition):
+        if not condition.all():
+            raise ValueError(message)
+    elif condition.is_cuda and not _is_traced(condition):
         torch._assert_async(condition.all(), message)
-    elif not condition.all():
-        raise ValueError(message)
+
+
+def _is_traced(tensor: Tensor) -> bool:
+    """Whether it stands for others: a compiled or exported graph, or a stack of models under torch.func.vmap."""
+    return torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(tensor)
+
+
+def _can_be_read(tensor: Tensor) -> bool:
+    """Whether Python can branch on its numbers at no cost."""
+    return not (tensor.is_cuda or _is_traced(tensor))
 
 
 def clear_padding(x: Float[Tensor, "batch time feature"], valid: Bool[Tensor, "batch time"]) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ffattn.compiled import exact_kernel, kernel, share, team
+from ffattn.compiled import Team, exact_kernel, kernel, share
 from ffattn.philox.inputs import Address, Choice
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -102,7 +102,7 @@ def _column(numbers: Tensor) -> Any:
 def fill_words(out: Tensor, address: Address) -> None:
     """Fill rows with the words of consecutive steps (see `ffattn.philox.fill_words`)."""
     sequences, starts, *rest = address
-    with team(is_small=out.numel() < _SMALL) as threads:
+    with Team(is_small=out.numel() < _SMALL) as threads:
         _fill_all_words(threads, out.numpy(), _column(sequences), _column(starts), *rest)
 
 
@@ -111,5 +111,5 @@ def fill_inputs(out: Tensor, stops: Tensor, address: Address, choice: Choice) ->
     sequences, starts, *rest = address
     columns = _column(stops), _column(sequences), _column(starts)
     numbers = np.uint64(choice.levels), choice.feature, np.float32(choice.low), np.float32(choice.step)
-    with team(is_small=out.numel() < _SMALL) as threads:
+    with Team(is_small=out.numel() < _SMALL) as threads:
         _fill_all_inputs(threads, out.numpy(), *columns, *rest, numbers)
