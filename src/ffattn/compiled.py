@@ -280,6 +280,17 @@ def _lead_at(team: Any, threads: int, work: int, data: int) -> None:
     _lead(carray(team, _WORDS), threads, work, data)
 
 
+@cache
+def _leader() -> Any:
+    """`_lead_at` for other languages.
+
+    What threads run is compiled first, for then none of them holds Numba's lock: a process that is forked meanwhile
+    would wait for it forever.
+    """
+    _serve.compile((types.int64[::1],))
+    return cfunc(types.void(types.CPointer(types.int64), *[types.int64] * 3), cache=True)(unwrap(_lead_at))
+
+
 class _Crew:
     """Threads of this process that share the work of kernels.
 
@@ -290,8 +301,7 @@ class _Crew:
     def __init__(self) -> None:
         self.words, self.threads, self.is_taken = np.zeros(_WORDS, np.int64), 1, Lock()
         self.address = self.words.ctypes.data
-        signature = types.void(types.CPointer(types.int64), *[types.int64] * 3)
-        self.lead = cfunc(signature, cache=True)(unwrap(_lead_at)).address
+        self.lead = _leader().address
         _prepare(self.words)
 
     def grow(self, threads: int) -> None:
