@@ -177,10 +177,10 @@ event.register("numba:compile", _Announcer())
 # the work at hand, threads that have one and are not done, and addresses of the work's function and data.
 _WORDS, _LOCK, _START, _DONE, _FREE, _BUSY, _WORK, _DATA = 28, 0, 8, 16, 24, 25, 26, 27
 
-# Turns for which a thread looks for something to do before it sleeps, about two milliseconds: in a short update the
-# next kernel comes before that, and waking a processor that sleeps takes as long as such a kernel. After so many looks
-# a turn ends, and other processes may go first.
-_TURNS, _LOOKS = 2**12, 2**9
+# Looks for something to do, about 0.2 ms, before a thread sleeps: waking it takes 25 to 50 us. Four times as many would
+# be in time for the next kernel of a short update, and take a fifth off that; but then other processes wait for a thread
+# that does nothing. To let them go first (sched_yield) made two processes of many short kernels six times slower.
+_PATIENCE = 2**19
 
 
 def _pthread(name: str, arguments: int) -> types.ExternalFunction:
@@ -190,7 +190,6 @@ def _pthread(name: str, arguments: int) -> types.ExternalFunction:
 _mutex_init, _cond_init = _pthread("mutex_init", 2), _pthread("cond_init", 2)
 _lock, _unlock, _wait = _pthread("mutex_lock", 1), _pthread("mutex_unlock", 1), _pthread("cond_wait", 2)
 _signal, _broadcast = _pthread("cond_signal", 1), _pthread("cond_broadcast", 1)
-_yield = types.ExternalFunction("sched_yield", types.int32())
 
 
 @intrinsic
@@ -227,11 +226,9 @@ def _prepare(words: Any) -> None:
 @kernel
 def _look_for(words: Any, place: int, is_wanted: bool) -> None:
     """Wait a moment for a count to be more than zero, or to be zero."""
-    for _ in range(_TURNS):
-        for _ in range(_LOOKS):
-            if (_peek(words, place) > 0) == is_wanted:
-                return
-        _yield()
+    for _ in range(_PATIENCE):
+        if (_peek(words, place) > 0) == is_wanted:
+            break
 
 
 @kernel

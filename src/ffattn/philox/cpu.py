@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ffattn.compiled import Team, exact_kernel, kernel, share
+from ffattn.compiled import Team, exact_kernel, float_to_bits, kernel, share
 from ffattn.philox.inputs import Address, Choice
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -45,6 +45,12 @@ def _fill_words(place: int, part: int, out: Any, sequences: Any, starts: Any, qu
 def _write(inputs: Any, words: Any, choice: Any, numbers: Any) -> None:
     """Write the choices that words stand for, and zeros around them, into memory that is in the cache then."""
     levels, feature, low, step = choice
+    if step != 0 and feature == 0 and inputs.shape[1] == 2:  # a number and a zero, written at once
+        pairs = inputs.view(np.uint64)[:, 0]
+        for i in range(len(words)):
+            number = low + step * np.float32(np.int32((np.uint64(words[i]) * levels) >> _HALF))
+            pairs[i] = np.uint64(np.uint32(float_to_bits(number)))
+        return
     inputs[:] = 0
     if step == 0:
         symbols = inputs[:, feature:]
