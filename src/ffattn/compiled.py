@@ -177,8 +177,8 @@ event.register("numba:compile", _Announcer())
 # the work at hand, threads that have one and are not done, and addresses of the work's function and data.
 _WORDS, _LOCK, _START, _DONE, _FREE, _BUSY, _WORK, _DATA = 28, 0, 8, 16, 24, 25, 26, 27
 
-# Looks for something to do, about 0.2 ms, before a thread sleeps: waking it takes 25 to 50 us. Four times as many would
-# be in time for the next kernel of a short update, and take a fifth off that; but then other processes wait for a thread
+# Looks for something to do, about 0.2 ms, before a thread sleeps: waking it takes 25 to 50 us. Four times as many are
+# in time for the next kernel of a short update, and take a fifth off that; but other processes then wait for a thread
 # that does nothing. To let them go first (sched_yield) made two processes of many short kernels six times slower.
 _PATIENCE = 2**19
 
