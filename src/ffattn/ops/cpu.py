@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.dlpack import to_dlpack
 
 from ffattn.compiled import Team, bits_to_float, exact_kernel, float_to_bits, kernel, share, to_float32
 from ffattn.ops.reference import Outer, Results
@@ -1163,20 +1162,7 @@ def _floats(tensor: Tensor | None, axes: int) -> Any:
         return _NOTHING[axes]
     tensor = tensor.detach()
     is_ready = tensor.dtype is torch.float32 and tensor.is_contiguous()  # a call that does nothing takes its time
-    return np.from_dlpack(_Lent(tensor if is_ready else tensor.float().contiguous()))
-
-
-class _Lent:
-    """A tensor on the CPU for NumPy, without all that `Tensor.__dlpack__` asks first: a third of the time."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
-    def __dlpack__(self, **options: Any) -> Any:
-        return to_dlpack(self.tensor)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return 1, 0
+    return np.from_dlpack(tensor if is_ready else tensor.float().contiguous())
 
 
 def _bits(x: Tensor) -> Any:
