@@ -344,3 +344,4 @@ class Team:
     def __exit__(self, *error: object) -> None:
         if self.crew is not None:
             self.crew.is_taken.release()
+            self.crew = None

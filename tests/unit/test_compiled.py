@@ -73,6 +73,17 @@ def test_a_team_has_the_threads_that_torch_has(threads):
         assert crew == (0, 0, 1)
 
 
+def test_a_team_that_is_entered_again_gives_back_only_what_it_holds(threads):
+    team = Team()
+    with team:
+        pass
+    with Team() as other, team as alone:
+        assert alone == (0, 0, 1)
+        assert other[-1] == threads
+    with Team() as crew:
+        assert crew[-1] == threads
+
+
 def test_all_threads_take_part(threads):
     seen, places = np.zeros(threads, np.int64), np.zeros(threads, np.int64)
     with Team() as crew:
