@@ -42,11 +42,14 @@ def _fill_words(place: int, part: int, out: Any, sequences: Any, starts: Any, qu
 
 
 @exact_kernel
-def _write(inputs: Any, words: Any, choice: Any, numbers: Any) -> None:
-    """Write the choices that words stand for, and zeros around them, into memory that is in the cache then."""
+def _write(inputs: Any, words: Any, choice: Any) -> None:
+    """Write the choices that words stand for, and zeros around them, into memory that is in the cache then.
+
+    The words may be used up.
+    """
     levels, feature, low, step = choice
     if step != 0 and feature == 0 and inputs.shape[1] == 2:  # a number and a zero, written at once
-        pairs = inputs.view(np.uint64)[:, 0]
+        pairs = inputs.reshape(-1).view(np.uint64)  # without gaps, which is what vectors need
         for i in range(len(words)):
             number = low + step * np.float32(np.int32((np.uint64(words[i]) * levels) >> _HALF))
             pairs[i] = np.uint64(np.uint32(float_to_bits(number)))
@@ -57,6 +60,7 @@ def _write(inputs: Any, words: Any, choice: Any, numbers: Any) -> None:
         for i in range(len(words)):
             symbols[i, (np.uint64(words[i]) * levels) >> _HALF] = 1
     else:
+        numbers = words.view(np.float32)  # in the words' place
         for i in range(len(words)):  # apart from the next loop, whose steps are too far apart for vectors
             numbers[i] = low + step * np.float32(np.int32((np.uint64(words[i]) * levels) >> _HALF))
         for i in range(len(words)):
@@ -77,13 +81,13 @@ def _fill_inputs(
 ) -> None:
     """Fill the inputs of one sequence, a chunk of blocks at a time."""
     inputs, start = out[part], starts[part]
-    words, numbers = np.empty(4 * _CHUNK, np.uint32), np.empty(4 * _CHUNK, np.float32)
     time = max(0, min(len(inputs), stops[part] - start))
+    words = np.empty(4 * min(_CHUNK, time // 4 + 2), np.uint32)
     for first in range(-(start % 4), time, 4 * _CHUNK):
         blocks = min(_CHUNK, (time - first + 3) // 4)
         _make(words, blocks, (start + first) // 4, sequences[part], quantity, seed)
         begin, end = max(0, first), min(time, first + 4 * blocks)
-        _write(inputs[begin:end], words[begin - first : end - first], choice, numbers)
+        _write(inputs[begin:end], words[begin - first : end - first], choice)
     inputs[time:] = 0
 
 
