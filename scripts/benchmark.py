@@ -9,6 +9,7 @@ of its own, beyond its inputs.
 """
 
 import argparse
+import itertools
 import os
 import platform
 import subprocess
@@ -36,7 +37,8 @@ BATCH, HIDDEN, FEATURES, SLOPE = 100, 100, 2, 0.01
 OPERATIONS = 26
 TIMES = 50, 500, 5_000, 10_000, 100_000
 MOST_BYTES = 8e9  # eager PyTorch keeps about five tensors of batch x time x hidden; beyond this it is not tried
-_TURN, _REST = 3, 0.2  # runs in a turn that count, and seconds of those that do not
+_REST = 0.2  # seconds of a turn that do not count: they bring memory and caches back from the turn before
+_COUNTED, _LEAST = 0.2, 3  # seconds of those that do, and how many they are at least
 Step = Callable[[], object]
 
 
@@ -124,20 +126,27 @@ class Problem:
 def seconds(steps: dict[str, Step], budget: float = 6.0) -> dict[str, float]:
     """Median time of each step; the steps take turns, for about so many seconds in all.
 
-    A turn is runs that do not count, which bring memory and caches back from the one before, and some that do.
+    Everyone's first turn, in which things are compiled, does not count.
     """
-    taken: dict[str, list[float]] = {name: [] for name in steps}
+    turns: dict[str, list[list[float]]] = {name: [] for name in steps}
     end = time.perf_counter() + budget
-    while time.perf_counter() < end or len(taken[next(iter(steps))]) < 2 * _TURN:
+    while time.perf_counter() < end or len(turns[next(iter(steps))]) < 2:
         for name, step in steps.items():
-            rested = time.perf_counter() + _REST
-            while time.perf_counter() < rested:
-                step()
-            for _ in range(_TURN):
-                start = now()
-                step()
-                taken[name].append(now() - start)
-    return {name: median(values[_TURN:]) for name, values in taken.items()}
+            turns[name].append(_turn(step))
+    return {name: median(itertools.chain(*counted)) for name, (_, *counted) in turns.items()}
+
+
+def _turn(step: Step) -> list[float]:
+    """Seconds of each run that counts; many of a short one, whose threads now and then wait for the system."""
+    rested = now() + _REST
+    while now() < rested:
+        step()
+    taken: list[float] = []
+    while sum(taken) < _COUNTED or len(taken) < _LEAST:
+        start = now()
+        step()
+        taken.append(now() - start)
+    return taken
 
 
 def sgemm_rate(device: str) -> float:

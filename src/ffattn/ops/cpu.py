@@ -41,7 +41,8 @@ _STATES = 2**16  # at most so many states are held at a time, where they are: 25
 PARTS = 64  # at most so many threads can share the work; each part has sums of gradients of its own
 _PART_NUMBERS = 2**22  # at most so many numbers in all parts' gradients
 _SMALL = 2**17  # (sequence, step, hidden unit) triples of a forward pass that take less time than waking a thread
-_TILE_COST = 150  # a tile costs as much as so many more positions
+_TILE_COST = 200  # a tile costs as much as so many more positions,
+_LANE_COST = 8 / 7  # and a position in a tile of several sequences as much as so many others: steps lie apart
 _MOST_WAITING = 8  # tiles whose sums of gradients may stay in float32, 1024 numbers to a lane
 _UNITS = 4  # hidden units are padded to a multiple of this
 _STEP_ROWS = 8  # rows of a tile that have one number for each step:
@@ -156,7 +157,7 @@ def _group(lengths: Any, order: Any, place: int, time: int, tile: int) -> int:
     count, longest = min(LANES, len(order) - place), min(lengths[order[place]], time)
     if longest > tile:
         return 1
-    alone, together = 0, LANES * longest + _TILE_COST * -(-LANES * longest // tile)
+    alone, together = 0, _LANE_COST * LANES * longest + _TILE_COST * -(-LANES * longest // tile)
     for lane in range(count):
         length = lengths[order[place + lane]]
         alone += -(-length // LANES) * LANES + (_TILE_COST if length > 0 else 0)
