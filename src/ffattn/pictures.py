@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from ffattn.batch import Batch
@@ -86,7 +86,8 @@ def look_at(task: Task, batch: Batch, answer: Answer) -> Look:
             name: float(values.double().mean())
             for name, values in focus(answer.weights, answer.scores, batch.lengths, batch.marks).items()
         }
-        words += [f"{means['mass']:.2%} of the weight on the marks, {means['lift']:.3g} times that of equal weights"]
+        lift = np.format_float_positional(means["lift"], 3, fractional=False, trim="-")
+        words += [f"{means['mass']:.2%} of the weight on the marks, {lift} times that of equal weights"]
     given: list[Any] = [_array(tensor) for tensor in (batch.x, batch.lengths, batch.marks, batch.y, prediction, solved)]
     error = float(task.error(prediction, batch.y).mean())
     found: list[Any] = [error, _array(answer.weights), _array(answer.scores)]
@@ -117,13 +118,14 @@ def look(network: Network, task: Task, stream: Stream, sequences: int = 100) -> 
 
 
 def plain_numbers(axis: Axis) -> None:
-    """Label a logarithmic axis with numbers instead of powers of ten, few enough to be read.
+    """Label a logarithmic axis with numbers instead of powers of ten, few enough to be read, but more than one.
 
     Args:
         axis: After its data have been drawn.
     """
     low, high = sorted(axis.get_view_interval())
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+    between = LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
+    axis.set_major_locator(between if high > 5 * low else MaxNLocator(5))
     axis.set_major_formatter("{x:,g}")
     axis.set_minor_formatter(NullFormatter())
 
@@ -239,8 +241,8 @@ def draw_heat_map(seen: Look, most: int = 40) -> Figure:
         part.set_xlabel(f"steps from mark {mark + 1}")
     axes[0].set_ylabel("sequence, by length")
     label = "weight x length; 1: equal weights; grey: zero, or outside"
-    bar = figure.colorbar(image, ax=list(axes), label=label, format="%.3g")
-    bar.ax.yaxis.set_minor_formatter("{x:g}")
+    bar = figure.colorbar(image, ax=list(axes), label=label)
+    plain_numbers(bar.ax.yaxis)
     return figure
 
 

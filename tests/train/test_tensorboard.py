@@ -7,6 +7,8 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tiny_runs import equal, fit, read
 
+from ffattn import pictures
+
 TRAIN = {f"train/{name}" for name in ("loss", "solved", "lr", "updates_per_second")}
 FINAL = {f"{split}/{name}" for split in ("val", "test") for name in ("solved", "error")}
 
@@ -124,6 +126,22 @@ def test_pictures_change_nothing_of_the_run(tmp_path):
     assert equal(read(plain.folder)["state_dict"], read(drawn.folder)["state_dict"])
     assert plain.result["val"] == drawn.result["val"]
     assert not pictures_of(plain.folder)
+
+
+def test_pictures_are_of_the_averaged_weights_that_are_scored(tmp_path, monkeypatch):
+    seen = []
+
+    def look(network, *rest):
+        seen.append({f"network.{name}": numbers.clone() for name, numbers in network.state_dict().items()})
+        return pictures.look(network, *rest)
+
+    monkeypatch.setattr("ffattn.lightning.pictures.look", look)
+    options = {"updates": 3, "trainer__validate_every": 1, "trainer__ema_decay": 0.9, "optim__lr": 0.05}
+    run = fit(tmp_path / "run", logger="none", trainer__pictures=1, **options)
+    plain = fit(tmp_path / "plain", logger="none", **options)
+    assert len(seen) == 3
+    assert equal(seen[-1], read(run.folder)["state_dict"])
+    assert equal(seen[-1], read(plain.folder)["state_dict"])
 
 
 def test_the_custom_tab_shows_curves_that_exist(events):

@@ -1,10 +1,13 @@
 """Pictures of attention while it is trained: in TensorBoard, and as files beside the run."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 
@@ -53,13 +56,27 @@ class Pictures(Callback):
     def _draw(self, trainer: Trainer, pl_module: Any) -> None:
         task, network, self.drawn = pl_module.task, pl_module.network, trainer.global_step
         was_training = network.training
-        seen = look(network.eval(), task, self.stream, _sequences(task))
+        with _averaged(trainer, pl_module):
+            figures = draw_all(network, look(network.eval(), task, self.stream, _sequences(task)))
         network.train(was_training)
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, figure in draw_all(network, seen).items():
+        for name, figure in figures.items():
             figure.savefig(self.folder / f"{name}_{self.drawn:09d}.png")
             for board in _boards(trainer):
                 board.add_figure(f"pictures/{name}", figure, self.drawn, close=False)
+
+
+@contextmanager
+def _averaged(trainer: Trainer, module: Any) -> Iterator[None]:
+    """Put averaged weights, where there are any, in their places, as for a validation: scores are of these."""
+    averaging = [callback for callback in trainer.callbacks if isinstance(callback, WeightAveraging)]
+    for callback in averaging:
+        callback.on_validation_epoch_start(trainer, module)
+    try:
+        yield
+    finally:
+        for callback in averaging:
+            callback.on_validation_epoch_end(trainer, module)
 
 
 def _boards(trainer: Trainer) -> list[Any]:
