@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,10 @@ from ffattn.config.command import run_tool
 
 if TYPE_CHECKING:
     from ffattn.config.schema import Predict
+    from ffattn.files import Preparation
 
 _LISTED = 5  # problems that are printed; all stand in the output
+_ROWS = 10_000  # of Parquet that are held in memory
 
 
 def run(config: DictConfig) -> None:
@@ -58,12 +61,32 @@ def run(config: DictConfig) -> None:
         for row in rows:
             write(row)
             advance()
+    if output.suffix == ".parquet":
+        _to_parquet(part, preparation, settings.weights)
     part.replace(output)
     _note(output).unlink()
     skipped = f", {len(problems)} sequences skipped" if problems else ""
     print(f"{output}: {len(raw) - len(problems)} answers{skipped}")
     for number in sorted(problems)[:_LISTED]:
         print(f"skipped: {problems[number]}", file=sys.stderr)
+
+
+def _to_parquet(part: Path, preparation: "Preparation", weights: bool) -> None:
+    """Put rows that were written one by one, as JSON, into a file that has to be written as a whole."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    from ffattn.prediction import ID, PROBLEM, WEIGHTS, WORDS, columns_of
+
+    text, number = pa.string(), pa.float64()
+    kinds = {ID: text, PROBLEM: text, WORDS: pa.list_(text), WEIGHTS: pa.list_(number)}
+    kinds |= {target.name: text if preparation.classes else number for target in preparation.targets}
+    schema = pa.schema([(name, kinds.get(name, number)) for name in columns_of(preparation, weights)])
+    whole = part.with_name(f"{part.name}.parquet")
+    with part.open() as lines, ParquetWriter(whole, schema) as file:
+        while rows := [json.loads(line) for line in islice(lines, _ROWS)]:
+            file.write_table(pa.Table.from_pylist(rows, schema))
+    whole.replace(part)
 
 
 def _part(output: Path) -> Path:
@@ -98,7 +121,7 @@ def _resume(output: Path, identity: dict[str, Any]) -> tuple[Path, int]:
 
 def _writer(suffix: str, file: Any, columns: list[str], is_new: bool) -> Any:
     """What writes a row."""
-    if suffix == ".jsonl":
+    if suffix != ".csv":
         return lambda row: file.write(json.dumps({name: row[name] for name in columns}) + "\n")
     table = csv.writer(file, lineterminator="\n")
     if is_new:

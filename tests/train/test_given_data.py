@@ -211,6 +211,10 @@ def predicted(run, source, output, **options):
     predict(compose_config("predict", [f"{name}={value}" for name, value in named.items()]))
     if Path(output).suffix == ".jsonl":
         return [json.loads(line) for line in output.read_text().splitlines()]
+    if Path(output).suffix == ".parquet":
+        from pyarrow import parquet
+
+        return parquet.read_table(output).to_pylist()
     return list(csv.DictReader(output.read_text().splitlines()))
 
 
@@ -246,10 +250,20 @@ def test_texts_show_the_words_that_are_attended_to(tmp_path):
     assert sorted(rows[0]["words"]) == sorted(word.lower() for word in [*fillers, "good"])
 
 
-def test_weights_have_one_number_a_step(run, sensors, tmp_path):
-    rows = predicted(run, sensors, tmp_path / "answers.jsonl", weights="true")
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_weights_have_one_number_a_step(run, sensors, tmp_path, suffix):
+    rows = predicted(run, sensors, tmp_path / f"answers{suffix}", weights="true")
     assert [len(row["weights"]) for row in rows] == [i % 4 + 2 for i in range(60)]
     assert all(sum(row["weights"]) == pytest.approx(1, abs=1e-5) for row in rows)
+
+
+@pytest.mark.parametrize("target", ["load", "grade"])
+def test_parquet_has_the_rows_of_json(sensors, broken, tmp_path, monkeypatch, target):
+    monkeypatch.setattr("ffattn.predict._ROWS", 7)
+    run = fit(sensors, tmp_path / "run", updates=2, task__target=target)
+    rows = {s: predicted(run, broken, tmp_path / f"answers.{s}", on_error="skip") for s in ("jsonl", "parquet")}
+    assert rows["parquet"] == rows["jsonl"]
+    assert not list(tmp_path.glob("*.part*"))
 
 
 def test_classes_have_probabilities(sensors, tmp_path):
@@ -294,7 +308,7 @@ def test_skipped_sequences_say_why_and_the_others_are_answered(run, sensors, bro
     )
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_a_half_written_file_is_gone_on_with(run, sensors, tmp_path, monkeypatch, suffix):
     import ffattn.prediction
 
@@ -334,10 +348,10 @@ def test_a_network_of_a_made_task_answers_for_arrays(finished, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"output": "answers.xlsx"}, "output=answers.xlsx: must end in .csv or .jsonl"),
+        ({"output": "answers.xlsx"}, "output=answers.xlsx: must end in .csv, .jsonl or .parquet"),
         (
             {"output": "answers.csv", "weights": "true"},
-            "weights=true: a list for each sequence needs output=NAME.jsonl",
+            "weights=true: a list for each sequence needs output=NAME.jsonl or NAME.parquet",
         ),
         ({"output": "nowhere/answers.csv"}, "there is no folder nowhere"),
         ({"on_error": "ignore"}, "on_error=ignore: must be one of stop, skip"),

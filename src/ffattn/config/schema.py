@@ -352,12 +352,12 @@ class Predict(Settings):
     Attributes:
         checkpoint: The trained network.
         input: A file of sequences, in any form that training takes.
-        output: The file to be written: `.csv` or `.jsonl`.
+        output: The file to be written: `.csv`, `.jsonl` or `.parquet`.
         id: The column that tells which sequence a row belongs to; the checkpoint's own unless given.
         time: The column by which steps are ordered; likewise.
         on_error: What becomes of sequences with values that cannot be used: `stop` at the first, or `skip` them, with a
             word on what is wrong in their row.
-        weights: Whether attention weights are written, one for each step (`.jsonl` only).
+        weights: Whether attention weights are written, one for each step (not in `.csv`).
         accelerator: Where it runs.
         trust: Packages outside ffattn from which the checkpoint's task and model may be imported.
     """
@@ -374,11 +374,11 @@ class Predict(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if Path(self.output).suffix not in {".csv", ".jsonl"}:
-            raise SettingError("output", self.output, "must end in .csv or .jsonl")
+        if Path(self.output).suffix not in {".csv", ".jsonl", ".parquet"}:
+            raise SettingError("output", self.output, "must end in .csv, .jsonl or .parquet")
         _check_folder(self.output)
-        if self.weights and not self.output.endswith(".jsonl"):
-            raise SettingError("weights", "true", "a list for each sequence needs output=NAME.jsonl")
+        if self.weights and self.output.endswith(".csv"):
+            raise SettingError("weights", "true", "a list for each sequence needs output=NAME.jsonl or NAME.parquet")
         if Path(self.output).exists() and Path(self.output).samefile(self.input):
             raise SettingError("output", self.output, "is the input")
 

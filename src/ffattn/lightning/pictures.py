@@ -69,7 +69,7 @@ class Pictures(Callback):
 @contextmanager
 def _averaged(trainer: Trainer, module: Any) -> Iterator[None]:
     """Put averaged weights, where there are any, in their places, as for a validation: scores are of these."""
-    averaging = [callback for callback in trainer.callbacks if isinstance(callback, WeightAveraging)]
+    averaging = [callback for callback in trainer.callbacks if isinstance(callback, WeightAveraging)]  # type: ignore[attr-defined]
     for callback in averaging:
         callback.on_validation_epoch_start(trainer, module)
     try:
