@@ -6,22 +6,25 @@ import torch
 from torch import distributed, multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
-from ffattn.nn import FeedForwardAttention
+from ffattn.nn import AttentionPooling, FeedForwardAttention, GatedPooling, MultiHeadPooling, StatisticsPooling
 
 LENGTHS = torch.tensor([600, 3, 41, 1])
 WORLD = 2
 
 
 class Mean(torch.nn.Module):
-    """A loss behind the layer, as data-parallel training has one."""
+    """A loss behind all layers, as data-parallel training has one."""
 
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
         self.attention = FeedForwardAttention(3, 11)
+        poolings = AttentionPooling(3), MultiHeadPooling(3, 2), GatedPooling(3, 4), StatisticsPooling(3)
+        self.poolings = torch.nn.ModuleList(poolings)
 
     def forward(self, x, lengths):
-        return self.attention(x, lengths).square().sum(dim=1).mean()
+        contexts = [self.attention(x, lengths), *(pooling(x, lengths)[0].flatten(1) for pooling in self.poolings)]
+        return torch.cat(contexts, dim=1).square().sum(dim=1).mean()
 
 
 def make_batch():

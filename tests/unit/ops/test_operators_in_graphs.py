@@ -1,6 +1,7 @@
 """What PyTorch is told about the operators: shapes, types and gradients, as torch.compile needs them."""
 
 import inspect
+from functools import partial
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from operator_cases import SMALL, Form, gradients, leaves, make_inputs, outputs
 from torch.library import opcheck
 
 from ffattn import nn, ops
-from ffattn.nn import attention, masking
+from ffattn.nn import attention, masking, pooling
 from ffattn.ops import operators, reference
 
 LENGTHS = torch.tensor(SMALL.lengths)
@@ -26,8 +27,9 @@ pytestmark = pytest.mark.usefixtures("_without_type_checks")
 def _without_type_checks(monkeypatch):
     """A compiler can neither trace the checks that the tests install, nor pass symbols for numbers through them."""
     torch._dynamo.reset()
-    layers = nn.AttentionPooling, nn.FeedForwardAttention, *nn.AttentionPooling.__bases__
-    for place in (ops, operators, reference, ops.Pooled, attention, masking, *layers):
+    poolings = nn.MultiHeadPooling, nn.GatedPooling, nn.StatisticsPooling
+    layers = nn.AttentionPooling, nn.FeedForwardAttention, *nn.AttentionPooling.__bases__, *poolings
+    for place in (ops, operators, reference, ops.Pooled, attention, masking, pooling, *layers):
         for name, value in list(vars(place).items()):
             if inspect.isfunction(value) and value.__module__.startswith("ffattn"):
                 monkeypatch.setattr(place, name, inspect.unwrap(value))
@@ -95,6 +97,18 @@ def test_a_compiled_layer_gives_the_same_for_any_time(cls, options):
         x, lengths = torch.randn(2, time, 3), torch.tensor([time, 2])
         torch.testing.assert_close(compiled(x, lengths), layer(x, lengths))
         torch.testing.assert_close(compiled(x), layer(x))
+
+
+@pytest.mark.parametrize("make", [partial(nn.MultiHeadPooling, num_heads=2), nn.GatedPooling, nn.StatisticsPooling])
+def test_other_compiled_poolings_give_the_same(make):
+    layer, x = make(3), torch.randn(2, 7, 3, requires_grad=True)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    lengths = torch.tensor([7, 2])
+    for options in ({}, {"lengths": lengths}, {"mask": torch.arange(7) < lengths[:, None]}):
+        expected, found = layer(x, **options), compiled(x, **options)
+        torch.testing.assert_close(found, expected)
+        grads = [torch.autograd.grad(context.square().sum(), x)[0] for context, _ in (expected, found)]
+        torch.testing.assert_close(*grads)
 
 
 def test_shapes_need_no_data():
