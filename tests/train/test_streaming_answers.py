@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import subprocess
 import sys
 
@@ -97,6 +98,14 @@ def test_lines_are_read_however_they_are_cut(size):
     pieces = list(read_lines(lambda most: source.read(min(most, size)), ("value", "marker")))
     joined = {name: np.concatenate([piece[name] for piece in pieces]).tolist() for name in ("value", "marker")}
     assert joined == {"value": [2.5, 3, -0.5], "marker": [1, -1, 0]}
+
+
+def test_lines_are_read_from_a_socket():
+    receiver, sender = socket.socketpair()
+    with receiver:
+        with sender:
+            sender.sendall(b"marker,value\n1,2.5\n-1,3\n")
+        assert [piece["value"].tolist() for piece in read_lines(receiver.recv, ("value",))] == [[2.5, 3]]
 
 
 @pytest.mark.parametrize(
