@@ -19,6 +19,8 @@ from numba import carray, cfunc, njit, types
 from numba.core import cgutils, event
 from numba.extending import intrinsic
 
+from ffattn.denormals import flushes_denormals
+
 _LONG, _BYTES = ir.IntType(64), ir.IntType(8).as_pointer()
 _FAST = {"contract", "reassoc", "nsz"}  # sums may be vectorised; NaN and infinity keep their meaning
 
@@ -309,8 +311,8 @@ class _Crew:
 
 
 @cache
-def _crew(process: int) -> _Crew:
-    """The threads of a process: a forked child makes its own."""
+def _crew(process: int, flushes: bool) -> _Crew:
+    """The threads of a process, since a forked child makes its own, that treat denormals as the one that asks does."""
     return _Crew()
 
 
@@ -331,7 +333,10 @@ class Team:
 
     def __enter__(self) -> tuple[int, int, int]:
         threads = torch.get_num_threads()
-        if self.is_small or threads < 2 or not (crew := _crew(os.getpid())).is_taken.acquire(blocking=False):
+        if self.is_small or threads < 2:
+            return 0, 0, 1
+        crew = _crew(os.getpid(), flushes_denormals())
+        if not crew.is_taken.acquire(blocking=False):
             return 0, 0, 1
         try:
             crew.grow(threads)

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from ffattn.config.schema import NONE, Train
+from ffattn.denormals import flushed_denormals
 from ffattn.experiment import make_data, make_module
 from ffattn.lightning.running import make_trainer, quiet_lightning, threads
 from ffattn.provenance import peak_memory_mb
@@ -58,7 +59,7 @@ def measure(settings: Train, num_threads: int) -> Cost:
     alone = replace(settings.accelerator, divide=NONE, devices=1, num_nodes=1)
     settings = replace(settings, accelerator=alone, resume=None)
     clock = _Clock()
-    with threads(alone.num_threads or num_threads), tempfile.TemporaryDirectory() as folder:
+    with flushed_denormals(), threads(alone.num_threads or num_threads), tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(
             Path(folder),
             [],

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ffattn.checkpoint import BEST, KEY, LAST, Numbers, Trained, checkpoints_of, load, load_weights, read
 from ffattn.config.schema import ACCUMULATE, IGNORE, PARAMETERS, QUIET, TIME, Train
+from ffattn.denormals import flushed_denormals
 from ffattn.lightning import CapturedModule, DividedModule, PartedModule, SequenceData, SequenceModule, ShardedModule
 from ffattn.lightning.checkpoints import Checkpoints
 from ffattn.lightning.interruptions import Interruptions
@@ -105,7 +106,7 @@ def _launch(settings: Train, folder: Path, start: Start, quiet: bool) -> None:
 def _train(settings: Train, folder: Path, start: Start, console: Console) -> dict[str, Any]:
     options = settings.trainer
     device, is_first = settings.accelerator.torch_device, world().rank == 0
-    with threads(settings.accelerator.num_threads), _preserved_generators(device):
+    with flushed_denormals(), threads(settings.accelerator.num_threads), _preserved_generators(device):
         origin = provenance(device)  # now: the checkout may change while it runs
         module = make_module(settings)
         module.updates_before = start.update

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from ffattn.checkpoint import build_network
 from ffattn.config.jobs import locked
 from ffattn.config.schema import ACCUMULATE, IGNORE, Train
+from ffattn.denormals import flushed_denormals
 from ffattn.errors import FFAttnError
 from ffattn.experiment import make_checkpoints, make_data, make_module, status_of
 from ffattn.lightning.loggers import make_loggers
@@ -149,7 +150,7 @@ def _train(stack: Sequence[Job]) -> None:
     settings, start = stack[0].settings, stack[0].start
     quiet_lightning()
     _say(f"{len(stack)} models of {settings.model.name} on {settings.task.summary()} are trained as one")
-    with threads(settings.accelerator.num_threads):
+    with flushed_denormals(), threads(settings.accelerator.num_threads):
         members = [_member(job) for job in stack]
         trainer = make_trainer(
             stack[0].folder,
