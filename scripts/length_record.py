@@ -30,15 +30,16 @@ from ffattn.streams import Split, Stream
 from ffattn.tasks import Fixed
 from ffattn.tasks.marked import MarkedPair
 
-SHIFTED = "shifted"
-SOFTMAX = "model.normalizer=softmax", "model.score_jitter=0", "seed=0,1,2"
+SHIFTED, HALF = "shifted", "updates=10000"
+SOFTMAX = HALF, "model.normalizer=softmax", "model.score_jitter=0", "seed=0,1,2"
 RECIPES = {  # folder: what it is called, and what experiment=length_record is changed by
     SHIFTED: ("relu2, scores shifted in training", ()),
-    "relu2": ("relu2", ("model.score_jitter=0", "seed=0,1,2")),
+    "half": ("relu2, shifted, half as many updates", (HALF,)),
+    "relu2": ("relu2", (HALF, "model.score_jitter=0", "seed=0,1,2")),
     "log_length": ("softmax of linear scores times log length", (*SOFTMAX, "model.length_scale=true")),
     "paper": ("softmax of tanh scores, the paper's", (*SOFTMAX, "model.score=tanh")),
 }
-COLOURS = "#0072B2", "#56B4E9", "#E69F00", "#7F7F7F"
+COLOURS = "#0072B2", "#009E73", "#56B4E9", "#E69F00", "#7F7F7F"
 NEAR = dict.fromkeys((100, 1_000, 10_000, 100_000, 1_000_000), 1000)
 FAR = {10_000_000: 1000, 100_000_000: 100, 1_000_000_000: 30}  # ten minutes a task on two cores, about
 
