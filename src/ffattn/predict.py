@@ -61,9 +61,9 @@ def run(config: DictConfig) -> None:
         for row in rows:
             write(row)
             advance()
-    if output.suffix == ".parquet":
-        _to_parquet(part, preparation, settings.weights)
-    part.replace(output)
+    whole = _to_parquet(part, preparation, settings.weights) if output.suffix == ".parquet" else part
+    whole.replace(output)
+    part.unlink(missing_ok=True)
     _note(output).unlink()
     skipped = f", {len(problems)} sequences skipped" if problems else ""
     print(f"{output}: {len(raw) - len(problems)} answers{skipped}")
@@ -71,8 +71,8 @@ def run(config: DictConfig) -> None:
         print(f"skipped: {problems[number]}", file=sys.stderr)
 
 
-def _to_parquet(part: Path, preparation: "Preparation", weights: bool) -> None:
-    """Put rows that were written one by one, as JSON, into a file that has to be written as a whole."""
+def _to_parquet(part: Path, preparation: "Preparation", weights: bool) -> Path:
+    """Copy rows that were written one by one, as JSON, into a file that has to be written as a whole, beside theirs."""
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
 
@@ -86,7 +86,7 @@ def _to_parquet(part: Path, preparation: "Preparation", weights: bool) -> None:
     with part.open() as lines, ParquetWriter(whole, schema) as file:
         while rows := [json.loads(line) for line in islice(lines, _ROWS)]:
             file.write_table(pa.Table.from_pylist(rows, schema))
-    whole.replace(part)
+    return whole
 
 
 def _part(output: Path) -> Path:

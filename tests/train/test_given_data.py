@@ -266,6 +266,20 @@ def test_parquet_has_the_rows_of_json(sensors, broken, tmp_path, monkeypatch, ta
     assert not list(tmp_path.glob("*.part*"))
 
 
+def test_parquet_that_was_not_finished_is_written_again(run, sensors, tmp_path, monkeypatch):
+    def torn(*arguments):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pyarrow.parquet.ParquetWriter.close", torn)
+    with pytest.raises(KeyboardInterrupt):
+        predicted(run, sensors, tmp_path / "answers.parquet")
+    assert not (tmp_path / "answers.parquet").exists()
+    rows = predicted(run, sensors, tmp_path / "answers.parquet")
+    assert [row["id"] for row in rows] == [f"p{i}" for i in range(60)]
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "answers.parquet"]
+
+
 def test_classes_have_probabilities(sensors, tmp_path):
     run = fit(sensors, tmp_path / "run", task__target="grade")
     rows = predicted(run, sensors, tmp_path / "answers.jsonl")
