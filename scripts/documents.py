@@ -85,11 +85,11 @@ def bag_of_words(path: Path, seed: int) -> float:
 def attended(checkpoint: Path, path: Path) -> Iterator[str]:
     """For each package the words with most weight in documents that are rightly told to be from it."""
     trained = ffattn.load(checkpoint)
-    raw = read_inputs(path, trained.task)
+    inputs = read_inputs(path, trained.task)
     packages = parquet.read_table(path, columns=["package"])["package"].to_pylist()
     sums: dict[str, Counter[str]] = {name: Counter() for name in PACKAGES}
     counts: dict[str, Counter[str]] = {name: Counter() for name in PACKAGES}
-    for row, package in zip(predict(trained, raw, {}, weights=True), packages, strict=True):
+    for row, package in zip(predict(trained, inputs.pieces, weights=True), packages, strict=True):
         if row["package"] == package:
             for word, weight in zip(row["words"], row["weights"], strict=True):
                 sums[package][word] += weight * len(row["words"])

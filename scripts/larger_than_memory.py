@@ -1,26 +1,30 @@
-"""Train on a generated Parquet file that is not held in memory, and say what memory that takes.
+"""Train on a generated Parquet file that is not held in memory, answer for it, and say what memory that takes.
 
     python -m scripts.larger_than_memory                 # 2 GB
     python -m scripts.larger_than_memory --gigabytes 0.2 --window 2
 
 The file has a row for each step of sequences of 50 to 149 steps: an id, a target and 8 features, in row groups of about
-32 MB. Memory is the process's own peak beyond what it has after its imports (Linux).
+32 MB. Answers are given for its sequences from Parquet and from CSV. Memory is the peak of a process beyond what it has
+after its imports (Linux).
 """
 
 import argparse
 import multiprocessing
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import parquet
+from pyarrow import csv, parquet
 
 import ffattn
 import ffattn.experiment  # what training imports
+from ffattn import predict
+from ffattn.config.compose import compose_config
 from ffattn.provenance import commit
 from scripts.benchmark import status_kb
 
@@ -52,6 +56,55 @@ def write(path: Path, gigabytes: float) -> None:
     writer.close()
 
 
+def rewrite(path: Path, output: Path) -> None:
+    """Write the file again as CSV."""
+    file = parquet.ParquetFile(path)
+    with csv.CSVWriter(output, file.schema_arrow) as writer:
+        for batch in file.iter_batches():
+            writer.write_batch(batch)
+
+
+def peak_of(work: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Megabytes beyond those that there are before, seconds, and what came of it."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before, start = status_kb("VmRSS"), time.perf_counter()
+    found = work()
+    return (status_kb("VmHWM") - before) / 1024, time.perf_counter() - start, found
+
+
+def answer(checkpoint: Path, path: Path) -> None:
+    """Print a line for the answers to a file."""
+    words = [f"checkpoint={checkpoint}", f"input={path}", f"output={path}.answers.csv", "id=id"]
+    peak, seconds, _ = peak_of(lambda: predict.run(compose_config("predict", words)))
+    print(f"answers for {path.suffix}, {path.stat().st_size / 1e9:.2f} GB: {peak:.0f} MB, {seconds:.0f} s", flush=True)
+
+
+def train(path: Path, window: int, updates: int) -> Any:
+    """The run on the file."""
+    return ffattn.fit(
+        "task=file",
+        f"task.path={path}",
+        "task.target=target",
+        "task.id=id",
+        f"task.window={window}",
+        f"trainer.validate_every={updates}",
+        "trainer.progress=none",
+        updates=updates,
+        logger="none",
+        folder=path.parent / "run",
+        quiet=True,
+    )
+
+
+def alone(work: Callable[..., Any], *arguments: Any) -> None:
+    """In a process of its own, whose memory is not counted elsewhere."""
+    process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        sys.exit(process.exitcode)
+
+
 def main() -> None:
     """Print a line for the file, and one for the run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -61,35 +114,22 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "generated.parquet")
-        writer = multiprocessing.get_context("spawn").Process(target=write, args=(path, arguments.gigabytes))
-        writer.start()  # what it takes is not counted
-        writer.join()
+        alone(write, path, arguments.gigabytes)
         file = parquet.ParquetFile(path)
         print(
             f"{path.stat().st_size / 1e9:.2f} GB, {file.metadata.num_rows:,} rows in {file.num_row_groups} row groups; "
             f"commit {commit()}"
         )
         del file
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-        before, start = status_kb("VmRSS"), time.perf_counter()
-        run = ffattn.fit(
-            "task=file",
-            f"task.path={path}",
-            "task.target=target",
-            "task.id=id",
-            f"task.window={arguments.window}",
-            f"trainer.validate_every={arguments.updates}",
-            "trainer.progress=none",
-            updates=arguments.updates,
-            logger="none",
-            folder=f"{folder}/run",
-            quiet=True,
-        )
-        seconds, peak = time.perf_counter() - start, (status_kb("VmHWM") - before) / 1024
+        peak, seconds, run = peak_of(lambda: train(path, arguments.window, arguments.updates))
         print(
             f"window={arguments.window}: {peak:.0f} MB beyond the libraries; {arguments.updates} updates, a validation "
-            f"and two tests in {seconds:.0f} s; test error {run.result['test']['error']:.3g}"
+            f"and two tests in {seconds:.0f} s; test error {run.result['test']['error']:.3g}",
+            flush=True,
         )
+        alone(answer, run.checkpoint, path)
+        alone(rewrite, path, path.with_suffix(".csv"))
+        alone(answer, run.checkpoint, path.with_suffix(".csv"))
 
 
 if __name__ == "__main__":

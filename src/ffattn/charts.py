@@ -21,6 +21,7 @@ _CAPTIONS = {
     "cost": "Time of an update, and the largest memory of a run's process.",
     "curves": "Share of validation sequences solved: the median over seeds, and a band from the least to the most.",
 }
+_MOST_TICKS = 8
 Line = tuple[str, str]  # model and variant
 
 
@@ -53,12 +54,16 @@ def _name(line: Line) -> str:
     return " ".join(line).strip()
 
 
-def _plain(axes: Axes) -> None:
-    """Lengths across, and plain numbers instead of powers of ten."""
+def _plain(axes: Axes, cells: Sequence[Cell]) -> None:
+    """Lengths across, those that there are if they are few, and plain numbers instead of powers of ten."""
+    lengths = sorted({cell.key[2] for cell in cells})
     axes.set(xscale="log", xlabel="T, steps")
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":
             plain_numbers(axis)
+    if len(lengths) <= _MOST_TICKS:
+        axes.set_xticks(lengths)
+        axes.minorticks_off()
     axes.tick_params(axis="x", rotation=45)
 
 
@@ -97,7 +102,7 @@ def draw_lengths(cells: Sequence[Cell]) -> Figure:
         axes[0, column].set(title=task, yscale="log", ylabel="epochs to solve it")
         axes[1, column].set(ylabel="share solved at the end", ylim=(-0.03, 1.03))
         for panel in axes[:, column]:
-            _plain(panel)
+            _plain(panel, [cell for cell in cells if cell.key[0] == task])
         axes[1, column].axhline(_floor(cells, task), color=GREY, linestyle=":", label="floor: the best constant answer")
         axes[1, column].legend(fontsize=8)
         if axes[0, column].get_legend_handles_labels()[0]:
@@ -174,7 +179,7 @@ def draw_cost(cells: Sequence[Cell]) -> Figure:
     left.set(ylabel="milliseconds an update", ylim=(0, None))
     right.set(ylabel="MB of memory, at most", ylim=(0, 1.1 * right.get_ylim()[1]))
     for axes in (left, right):
-        _plain(axes)
+        _plain(axes, cells)
     left.legend(fontsize=8)
     return figure
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ffattn.config.schema import Predict
     from ffattn.files import Preparation
 
-_LISTED = 5  # problems that are printed; all stand in the output
 _ROWS = 10_000  # of Parquet that are held in memory
 
 
@@ -41,22 +40,21 @@ def run(config: DictConfig) -> None:
     from ffattn.config.convert import to_settings, trusted_packages
     from ffattn.config.schema import Predict
     from ffattn.errors import DataError
-    from ffattn.prediction import columns_of, predict, preparation_of, problems_of, read_inputs
+    from ffattn.prediction import columns_of, predict, preparation_of, read_inputs
 
     trust = trusted_packages(config)
     settings = to_settings(config, Predict)
     settings.accelerator.check("32")
     output = Path(settings.output)
     trained = load(settings.checkpoint, trust, settings.accelerator.torch_device)
-    raw = read_inputs(Path(settings.input), trained.task, settings.id, settings.time)
-    preparation = preparation_of(trained.task)
-    problems = problems_of(raw, preparation)
-    if problems and settings.on_error == "stop":
-        first = problems[min(problems)]
-        raise DataError(f"{first} ({len(problems)} of {len(raw)} sequences cannot be used; on_error=skip goes on)")
+    inputs = read_inputs(Path(settings.input), trained.task, settings.id, settings.time)
+    preparation, total, wrong = preparation_of(trained.task), inputs.sequences, inputs.wrong
+    if wrong and settings.on_error == "stop":
+        first = inputs.problems[0]
+        raise DataError(f"{first} ({wrong} of {total} sequences cannot be used; on_error=skip goes on)")
     part, start = _resume(output, _identity(settings))
-    rows = predict(trained, raw, problems, weights=settings.weights, start=start)
-    with part.open("a", newline="") as file, _progress(len(raw), start) as advance:
+    rows = predict(trained, inputs.pieces, weights=settings.weights, start=start)
+    with part.open("a", newline="") as file, _progress(total, start) as advance:
         write = _writer(output.suffix, file, columns_of(preparation, settings.weights), is_new=start == 0)
         for row in rows:
             write(row)
@@ -65,10 +63,10 @@ def run(config: DictConfig) -> None:
     whole.replace(output)
     part.unlink(missing_ok=True)
     _note(output).unlink()
-    skipped = f", {len(problems)} sequences skipped" if problems else ""
-    print(f"{output}: {len(raw) - len(problems)} answers{skipped}")
-    for number in sorted(problems)[:_LISTED]:
-        print(f"skipped: {problems[number]}", file=sys.stderr)
+    skipped = f", {wrong} sequences skipped" if wrong else ""
+    print(f"{output}: {total - wrong} answers{skipped}")
+    for problem in inputs.problems:
+        print(f"skipped: {problem}", file=sys.stderr)
 
 
 def _to_parquet(part: Path, preparation: "Preparation", weights: bool) -> Path:
@@ -105,18 +103,28 @@ def _identity(settings: "Predict") -> dict[str, Any]:
 
 
 def _resume(output: Path, identity: dict[str, Any]) -> tuple[Path, int]:
-    """The file to go on with, and how many sequences are in it; a last line that is torn is cut off."""
+    """The file to go on with, and how many sequences are in it; a last row that is torn is cut off."""
     part, note = _part(output), _note(output)
     if part.exists() and note.exists() and note.read_text() == json.dumps(identity):
-        content = part.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        part.write_bytes(whole)
-        if output.suffix == ".csv":
-            return part, max(0, len(list(csv.reader(whole.decode().splitlines()))) - 1)
-        return part, whole.count(b"\n")
+        is_csv = output.suffix == ".csv"
+        rows, end = _whole_rows(part, is_csv)
+        start = rows - 1 if is_csv and rows else rows
+        os.truncate(part, end if start else 0)  # a header alone is written again
+        return part, start
     part.unlink(missing_ok=True)
     note.write_text(json.dumps(identity))
     return part, 0
+
+
+def _whole_rows(part: Path, is_csv: bool) -> tuple[int, int]:
+    """How many rows are whole, and where the last of them ends; in CSV a row goes on where a quote is open."""
+    rows, end, place, quotes = 0, 0, 0, 0
+    with part.open("rb") as file:
+        for line in file:
+            place, quotes = place + len(line), quotes + line.count(b'"') if is_csv else 0
+            if line.endswith(b"\n") and quotes % 2 == 0:
+                rows, end = rows + 1, place
+    return rows, end
 
 
 def _writer(suffix: str, file: Any, columns: list[str], is_new: bool) -> Any:

@@ -1,6 +1,8 @@
 """Answers for the sequences of a file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,32 @@ import torch
 from ffattn.checkpoint import Trained
 from ffattn.errors import DataError
 from ffattn.evaluation import MAX_STEPS
-from ffattn.files import Feature, Layout, Preparation, Raw, Target, read
-from ffattn.files.preparation import WORD
+from ffattn.files import Feature, Layout, Preparation, Raw, ScatteredError, Sequential, Target, read
+from ffattn.files.preparation import CATEGORY, WORD
 from ffattn.files.tables import ARRAYS, TIME_SERIES
 from ffattn.tasks import File, Given, Task
 from ffattn.tasks.file import select
 
 ID, PROBLEM, WEIGHTS, WORDS = "id", "problem", "weights", "words"
 _SEQUENCES = 1000  # in a batch, at most
+_TOLD = 5  # problems that are kept in words
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Sequences that wait for answers.
+
+    Attributes:
+        pieces: Some of them after the other; can be gone through again.
+        sequences: How many there are.
+        wrong: How many of them cannot be used.
+        problems: What is wrong with the first of these.
+    """
+
+    pieces: Iterable[Raw]
+    sequences: int
+    wrong: int
+    problems: tuple[str, ...]
 
 
 def preparation_of(task: Task) -> Preparation:
@@ -35,8 +55,10 @@ def preparation_of(task: Task) -> Preparation:
     return Preparation(features, targets, classes, columns=task.feature_names)
 
 
-def read_inputs(path: Path, task: Task, id: str | None = None, time: str | None = None) -> Raw:  # noqa: A002
-    """The sequences of a file without their targets, if it has any.
+def read_inputs(path: Path, task: Task, id: str | None = None, time: str | None = None) -> Inputs:  # noqa: A002
+    """The sequences of a file without their targets, if it has any, and what is wrong with them.
+
+    The file is gone through once; it need not fit into memory, unless the rows of its sequences stand apart.
 
     Args:
         path: The file.
@@ -47,16 +69,42 @@ def read_inputs(path: Path, task: Task, id: str | None = None, time: str | None 
     Raises:
         DataError: The file cannot be read, or lacks a column.
     """
-    known, columns = getattr(task, "id", None), preparation_of(task).columns
-    has_names = path.suffix not in {ARRAYS, TIME_SERIES}
-    layout = Layout(id or known, time or getattr(task, "time", None), columns)
-    if has_names or isinstance(task, File):
-        return read(path, layout, has_empty=True)
-    raw = read(path, Layout(), has_empty=True)  # features have no names in such files: their order counts
+    preparation, name = preparation_of(task), id or getattr(task, "id", None)
+    if path.suffix in {ARRAYS, TIME_SERIES} and not isinstance(task, File):
+        return _look_through([_by_order(path, task.name, preparation.columns)], preparation)
+    texts = tuple(feature.name for feature in preparation.symbols if _is_text(feature))
+    layout = Layout(
+        name, time or getattr(task, "time", None), preparation.columns, texts=(*texts, name) if name else texts
+    )
+    file = Sequential(path, layout)
+    try:
+        return _look_through(file, preparation)
+    except ScatteredError:
+        return _look_through([file.whole()], preparation)
+
+
+def _is_text(feature: Feature) -> bool:
+    """Whether a column was text in training; one of truth values was not, and is read as what it looks like."""
+    return feature.kind == WORD or (feature.kind == CATEGORY and not set(feature.values) <= {"true", "false"})
+
+
+def _by_order(path: Path, task: str, columns: tuple[str, ...]) -> Raw:
+    """Sequences of a file whose features have no names: their order counts."""
+    raw = read(path, Layout(), has_empty=True)
     if len(raw.features) < len(columns):
-        raise DataError(f"{path}: has {len(raw.features)} features; {task.name} needs {', '.join(columns)}")
+        raise DataError(f"{path}: has {len(raw.features)} features; {task} needs {', '.join(columns)}")
     arrays = list(raw.features.values())[: len(columns)]
-    return Raw(path, raw.ids, raw.offsets, dict(zip(columns, arrays, strict=True)), {}, raw.rows, tuple(columns))
+    return Raw(path, raw.ids, raw.offsets, dict(zip(columns, arrays, strict=True)), {}, raw.rows, columns)
+
+
+def _look_through(pieces: Iterable[Raw], preparation: Preparation) -> Inputs:
+    sequences = wrong = read_pieces = 0
+    told: list[str] = []
+    for raw in pieces:
+        problems = problems_of(raw, preparation)
+        told += [problems[number] for number in islice(sorted(problems), _TOLD - len(told))]
+        sequences, wrong, read_pieces = sequences + len(raw), wrong + len(problems), read_pieces + 1
+    return Inputs([raw] if read_pieces == 1 else pieces, sequences, wrong, tuple(told))
 
 
 def problems_of(raw: Raw, preparation: Preparation) -> dict[int, str]:
@@ -90,14 +138,13 @@ def columns_of(preparation: Preparation, weights: bool = False) -> list[str]:
 
 
 def predict(
-    trained: Trained, raw: Raw, problems: dict[int, str], *, weights: bool = False, start: int = 0
+    trained: Trained, pieces: Iterable[Raw], *, weights: bool = False, start: int = 0
 ) -> Iterator[dict[str, Any]]:
     """Answer for one sequence after the other, in their order.
 
     Args:
         trained: The network.
-        raw: The sequences.
-        problems: Those for which there is no answer, and why.
+        pieces: Some sequences after the other.
         weights: Whether attention weights are wanted, one for each step.
         start: Number of the first sequence.
 
@@ -107,7 +154,16 @@ def predict(
         is an answer.
     """
     preparation = preparation_of(trained.task)
+    done = 0
+    for raw in pieces:
+        if done + len(raw) > start:
+            yield from _rows(trained, preparation, raw, weights, max(0, start - done))
+        done += len(raw)
+
+
+def _rows(trained: Trained, preparation: Preparation, raw: Raw, weights: bool, start: int) -> Iterator[dict[str, Any]]:
     nothing = dict.fromkeys(columns_of(preparation, weights))
+    problems = problems_of(raw, preparation)
     for numbers in _batches(raw.lengths, start):
         good = [number for number in numbers if number not in problems]
         answers = iter(_answers(trained, preparation, select(raw, np.array(good)), weights) if good else [])

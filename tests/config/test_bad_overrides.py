@@ -21,7 +21,7 @@ EXACT = {
     "sede=3": "sede: unknown key; did you mean seed?",
     "model=lstm_attention model.dropot=0.1": "model.dropot: unknown key; did you mean model.dropout?",
     "length=variable task.length.mim=20": "task.length.mim: unknown key; did you mean task.length.min?",
-    "model=lstm model.slope=0.1": "model.slope: unknown key (model has cell, hidden)",
+    "model=lstm model.slope=0.1": "model.slope: unknown key (model has cell, hidden, forget_bias)",
     "optim=sgd optim.beta1=0.5": (
         "optim.beta1: unknown key (optim has lr, schedule, warmup, momentum, nesterov, weight_decay)"
     ),

@@ -124,11 +124,11 @@ def test_preparation_is_part_of_the_graph(classifier, table, tmp_path, suffix):
     from ffattn.prediction import predict, read_inputs
 
     path, trained = written(classifier.checkpoint, tmp_path / f"model.{suffix}"), classifier.load()
-    raw = read_inputs(table, trained.task)
+    (raw,) = read_inputs(table, trained.task).pieces
     places = {name: place for place, name in enumerate(["u", "v", "w"], start=1)}
     columns = raw.features["a"], raw.features["b"], np.array([places[name] for name in raw.features["kind"]])
     steps = np.stack(columns, axis=1).astype(np.float32)
-    rows = list(predict(trained, raw, {}))
+    rows = list(predict(trained, [raw]))
     for i in (0, 7, 39):
         x, lengths = steps[None, raw.offsets[i] : raw.offsets[i + 1]], raw.lengths[i : i + 1].astype(np.int64)
         if suffix == "onnx":

@@ -322,6 +322,42 @@ def test_skipped_sequences_say_why_and_the_others_are_answered(run, sensors, bro
     )
 
 
+@pytest.mark.parametrize("block", [1, 200])
+def test_a_file_that_is_read_in_parts_has_the_same_answers(run, broken, tmp_path, monkeypatch, block):
+    whole = predicted(run, broken, tmp_path / "whole.jsonl", on_error="skip")
+    monkeypatch.setattr("ffattn.files.tables._BLOCK", block)
+    parts = predicted(run, broken, tmp_path / "parts.jsonl", on_error="skip")
+    for one, other in zip(parts, whole, strict=True):
+        assert (one["id"], one["problem"]) == (other["id"], other["problem"])
+        assert one["load"] == (pytest.approx(other["load"], rel=1e-5) if other["load"] is not None else None)
+    with pytest.raises(DataError, match=r"broken.csv, row 2, column temp: warm is no number \(3 of 60 sequences"):
+        predicted(run, broken, tmp_path / "answers.csv")
+
+
+def test_rows_that_stand_apart_are_put_together(run, sensors, tmp_path, monkeypatch):
+    whole = predicted(run, sensors, tmp_path / "whole.csv")
+    header, *rows = sensors.read_text().splitlines()
+    mixed = tmp_path / "mixed.csv"
+    mixed.write_text("\n".join([header, *rows[::2], *rows[1::2]]) + "\n")
+    monkeypatch.setattr("ffattn.files.tables._BLOCK", 200)
+    found = {row["id"]: float(row["load"]) for row in predicted(run, mixed, tmp_path / "answers.csv")}
+    assert found == pytest.approx({row["id"]: float(row["load"]) for row in whole}, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("torn", "kept"), [('i,j\na,1\n"b\n', 1), ('i,j\na,1\n"b\nc",2\n', 2), ("i,j\n", 0), ("i,", 0)]
+)
+def test_rows_of_csv_end_where_their_quotes_do(tmp_path, torn, kept):
+    from ffattn.predict import _resume
+
+    output = tmp_path / "answers.csv"
+    (tmp_path / "answers.csv.part").write_text(torn)
+    (tmp_path / "answers.csv.part.json").write_text("{}")
+    part, start = _resume(output, {})
+    assert start == kept
+    assert len(list(csv.reader(part.read_text().splitlines(keepends=True)))) == (kept + 1 if kept else 0)
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_a_half_written_file_is_gone_on_with(run, sensors, tmp_path, monkeypatch, suffix):
     import ffattn.prediction

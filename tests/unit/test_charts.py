@@ -53,6 +53,13 @@ def test_the_map_is_relative_to_the_floor_and_leaves_gaps():
     assert {text.get_text() for text in figure.axes[0].texts} == {"60.0%", "10.0%", "100.0%"}
 
 
+@pytest.mark.parametrize("draw", [draw_lengths, draw_cost])
+def test_few_lengths_are_all_named(draw):
+    figure = draw(cells(*(result_of(T=T) for T in (50, 200, 10_000))))
+    figure.canvas.draw()
+    assert [text.get_text() for text in figure.axes[-1].get_xticklabels()] == ["50", "200", "10,000"]
+
+
 def test_the_map_has_a_panel_for_each_model():
     made = [result_of(model=model, T=T) for model in ("a", "b", "c", "d", "e") for T in (50, 60)]
     assert [axes.get_title() for axes in draw_map(cells(*made)).axes][:5] == ["a", "b", "c", "d", "e"]

@@ -3,6 +3,20 @@
 from ffattn.files.forms import Layout, Raw, read
 from ffattn.files.pieces import Pieces, in_pieces
 from ffattn.files.preparation import Feature, Preparation, Target, fit
+from ffattn.files.sequential import ScatteredError, Sequential
 from ffattn.files.tables import locate
 
-__all__ = ["Feature", "Layout", "Pieces", "Preparation", "Raw", "Target", "fit", "in_pieces", "locate", "read"]
+__all__ = [
+    "Feature",
+    "Layout",
+    "Pieces",
+    "Preparation",
+    "Raw",
+    "ScatteredError",
+    "Sequential",
+    "Target",
+    "fit",
+    "in_pieces",
+    "locate",
+    "read",
+]

@@ -23,6 +23,7 @@ class Layout:
         features: The columns that are inputs; none for all that nothing else is said about.
         of_sequence: Columns with one value for each sequence: targets, groups, splits.
         optional: Those of them that may be absent.
+        texts: Columns that hold text in a file of CSV, whatever their values look like.
     """
 
     id: str | None = None
@@ -30,6 +31,7 @@ class Layout:
     features: tuple[str, ...] = ()
     of_sequence: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
 
     @property
     def known(self) -> set[str]:
@@ -134,9 +136,7 @@ def arrange(rows: Rows, layout: Layout, has_empty: bool = False) -> Raw:
     """
     path, table, _ = rows
     needed = [name for name in (layout.id, layout.time, *layout.of_sequence, *layout.features) if name]
-    for name in needed:
-        if name not in table.column_names:
-            raise DataError(f"{path}: has no column {name}; it has {_some(table.column_names)}")
+    require_columns(path, table, needed)
     features = list(layout.features) or [name for name in table.column_names if name not in layout.known]
     if not features:
         raise DataError(f"{path}: has no column that could be a feature")
@@ -146,6 +146,22 @@ def arrange(rows: Rows, layout: Layout, has_empty: bool = False) -> Raw:
     if not has_empty and (empty := np.flatnonzero(raw.lengths == 0)).size:
         raise DataError(f"{path}, row {raw.ids[empty[0]]}: a sequence of no steps")
     return raw
+
+
+def require_columns(path: Path, table: Any, names: list[str]) -> None:
+    """Refuse a table that lacks a column.
+
+    Args:
+        path: The file that it is from.
+        table: A pyarrow table.
+        names: What is needed.
+
+    Raises:
+        DataError: Names the first column that is missing, and those that there are.
+    """
+    for name in names:
+        if name not in table.column_names:
+            raise DataError(f"{path}: has no column {name}; it has {_some(table.column_names)}")
 
 
 def _some(names: list[str], most: int = 12) -> str:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ffattn.errors import SettingError
 from ffattn.models.base import Answer, Model, Network, Sizes
 from ffattn.nn import Dropout, RecurrentEncoder
 from ffattn.nn.recurrent import CELLS
@@ -23,13 +24,14 @@ class LSTMAttentionNetwork(Network):
         sizes: The task's sizes.
         hidden: Size of the LSTM's states.
         dropout: Probability with which a component of the context is dropped in training.
+        forget_bias: Of the forget gates at the start (see `RecurrentEncoder`).
     """
 
     no_bias: Tensor
 
-    def __init__(self, sizes: Sizes, hidden: int, dropout: float) -> None:
+    def __init__(self, sizes: Sizes, hidden: int, dropout: float, forget_bias: float = 0.0) -> None:
         super().__init__()
-        self.encoder = RecurrentEncoder("lstm", sizes.num_features, hidden)
+        self.encoder = RecurrentEncoder("lstm", sizes.num_features, hidden, forget_bias)
         self.query = nn.Parameter(torch.rand(hidden, 1))
         self.register_buffer("no_bias", torch.zeros(1), persistent=False)
         self.dropout = Dropout(dropout)
@@ -59,14 +61,16 @@ class LSTMAttention(Model):
     Attributes:
         hidden: Size of the LSTM's states.
         dropout: Probability with which a component of the context is dropped in training.
+        forget_bias: Added to the biases of the forget gates at the start, which are half open without it.
     """
 
     hidden: int = setting(128, low=1)
     dropout: float = setting(0.5, low=0, below=1)
+    forget_bias: float = setting(0.0, low=0)
 
     def build(self, sizes: Sizes) -> LSTMAttentionNetwork:
         """Make the network (see `Model.build`)."""
-        return LSTMAttentionNetwork(sizes, self.hidden, self.dropout)
+        return LSTMAttentionNetwork(sizes, self.hidden, self.dropout, self.forget_bias)
 
 
 class LastStateNetwork(Network):
@@ -76,11 +80,12 @@ class LastStateNetwork(Network):
         sizes: The task's sizes.
         cell: `lstm`, `gru` or `rnn`.
         hidden: Size of the states.
+        forget_bias: Of an LSTM's forget gates at the start (see `RecurrentEncoder`).
     """
 
-    def __init__(self, sizes: Sizes, cell: str, hidden: int) -> None:
+    def __init__(self, sizes: Sizes, cell: str, hidden: int, forget_bias: float = 0.0) -> None:
         super().__init__()
-        self.encoder = RecurrentEncoder(cell, sizes.num_features, hidden)
+        self.encoder = RecurrentEncoder(cell, sizes.num_features, hidden, forget_bias)
         self.output = nn.Linear(hidden, sizes.num_outputs)
 
     def forward(
@@ -102,11 +107,19 @@ class LSTM(Model):
     Attributes:
         cell: `lstm`, `gru` or `rnn` (tanh).
         hidden: Size of the states.
+        forget_bias: Added to the biases of an LSTM's forget gates at the start, which are half open without it:
+            2^-T is left of what was seen T steps ago, and where T is large nothing is learned. With log(T) it is.
     """
 
     cell: str = setting("lstm", choices=tuple(CELLS))
     hidden: int = setting(100, low=1)
+    forget_bias: float = setting(0.0, low=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.forget_bias and self.cell != "lstm":
+            raise SettingError("forget_bias", self.forget_bias, f"cell={self.cell} has no forget gates; leave it out")
 
     def build(self, sizes: Sizes) -> LastStateNetwork:
         """Make the network (see `Model.build`)."""
-        return LastStateNetwork(sizes, self.cell, self.hidden)
+        return LastStateNetwork(sizes, self.cell, self.hidden, self.forget_bias)

@@ -18,13 +18,21 @@ class RecurrentEncoder(nn.Module):
         cell: `lstm`, `gru` or `rnn` (tanh).
         num_features: Size of the input's feature axis.
         hidden: Size of the states.
+        forget_bias: Added to the biases of an LSTM's forget gates, which start at 1/2 without it, so that what is kept
+            halves with each step; log(T) keeps it for about T steps (Gers, Schmidhuber & Cummins 2000; Tallec &
+            Ollivier 2018, section 2).
     """
 
-    def __init__(self, cell: str, num_features: int, hidden: int) -> None:
+    def __init__(self, cell: str, num_features: int, hidden: int, forget_bias: float = 0.0) -> None:
         super().__init__()
         if cell not in CELLS:
             raise ValueError(f"cell={cell}: must be one of {', '.join(CELLS)}")
+        if forget_bias and cell != "lstm":
+            raise ValueError(f"forget_bias={forget_bias}: cell={cell} has no forget gates")
         self.layer = CELLS[cell](num_features, hidden, batch_first=True)
+        if forget_bias:
+            with torch.no_grad():
+                self.layer.bias_ih_l0[hidden : 2 * hidden] += forget_bias  # gates: input, forget, cell, output
 
     def forward(
         self, x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None = None

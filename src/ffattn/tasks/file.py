@@ -98,10 +98,6 @@ class File(GivenTask):
         usual = {".npz": ["y"], ".ts": ["target"]}
         return tuple(self.target or usual.get(Path(self.path).suffix, []))
 
-    def input_layout(self) -> Layout:
-        """What the columns of a file are of which only the inputs are needed."""
-        return Layout(self.id, self.time, self.preparation.columns)
-
     def _layout(self, path: str) -> Layout:
         column = (self.split_by,) if self.split_by is not None and path == self.path else ()
         # in a file of the test's own, the column of the split may be there, and is no feature

@@ -73,6 +73,24 @@ def test_the_baseline_answers_from_each_sequences_last_real_state(cell):
     torch.testing.assert_close(network(x, lengths).prediction, network.output(last))
 
 
+@pytest.mark.parametrize("model", [LSTM, LSTMAttention])
+def test_forget_gates_start_as_open_as_asked(model):
+    closed, opened = (layer_of(model(hidden=3, forget_bias=bias)) for bias in (0.0, 4.0))
+    difference = opened.bias_ih_l0 - closed.bias_ih_l0
+    torch.testing.assert_close(difference, torch.tensor([0.0] * 3 + [4.0] * 3 + [0.0] * 6))
+    assert torch.equal(opened.weight_ih_l0, closed.weight_ih_l0)
+
+
+def layer_of(model):
+    torch.manual_seed(0)
+    return model.build(REFERENCE).encoder.layer
+
+
+def test_other_cells_have_no_forget_gates():
+    with pytest.raises(SettingError, match=r"forget_bias=1.0: cell=gru has no forget gates; leave it out"):
+        LSTM(cell="gru", forget_bias=1.0)
+
+
 def test_an_unknown_cell_is_refused():
     with pytest.raises(SettingError, match="cell=qrnn: must be one of lstm, gru, rnn"):
         LSTM(cell="qrnn")

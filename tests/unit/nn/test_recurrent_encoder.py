@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from helpers import spoil_padding
@@ -49,3 +51,24 @@ def test_an_impossible_length_is_refused(length):
 def test_an_unknown_cell_is_refused_with_the_choices():
     with pytest.raises(ValueError, match="cell=qrnn: must be one of lstm, gru, rnn"):
         RecurrentEncoder("qrnn", 2, 5)
+
+
+def test_an_open_forget_gate_keeps_the_cell():
+    """Without input and with no other weights the cell falls by sigmoid(forget_bias) a step."""
+    encoder = RecurrentEncoder("lstm", 1, 1, forget_bias=3.0)
+    with torch.no_grad():
+        for name, parameter in encoder.layer.named_parameters():
+            if "weight" in name:
+                parameter.zero_()
+        encoder.layer.bias_ih_l0[torch.tensor([0, 2, 3])] = 0.0
+        encoder.layer.bias_hh_l0.zero_()
+        assert encoder.layer.bias_ih_l0[1].item() == pytest.approx(3, abs=1)  # torch's own is on -1..1
+        encoder.layer.bias_ih_l0[1] = 3.0
+        _, (_, cell) = encoder.layer(torch.zeros(1, 4, 1), (torch.zeros(1, 1, 1), torch.ones(1, 1, 1)))
+    assert cell.item() == pytest.approx((1 / (1 + math.exp(-3))) ** 4, rel=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["gru", "rnn"])
+def test_only_an_lstm_has_forget_gates(cell):
+    with pytest.raises(ValueError, match=rf"forget_bias=1.0: cell={cell} has no forget gates"):
+        RecurrentEncoder(cell, 2, 5, forget_bias=1.0)
