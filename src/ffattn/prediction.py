@@ -1,7 +1,7 @@
 """Answers for the sequences of a file."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,9 @@ def read_inputs(path: Path, task: Task, id: str | None = None, time: str | None 
     preparation, name = preparation_of(task), id or getattr(task, "id", None)
     if path.suffix in {ARRAYS, TIME_SERIES} and not isinstance(task, File):
         return _look_through([_by_order(path, task.name, preparation.columns)], preparation)
-    texts = tuple(feature.name for feature in preparation.symbols if _is_text(feature))
-    layout = Layout(
-        name, time or getattr(task, "time", None), preparation.columns, texts=(*texts, name) if name else texts
-    )
-    file = Sequential(path, layout)
+    texts = [feature.name for feature in preparation.symbols if _is_text(feature)] + ([name] if name else [])
+    layout = Layout(name, time or getattr(task, "time", None), preparation.columns, texts=tuple(texts))
+    file = Sequential(path, replace(layout, tokens=task.tokens) if isinstance(task, File) else layout)
     try:
         return _look_through(file, preparation)
     except ScatteredError:

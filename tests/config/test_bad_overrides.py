@@ -93,8 +93,8 @@ EXACT = {
     ),
     "task=multipy": (
         "task=multipy: no such choice; did you mean multiply? "
-        "(task has add, basic_motions, file, japanese_vowels, multiply, plaid, tecator, temporal_order_2, "
-        "temporal_order_3, xor)"
+        "(task has add, amp_vs_uniprot, basic_motions, file, japanese_vowels, multiply, plaid, tecator, "
+        "temporal_order_2, temporal_order_3, watch, xor)"
     ),
     "logger=comet": "logger=comet: no such choice (logger has csv, many, mlflow, none, tensorboard, wandb)",
     # a list of choices without -m

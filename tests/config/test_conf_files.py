@@ -21,10 +21,11 @@ from ffattn.train import COMMAND
 from ffattn.world import World
 
 FILES = sorted(path.relative_to(conf_dir()).with_suffix("").as_posix() for path in conf_dir().rglob("*.yaml"))
+DATA_SETS = "amp_vs_uniprot", "basic_motions", "japanese_vowels", "plaid", "tecator", "watch"
 ROOTS = [file for file in FILES if "/" not in file]
 EXPERIMENTS = [file for file in FILES if file.startswith("experiment/")]
 SEARCHES = [file for file in FILES if file.startswith("sweep/")]  # run by tests/cli
-PACKAGED = ["task/basic_motions", "task/japanese_vowels", "task/plaid", "task/tecator"]
+PACKAGED = [f"task/{name}" for name in DATA_SETS]
 GIVEN = ["length/own", "task/file", "trainer/data", *PACKAGED]  # which need data
 OPTIONS = [file for file in FILES if "/" in file and file not in EXPERIMENTS + SEARCHES + GIVEN]
 WHERE = {"length": "task.length"}  # groups that land elsewhere than under their own name
@@ -81,7 +82,7 @@ def value_at(settings, key):
 def test_every_file_is_accounted_for():
     assert ROOTS == ["evaluate", "export", "inspect", "predict", "stream", "train"]
     assert Counter(file.partition("/")[0] for file in OPTIONS + EXPERIMENTS + SEARCHES + GIVEN) == {
-        "task": 10,
+        "task": 12,
         "length": 4,
         "model": 4,
         "optim": 2,
@@ -119,7 +120,8 @@ def test_a_packaged_data_set_is_told_as_its_class_is(file):
     stated = raw(file)["task"]
     cls = find_class(stated.pop(TARGET), Settings)
     assert cls.name == file.partition("/")[2]
-    assert stated == {name: getattr(cls(), name) for name in ("path", "test_path")}
+    own, usual = ({field.name: field.default for field in dataclasses.fields(kind)} for kind in (cls, File))
+    assert stated == {name: value for name, value in own.items() if value != usual[name]}
 
 
 def test_given_data_have_a_course_of_training_of_their_own():

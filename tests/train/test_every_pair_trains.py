@@ -9,7 +9,7 @@ from tiny_runs import about, fit, in_words, read
 
 from ffattn.config.paths import conf_dir
 
-PACKAGED = "basic_motions", "japanese_vowels", "plaid", "tecator"
+PACKAGED = "amp_vs_uniprot", "basic_motions", "japanese_vowels", "plaid", "tecator", "watch"
 TASKS, MODELS = (sorted(path.stem for path in (conf_dir() / group).glob("*.yaml")) for group in ("task", "model"))
 TASKS = [task for task in TASKS if task not in ("file", *PACKAGED)]  # which have tests of their own
 REQUIRED = {

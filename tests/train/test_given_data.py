@@ -182,10 +182,12 @@ def test_what_is_made_has_no_pass():
         ("basic_motions", (34, 6, 40), 6, 4),
         ("plaid", (456, 81, 537), 1, 11),
         ("tecator", (146, 26, 43), 1, 1),
+        ("watch", (84, 28, 28), 6, 7),
+        ("amp_vs_uniprot", (3640, 780, 780), 1, 2),
     ],
 )
 def test_data_sets_inside_packages(tmp_path, task, sizes, features, outputs):
-    pytest.importorskip("sktime")
+    pytest.importorskip({"watch": "seglearn", "amp_vs_uniprot": "modlamp"}.get(task, "sktime"))
     small = {"updates": 2, "batch_size": 4, "logger": "none", "trainer.progress": "none", "model.hidden": 4}
     run = ffattn.fit(
         *(f"{key}={value}" for key, value in small.items()), task=task, folder=tmp_path / "run", quiet=True

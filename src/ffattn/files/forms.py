@@ -10,6 +10,8 @@ import numpy as np
 from ffattn.errors import DataError
 from ffattn.files.tables import read_table
 
+WORDS, CHARACTERS = "words", "characters"
+TOKENS = (WORDS, CHARACTERS)
 _STEP = re.compile(r"(.*?)[_.]?(\d+)")  # a column of the wide form: a name and the number of a step
 
 
@@ -24,6 +26,7 @@ class Layout:
         of_sequence: Columns with one value for each sequence: targets, groups, splits.
         optional: Those of them that may be absent.
         texts: Columns that hold text in a file of CSV, whatever their values look like.
+        tokens: What the steps of a text are, one of `TOKENS`.
     """
 
     id: str | None = None
@@ -32,6 +35,7 @@ class Layout:
     of_sequence: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
+    tokens: str = WORDS
 
     @property
     def known(self) -> set[str]:
@@ -52,7 +56,7 @@ class Raw:
         rows: The row of the file, from 1, that each step comes from.
         used: The columns that features were read from.
         starts: The time of the first step of each sequence; nothing without a column of times.
-        are_words: Whether features are the words of texts.
+        are_words: Whether features are the words or characters of texts.
     """
 
     path: Path
@@ -105,9 +109,9 @@ def read(path: Path, layout: Layout, has_empty: bool = False) -> Raw:
     """Read the sequences of a file.
 
     Long form, if there is a column of ids: a row for each step. Otherwise a row for each sequence: with lists of equal
-    lengths in the columns of features; or with text in the only one, whose words are the steps; or, in wide form, with
-    a number in each column, which are the steps in their order (of several features, if columns are called a_0, a_1,
-    ..., b_0, b_1, ...), those at the end being without a value where a sequence is shorter.
+    lengths in the columns of features; or with text in the only one, whose words or characters are the steps; or, in
+    wide form, with a number in each column, which are the steps in their order (of several features, if columns are
+    called a_0, a_1, ..., b_0, b_1, ...), those at the end being without a value where a sequence is shorter.
 
     Args:
         path: The file.
@@ -262,7 +266,7 @@ def _rows(rows: Rows, layout: Layout, features: list[str]) -> Raw:
             raise DataError(f"{path}, column {odd}: must hold a list for each sequence, as column {lists[0]} does")
         raw = _nested(rows, lists)
     elif texts and len(features) == 1:
-        raw = _words(rows, texts[0])
+        raw = _words(rows, texts[0], layout.tokens)
     elif texts:
         raise DataError(
             f"{path}, column {texts[0]}: holds text; name the column that tells sequences apart with id=COLUMN if each "
@@ -307,9 +311,13 @@ def _by_rows(
     )
 
 
-def _words(rows: Rows, name: str) -> Raw:
-    """Lower-case words and numbers, in the order of the text."""
-    texts = [re.findall(r"\w+(?:'\w+)?", (text or "").lower()) for text in rows.table[name].to_pylist()]
+def _words(rows: Rows, name: str, tokens: str) -> Raw:
+    """Lower-case words and numbers in the order of the text; or its characters, as they are, without white space."""
+    given = [text or "" for text in rows.table[name].to_pylist()]
+    if tokens == CHARACTERS:
+        texts = [list("".join(text.split())) for text in given]
+    else:
+        texts = [re.findall(r"\w+(?:'\w+)?", text.lower()) for text in given]
     offsets = np.concatenate(([0], np.cumsum([len(words) for words in texts])))
     words = np.array([word for words in texts for word in words], dtype=object)
     return _by_rows(rows, offsets, {name: words}, [name], are_words=True)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ffattn.errors import DataError
+from ffattn.files.loaders import LOADERS
 
 MISSING_TEXT = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
 ARRAYS, TIME_SERIES, PARQUET = ".npz", ".ts", ".parquet"
@@ -24,7 +25,8 @@ def locate(name: str) -> Path:
     """Where a file is.
 
     Args:
-        name: A path; or `package:path` for a file that ships inside an installed package, below it.
+        name: A path; or `package:path` for a file that ships inside an installed package, below it, or for one of
+            `LOADERS`, which is returned as it is.
 
     Raises:
         DataError: The package is not installed.
@@ -35,6 +37,8 @@ def locate(name: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise DataError(f"{name}: needs the package {package}: pip install 'ffattn[real]'")
+    if name in LOADERS:
+        return Path(name)
     return Path(spec.submodule_search_locations[0]) / below
 
 
@@ -42,7 +46,7 @@ def read_table(path: Path) -> Any:
     """The file as a pyarrow table.
 
     Args:
-        path: A file of a format that its name tells.
+        path: A file of a format that its name tells; or one of `LOADERS`.
 
     Returns:
         The table. A `.ts` file or an `.npz` archive has a column of lists for each feature, one row for each sequence.
@@ -50,6 +54,8 @@ def read_table(path: Path) -> Any:
     Raises:
         DataError: There is no such file, its format is unknown, it is damaged, or what reads it is not installed.
     """
+    if str(path) in LOADERS:
+        return LOADERS[str(path)]()
     _require_file(path)
     reader = _READERS[_suffix(path)]
     with _told(path):

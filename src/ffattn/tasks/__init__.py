@@ -7,11 +7,12 @@ from ffattn.tasks.given import Given, GivenTask, Own
 from ffattn.tasks.length import Fixed, Length, Paper, Variable
 from ffattn.tasks.marked import MarkedPair
 from ffattn.tasks.multiply import Multiply
-from ffattn.tasks.packaged import BasicMotions, JapaneseVowels, Plaid, Tecator
+from ffattn.tasks.packaged import AMPvsUniProt, BasicMotions, JapaneseVowels, Plaid, Tecator, Watch
 from ffattn.tasks.temporal_order import TemporalOrder, TemporalOrder2, TemporalOrder3
 from ffattn.tasks.xor import Xor
 
 __all__ = [
+    "AMPvsUniProt",
     "Add",
     "BasicMotions",
     "Classification",
@@ -34,5 +35,6 @@ __all__ = [
     "TemporalOrder2",
     "TemporalOrder3",
     "Variable",
+    "Watch",
     "Xor",
 ]

@@ -11,6 +11,7 @@ import torch
 
 from ffattn.errors import DataError, SettingError
 from ffattn.files import Layout, Pieces, Preparation, Raw, fit, in_pieces, locate, read
+from ffattn.files.forms import TOKENS, WORDS
 from ffattn.files.preparation import CLASSIFICATION, MISSING, REFUSE, REGRESSION
 from ffattn.files.splits import COLUMN, GROUP, RANDOM, SPLITS, TEST, split
 from ffattn.files.tables import PARQUET
@@ -50,6 +51,7 @@ class File(GivenTask):
         val_share: The share of sequences, or groups, for validation.
         test_share: For the test; unless there is a file of its own.
         test_path: A file with the test's sequences, or null.
+        tokens: What the steps of a text are: `words`, or `characters`.
         max_categories: The most values of a feature of text that have a number of their own.
         window: For a Parquet file that is larger than memory: how many of its row groups are in memory at a time, and
             shuffled with each other; null for the whole file.
@@ -69,6 +71,7 @@ class File(GivenTask):
     val_share: float = setting(0.15, above=0, below=1)
     test_share: float = setting(0.15, above=0, below=1)
     test_path: str | None = None
+    tokens: str = setting(WORDS, choices=TOKENS)
     max_categories: int = setting(10_000, low=1)
     window: int | None = setting(None, low=1)
 
@@ -103,7 +106,8 @@ class File(GivenTask):
         # in a file of the test's own, the column of the split may be there, and is no feature
         optional = (self.split_by,) if self.split_by is not None and not column else ()
         features = self._restored.columns if self._restored else self.features
-        return Layout(self.id, self.time, tuple(features or ()), (*self._targets, *column), optional)
+        targets = (*self._targets, *column)
+        return Layout(self.id, self.time, tuple(features or ()), targets, optional, tokens=self.tokens)
 
     @property
     def preparation(self) -> Preparation:

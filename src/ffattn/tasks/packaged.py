@@ -1,8 +1,10 @@
 """Real data sets that ship inside a package: nothing is downloaded, and nothing is copied."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from ffattn.files.forms import CHARACTERS
+from ffattn.files.splits import GROUP
 from ffattn.tasks.file import File
 
 _SKTIME = "sktime:datasets/data"
@@ -56,3 +58,35 @@ class Tecator(File):
 
     path: str = f"{_SKTIME}/Tecator/Tecator_TRAIN.ts"
     test_path: str | None = f"{_SKTIME}/Tecator/Tecator_TEST.ts"
+
+
+@dataclass
+class Watch(File):
+    """Which of seven shoulder exercises: six channels of a watch, 947 to 2618 steps; 140 sequences of 20 people.
+
+    No person is on two sides of the split.
+
+    Source:
+        Burns et al. 2018, arXiv:1802.01489, by seglearn.
+    """
+
+    path: str = "seglearn:watch"
+    target: Any = "exercise"
+    split: str = GROUP
+    split_by: str | None = "subject"
+
+
+@dataclass
+class AMPvsUniProt(File):
+    """Whether a peptide is antimicrobial: its amino acids, 7 to 174 letters; 5200 sequences.
+
+    Source:
+        Mueller et al. 2017, "modlAMP", with APD3 of January 2016 beside random peptides of UniProt, by modlamp.
+    """
+
+    name: ClassVar[str] = "amp_vs_uniprot"
+
+    path: str = "modlamp:AMPvsUniProt"
+    target: Any = "kind"
+    features: Any = "sequence"
+    tokens: str = CHARACTERS

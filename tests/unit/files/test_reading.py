@@ -121,6 +121,13 @@ def test_wide_form_of_several_features_goes_by_the_numbers(tmp_path):
     assert {name: column[:3].tolist() for name, column in raw.features.items()} == {"b": [4, 5, 6], "a": [1, 2, 3]}
 
 
+def test_text_is_a_sequence_of_characters_if_asked_for(tmp_path):
+    path = write(tmp_path / "file.csv", [{"text": "MKV A"}, {"text": "Mk"}])
+    raw = read(path, Layout(features=("text",), tokens="characters"))
+    assert raw.features["text"].tolist() == list("MKVAMk")
+    assert raw.lengths.tolist() == [4, 2]
+
+
 def test_text_is_a_sequence_of_words(tmp_path):
     rows = [{"text": "The cat sat: the END.", "label": "x"}, {"text": "don't", "label": "y"}]
     raw = read(write(tmp_path / "data.jsonl", rows), Layout(of_sequence=("label",)))
