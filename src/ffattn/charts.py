@@ -134,8 +134,8 @@ def draw_map(cells: Sequence[Cell]) -> Figure:
         cells: Of any tasks and models.
     """
     tasks, lines, lengths = _tasks(cells), list(_lines(cells)), sorted({cell.key[2] for cell in cells})
-    columns = min(len(lines), 4)
-    rows = -(-len(lines) // columns)
+    rows = -(-len(lines) // 4)
+    columns = -(-len(lines) // rows)
     size = 1.2 + columns * (1 + 0.75 * len(lengths)), rows * (1.1 + 0.55 * len(tasks))
     figure = Figure(figsize=size, layout="constrained", dpi=100)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
@@ -150,6 +150,7 @@ def draw_map(cells: Sequence[Cell]) -> Figure:
         axes.set_xticks(range(len(lengths)), [f"{T:,}" for T in lengths])
         axes.set_yticks(range(len(tasks)), [f"{task}\nfloor {_floor(cells, task):.1%}" for task in tasks], fontsize=8)
         axes.set_xlabel("T, steps")
+        axes.tick_params(labelbottom=True)  # there may be no panel below that has them
     for axes in panels[len(lines) :]:
         axes.axis("off")
     figure.colorbar(image, ax=list(panels), label="learned: 0 is the floor", shrink=0.8)
