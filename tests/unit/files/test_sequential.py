@@ -1,5 +1,6 @@
 """A file that is read from beginning to end has the sequences of the file read whole, wherever its blocks end."""
 
+import gzip
 import json
 
 import numpy as np
@@ -83,6 +84,15 @@ def test_rows_that_stand_apart_are_found_only_where_they_are_read_apart(tmp_path
     with pytest.raises(ScatteredError, match="the rows of a sequence stand apart"):
         list(file)
     same([file.whole()], all_at_once)
+
+
+def test_a_compressed_file_is_read_in_parts_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("ffattn.files.tables._BLOCK", 8)
+    path = tmp_path / "file.csv.gz"
+    path.write_bytes(gzip.compress(b"id,x\n1,2\n1,3\n2,4\n3,5\n"))
+    parts = list(Sequential(path, Layout("id", None, ("x",))))
+    assert len(parts) > 1
+    assert np.concatenate([part.features["x"] for part in parts]).tolist() == [2, 3, 4, 5]
 
 
 def test_what_is_text_stays_text(tmp_path, monkeypatch):
