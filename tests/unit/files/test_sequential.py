@@ -87,7 +87,7 @@ def test_rows_that_stand_apart_are_found_only_where_they_are_read_apart(tmp_path
 
 
 def test_a_compressed_file_is_read_in_parts_too(tmp_path, monkeypatch):
-    monkeypatch.setattr("ffattn.files.tables._BLOCK", 8)
+    monkeypatch.setattr("ffattn.files.tables._BLOCK", 1)
     path = tmp_path / "file.csv.gz"
     path.write_bytes(gzip.compress(b"id,x\n1,2\n1,3\n2,4\n3,5\n"))
     parts = list(Sequential(path, Layout("id", None, ("x",))))
