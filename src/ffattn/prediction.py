@@ -72,8 +72,8 @@ def read_inputs(path: Path, task: Task, id: str | None = None, time: str | None 
     preparation, name = preparation_of(task), id or getattr(task, "id", None)
     if path.suffix in {ARRAYS, TIME_SERIES} and not isinstance(task, File):
         return _look_through([_by_order(path, task.name, preparation.columns)], preparation)
-    texts = [feature.name for feature in preparation.symbols if _is_text(feature)] + ([name] if name else [])
-    layout = Layout(name, time or getattr(task, "time", None), preparation.columns, texts=tuple(texts))
+    texts = tuple(feature.name for feature in preparation.symbols if _is_text(feature))
+    layout = Layout(name, time or getattr(task, "time", None), preparation.columns, texts=texts)
     file = Sequential(path, replace(layout, tokens=task.tokens) if isinstance(task, File) else layout)
     try:
         return _look_through(file, preparation)

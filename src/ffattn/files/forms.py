@@ -25,7 +25,7 @@ class Layout:
         features: The columns that are inputs; none for all that nothing else is said about.
         of_sequence: Columns with one value for each sequence: targets, groups, splits.
         optional: Those of them that may be absent.
-        texts: Columns that hold text in a file of CSV, whatever their values look like.
+        texts: Columns that hold text in a file of CSV, whatever their values look like; the ids always do.
         tokens: What the steps of a text are, one of `TOKENS`.
     """
 
@@ -36,6 +36,12 @@ class Layout:
     optional: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     tokens: str = WORDS
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """`texts`, and the ids, unless they are also a time or of each sequence, and so may be numbers."""
+        is_name = self.id is not None and self.id not in {self.time, *self.of_sequence, *self.optional}
+        return (*self.texts, self.id) if is_name and self.id is not None else self.texts
 
     @property
     def known(self) -> set[str]:
@@ -124,7 +130,7 @@ def read(path: Path, layout: Layout, has_empty: bool = False) -> Raw:
     Raises:
         DataError: The file cannot be read, lacks a column, or has a sequence without steps.
     """
-    return arrange(Rows(path, read_table(path)), layout, has_empty)
+    return arrange(Rows(path, read_table(path, layout.text_columns)), layout, has_empty)
 
 
 def arrange(rows: Rows, layout: Layout, has_empty: bool = False) -> Raw:

@@ -60,7 +60,7 @@ class Sequential:
     def _tables(self) -> Iterator[Any]:
         layout = self.layout
         needed = tuple(name for name in (layout.id, layout.time, *layout.features) if name)
-        return read_tables(self.path, needed if layout.features else (), layout.texts)
+        return read_tables(self.path, needed if layout.features else (), layout.text_columns)
 
     def _arranged(self, table: Any, first: int) -> Raw:
         return arrange(Rows(self.path, table, first), self.layout, has_empty=True)

@@ -42,11 +42,12 @@ def locate(name: str) -> Path:
     return Path(spec.submodule_search_locations[0]) / below
 
 
-def read_table(path: Path) -> Any:
+def read_table(path: Path, texts: tuple[str, ...] = ()) -> Any:
     """The file as a pyarrow table.
 
     Args:
         path: A file of a format that its name tells; or one of `LOADERS`.
+        texts: Columns of CSV that hold text whatever their values look like, so that 007 is not 7.
 
     Returns:
         The table. A `.ts` file or an `.npz` archive has a column of lists for each feature, one row for each sequence.
@@ -57,9 +58,9 @@ def read_table(path: Path) -> Any:
     if str(path) in LOADERS:
         return LOADERS[str(path)]()
     _require_file(path)
-    reader = _READERS[_suffix(path)]
+    suffix = _suffix(path)
     with _told(path):
-        table = reader(path)
+        table = _csv(path, _DELIMITERS[suffix], texts) if suffix in _DELIMITERS else _READERS[suffix](path)
         names = table.column_names
     if not table.num_rows:
         raise DataError(f"{path}: has no rows")
@@ -75,7 +76,7 @@ def read_tables(path: Path, columns: tuple[str, ...] = (), texts: tuple[str, ...
     Args:
         path: A file of a format that its name tells.
         columns: What is needed of it; all if that is nothing, or if one of these is missing.
-        texts: Columns of CSV that hold text whatever their values look like, so that 007 is not 7.
+        texts: As of `read_table`.
 
     Yields:
         Tables (see `read_table`). A column may be of one type in one of them and of another in the next.
@@ -108,8 +109,9 @@ def read_tables(path: Path, columns: tuple[str, ...] = (), texts: tuple[str, ...
 def _suffix(path: Path) -> str:
     """What tells the format, without that of a compression."""
     suffix = path.with_suffix("").suffix if path.suffix in {".gz", ".bz2"} else path.suffix
-    if suffix.lower() not in _READERS:
-        raise DataError(f"{path}: the format is told by the name, which must end in one of {', '.join(_READERS)}")
+    formats = (*_DELIMITERS, *_READERS)
+    if suffix.lower() not in formats:
+        raise DataError(f"{path}: the format is told by the name, which must end in one of {', '.join(formats)}")
     return suffix.lower()
 
 
@@ -197,8 +199,7 @@ def _parquet_batches(path: Path, columns: tuple[str, ...]) -> Iterator[Any]:
 def _csv_blocks(path: Path, delimiter: str, texts: tuple[str, ...]) -> Iterator[Any]:
     from pyarrow import csv
 
-    convert = csv.ConvertOptions(null_values=MISSING_TEXT, strings_can_be_null=True)
-    convert.column_types = dict.fromkeys(texts, "string")
+    convert = _conversion(texts)
     parse, names, first = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True), None, 0
     for lines in _blocks(path, has_quotes=True):
         read = csv.ReadOptions(use_threads=False, column_names=names, block_size=max(1, len(lines)))
@@ -253,15 +254,18 @@ def _counted_from(first: int) -> Iterator[None]:
         raise ValueError(re.sub(r"in row (\d+)", lambda found: f"in row {first + int(found[1]) + 1}", text)) from error
 
 
-def _csv(path: Path, delimiter: str = ",") -> Any:
+def _conversion(texts: tuple[str, ...]) -> Any:
     from pyarrow import csv
 
-    convert = csv.ConvertOptions(null_values=MISSING_TEXT, strings_can_be_null=True)
-    return csv.read_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter), convert_options=convert)
+    kinds = dict.fromkeys(texts, "string")
+    return csv.ConvertOptions(null_values=MISSING_TEXT, strings_can_be_null=True, column_types=kinds)
 
 
-def _tsv(path: Path) -> Any:
-    return _csv(path, "\t")
+def _csv(path: Path, delimiter: str, texts: tuple[str, ...]) -> Any:
+    from pyarrow import csv
+
+    parse = csv.ParseOptions(delimiter=delimiter)
+    return csv.read_csv(path, parse_options=parse, convert_options=_conversion(texts))
 
 
 def _parquet(path: Path) -> Any:
@@ -321,8 +325,6 @@ def _time_series(path: Path) -> Any:
 
 
 _READERS: dict[str, Callable[[Path], Any]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
     PARQUET: _parquet,
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,

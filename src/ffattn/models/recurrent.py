@@ -108,7 +108,7 @@ class LSTM(Model):
         cell: `lstm`, `gru` or `rnn` (tanh).
         hidden: Size of the states.
         forget_bias: Added to the biases of an LSTM's forget gates at the start, which are half open without it:
-            2^-T is left of what was seen T steps ago, and where T is large nothing is learned. With log(T) it is.
+            2^-T is left of what was seen T steps ago, and little is learned where T is large. About log(T) keeps it.
     """
 
     cell: str = setting("lstm", choices=tuple(CELLS))

@@ -121,6 +121,21 @@ def test_wide_form_of_several_features_goes_by_the_numbers(tmp_path):
     assert {name: column[:3].tolist() for name, column in raw.features.items()} == {"b": [4, 5, 6], "a": [1, 2, 3]}
 
 
+def test_ids_are_names_and_not_numbers(tmp_path):
+    path = tmp_path / "file.csv"
+    path.write_text("id,x\n001,1\n1,2\n1,3\n")
+    raw = read(path, Layout("id", None, ("x",)))
+    assert raw.ids.tolist() == ["001", "1"]
+    assert raw.lengths.tolist() == [1, 2]
+
+
+def test_an_id_that_is_also_a_time_is_a_number(tmp_path):
+    path = tmp_path / "file.csv"
+    path.write_text("year,x\n9,1\n10,2\n")
+    raw = read(path, Layout("year", None, ("x",), ("year",)))
+    assert raw.columns["year"].tolist() == [9, 10]
+
+
 def test_text_is_a_sequence_of_characters_if_asked_for(tmp_path):
     path = write(tmp_path / "file.csv", [{"text": "MKV A"}, {"text": "Mk"}])
     raw = read(path, Layout(features=("text",), tokens="characters"))
