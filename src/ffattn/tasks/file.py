@@ -13,7 +13,7 @@ from ffattn.errors import DataError, SettingError
 from ffattn.files import Layout, Pieces, Preparation, Raw, fit, in_pieces, locate, read
 from ffattn.files.forms import TOKENS, WORDS
 from ffattn.files.preparation import CLASSIFICATION, MISSING, REFUSE, REGRESSION
-from ffattn.files.splits import COLUMN, GROUP, RANDOM, SPLITS, TEST, split
+from ffattn.files.splits import COLUMN, GROUP, RANDOM, SPLITS, STRATIFIED, TEST, split
 from ffattn.files.tables import PARQUET
 from ffattn.settings import setting
 from ffattn.streams import MAX_SEED, Split
@@ -44,10 +44,11 @@ class File(GivenTask):
             different whole numbers.
         missing: Values that are missing: `refuse`, `impute` (the mean of training) or `mask` (likewise, with one more
             input that says so).
-        split: What validation and test are: `random` sequences; `group`, whole groups; `time`, the last to begin; or
-            what a `column` says (train, val or test).
-        split_by: The column for `group` and `column`, or for `time` another than `time`.
-        split_seed: Of `random` and `group`.
+        split: What validation and test are: `random` sequences; `stratified`, random, with the same share of each
+            class; `group`, whole groups; `time`, the last to begin; or what a `column` says (train, val or test).
+        split_by: The column for `group` and `column`; for `stratified` another than the target, and for `time` another
+            than `time`.
+        split_seed: Of `random`, `stratified` and `group`.
         val_share: The share of sequences, or groups, for validation.
         test_share: For the test; unless there is a file of its own.
         test_path: A file with the test's sequences, or null.
@@ -85,9 +86,11 @@ class File(GivenTask):
         if self.split in {GROUP, COLUMN} and self.split_by is None:
             raise SettingError("split_by", None, f"split={self.split} needs a column")
         if self.split == RANDOM and self.split_by is not None:
-            raise SettingError("split_by", self.split_by, "has no meaning for split=random; use split=group or column")
+            raise SettingError("split_by", self.split_by, "has no meaning for split=random; use split=stratified, group or column")
         if self.split == COLUMN and self.test_path is not None:
             raise SettingError("test_path", self.test_path, "cannot be combined with split=column, which names a test")
+        if self.split == STRATIFIED and self.split_by is None and len(self._targets) > 1:
+            raise SettingError("split_by", None, "split=stratified needs a column where there are several targets")
         if self.val_share + self.test_share >= 1:
             raise SettingError("test_share", self.test_share, f"leaves nothing beside val_share={self.val_share}")
         if self.window is not None and Path(self.path).suffix != PARQUET:
@@ -100,6 +103,10 @@ class File(GivenTask):
     def _targets(self) -> tuple[str, ...]:
         usual = {".npz": ["y"], ".ts": ["target"]}
         return tuple(self.target or usual.get(Path(self.path).suffix, []))
+
+    @property
+    def _split_column(self) -> str | None:
+        return self._targets[0] if self.split == STRATIFIED and self.split_by is None else self.split_by
 
     def _layout(self, path: str) -> Layout:
         column = (self.split_by,) if self.split_by is not None and path == self.path else ()
@@ -138,7 +145,7 @@ class File(GivenTask):
         contents = _read_and_fit(
             *_identity(self.path),
             self._layout(self.path),
-            (self.split, self.split_by, shares, self.split_seed),
+            (self.split, self._split_column, shares, self.split_seed),
             (self._targets, self.kind, self.missing, self.max_categories),
             is_whole=self.window is None,
         )

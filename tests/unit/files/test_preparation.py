@@ -161,6 +161,21 @@ def test_random_parts_depend_on_their_seed_alone():
     assert parts[0].tolist() == parts[1].tolist() != parts[2].tolist()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_every_class_has_its_share_of_each_part(seed):
+    classes = np.array(["rare"] * 20 + ["usual"] * 180)
+    parts = split(sequences(200, k=classes), "stratified", "k", (0.2, 0.3), seed)
+    assert np.bincount(parts[classes == "rare"]).tolist() == [10, 4, 6]
+    assert np.bincount(parts[classes == "usual"]).tolist() == [90, 36, 54]
+    assert parts.tolist() != split(sequences(200, k=classes), "stratified", "k", (0.2, 0.3), seed + 1).tolist()
+
+
+def test_numbers_are_no_classes_to_have_shares_of():
+    message = "split=stratified needs classes, and column y has 9 different values in 9 sequences; use split=random"
+    with pytest.raises(DataError, match=message):
+        split(sequences(9), "stratified", "y", (0.2, 0.2), 0)
+
+
 def test_no_group_is_on_two_sides():
     groups = [f"g{i % 7}" for i in range(60)]
     parts = split(sequences(60, g=groups), "group", "g", (0.2, 0.2), 3)

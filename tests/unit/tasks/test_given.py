@@ -122,6 +122,7 @@ def test_a_restored_task_needs_no_file(path):
         ({"target": 3}, "target=3: must be a column, or a list of columns"),
         ({"features": []}, "features=[]: must be a column, or a list of columns"),
         ({"split": "group"}, "split_by=None: split=group needs a column"),
+        ({"split": "stratified", "target": ["y", "z"]}, "split_by=None: split=stratified needs a column where there"),
         ({"split_by": "k"}, "split_by=k: has no meaning for split=random"),
         ({"val_share": 0.5, "test_share": 0.5}, "test_share=0.5: leaves nothing beside val_share=0.5"),
         (
