@@ -86,7 +86,8 @@ class File(GivenTask):
         if self.split in {GROUP, COLUMN} and self.split_by is None:
             raise SettingError("split_by", None, f"split={self.split} needs a column")
         if self.split == RANDOM and self.split_by is not None:
-            raise SettingError("split_by", self.split_by, "has no meaning for split=random; use split=stratified, group or column")
+            others = "has no meaning for split=random; use split=stratified, group or column"
+            raise SettingError("split_by", self.split_by, others)
         if self.split == COLUMN and self.test_path is not None:
             raise SettingError("test_path", self.test_path, "cannot be combined with split=column, which names a test")
         if self.split == STRATIFIED and self.split_by is None and len(self._targets) > 1:
