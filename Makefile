@@ -12,7 +12,7 @@ help:  ## Show this list
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check -e ".[dev]" -c constraints.txt
 	@touch $@
 
 install: $(STAMP)  ## Make .venv with everything that the tests use
