@@ -16,6 +16,7 @@ SMALL = {
     "keep_results": f"{ROOT}/docs/results/runs/lstm kept",
     "kills": "--kills 2",
     "larger_than_memory": "--gigabytes 0.07 --updates 5",
+    "plain_lightning": "",
     "pooling": "",
     "precision": "--T 50 --updates 20 --validate-every 10 --accelerator cpu",
     "several_processes": "--T 1000 --updates 3",
@@ -24,7 +25,7 @@ SMALL = {
     "task_pictures": "pictures",
     "weather": "weather.csv --weeks 30",
 }
-TAKE_LONGER = {"length_record", "mutants", "plain_lightning", "real_data", "stacked"}  # minutes to hours, in any case
+TAKE_LONGER = {"length_record", "mutants", "real_data", "stacked"}  # minutes to hours, in any case
 IMPORTED = {"benchmark_steps", "clock", "site_pages"}  # by other scripts and by mkdocs
 
 
