@@ -10,6 +10,7 @@ STAMP := .venv/.installed
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
+# without bytecode, which Python makes of what is imported: most of what is installed never is, and installing takes half the CPU time
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check -e ".[dev]" -c constraints.txt
