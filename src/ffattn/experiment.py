@@ -20,7 +20,7 @@ from ffattn.config.schema import ACCUMULATE, IGNORE, PARAMETERS, QUIET, TIME, Tr
 from ffattn.denormals import flushed_denormals
 from ffattn.lightning import CapturedModule, DividedModule, PartedModule, SequenceData, SequenceModule, ShardedModule
 from ffattn.lightning.checkpoints import Checkpoints
-from ffattn.lightning.interruptions import Interruptions
+from ffattn.lightning.interruptions import Interruptions, save_run
 from ffattn.lightning.loggers import close, make_loggers
 from ffattn.lightning.logs import Curves, Watch
 from ffattn.lightning.processes import from_first, launch, together
@@ -227,7 +227,7 @@ def trainer_of(settings: Train, folder: Path, is_first: bool = True) -> Trainer:
             Curves(options.log_every),
             Watch(options.progress if is_first else "none", settings.updates, Console(stderr=True)),
             make_checkpoints(settings, folder),
-            Interruptions(checkpoints_of(folder) / LAST, is_sharded),
+            Interruptions(partial(save_run, checkpoints_of(folder) / LAST, is_sharded), is_sharded),
             *_pictures(settings, folder, is_first),
         ],
         device=accelerator.resolved,

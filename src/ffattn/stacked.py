@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch.callbacks import Checkpoint
 
 from ffattn.checkpoint import build_network
 from ffattn.config.jobs import locked
@@ -19,12 +18,13 @@ from ffattn.config.schema import ACCUMULATE, IGNORE, Train
 from ffattn.denormals import flushed_denormals
 from ffattn.errors import FFAttnError
 from ffattn.experiment import make_checkpoints, make_data, make_module, status_of
+from ffattn.lightning.interruptions import Interruptions
 from ffattn.lightning.loggers import make_loggers
 from ffattn.lightning.logs import Curves
 from ffattn.lightning.members import Member, MemberModule
 from ffattn.lightning.rows import Rows
 from ffattn.lightning.running import make_trainer, quiet_lightning, threads
-from ffattn.lightning.stack import FEWEST, StackedModule, stack_batches
+from ffattn.lightning.stack import FEWEST, EndOfUpdate, StackedModule, save_members, stack_batches
 from ffattn.models import Model
 from ffattn.runs import Start, find_start
 from ffattn.settings import to_plain
@@ -155,7 +155,7 @@ def _train(stack: Sequence[Job]) -> None:
         trainer = make_trainer(
             stack[0].folder,
             [],
-            [Checkpoint()],  # which does nothing, and keeps Lightning from making one
+            [EndOfUpdate(), Interruptions(save_members)],
             device=settings.accelerator.resolved,
             precision=settings.precision,
             updates=settings.updates,
@@ -164,7 +164,7 @@ def _train(stack: Sequence[Job]) -> None:
         say = None if settings.trainer.progress == "none" else partial(_say)
         try:
             trainer.fit(StackedModule(members, say), ckpt_path=start.checkpoint, weights_only=True)
-        except SystemExit as stop:  # Lightning's end of SIGTERM, and of Ctrl-C
+        except SystemExit as stop:
             sys.exit(status_of(stop))
         except Exception:
             traceback.print_exc()

@@ -58,6 +58,10 @@ def losses(folder):
     return [float(line.split(",")[column]) for line in lines[1:] if line.split(",")[column]]
 
 
+def last(folder):
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
 def free_port():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -138,16 +142,22 @@ def signal_when_curves_are_there(started, number, folders):
     printed = started.communicate(timeout=60)
     assert started.returncode == 128 + number, printed
     for folder in folders:  # long before the first validation
-        saved = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
-        assert 100 <= saved < 100000
+        assert 100 <= last(folder)["global_step"] < 100000
     return printed
 
 
-def test_after_a_signal_the_first_process_saves_where_it_is(tmp_path):
+@pytest.mark.parametrize("accelerator", ["ddp_cpu", "fsdp"])
+def test_after_a_signal_processes_save_where_they_are(train, tmp_path, accelerator):
     run = tmp_path / "run"
-    started = start("ffattn.train", *RUN, *LONG, f"hydra.run.dir={run}", cwd=tmp_path)
+    options = [*RUN[:-1], f"accelerator={accelerator}", *LONG, f"hydra.run.dir={run}"]
+    started = start("ffattn.train", *options, cwd=tmp_path)
     _, errors = signal_when_curves_are_there(started, signal.SIGUSR1, [run])
     assert f"interrupted; continue with hydra.run.dir={run} resume=last" in errors
+    saved = last(run)
+    updates = saved["global_step"]
+    assert train(f"updates={updates}", f"trainer.validate_every={updates}", "hydra.run.dir=alone").status == 0
+    alone = last(tmp_path / "alone")
+    torch.testing.assert_close(saved["state_dict"], alone["state_dict"], rtol=1e-3, atol=1e-5)
 
 
 def test_no_process_outlives_the_one_that_started_it(tmp_path):

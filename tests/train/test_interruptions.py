@@ -7,6 +7,8 @@ import pytest
 from test_resuming import assert_same_run
 from tiny_runs import about, before_each_step, fit, in_words, rows, targets_of, targets_seen
 
+from ffattn.errors import TrainingError
+
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
 VARIANTS = [
     {},
@@ -79,6 +81,13 @@ def test_a_second_signal_of_another_kind_changes_nothing(tmp_path):
     options = {"updates": 4, "trainer__validate_every": 4}
     assert fit_until_told(tmp_path / "run", 2, signal.SIGUSR1, signal.SIGTERM, **options) == 138
     assert about(tmp_path / "run")["update"] == 2
+
+
+def test_nothing_is_saved_after_a_loss_that_was_not_finite(tmp_path):
+    options = {"optim": "sgd", "optim__lr": 1e30, "updates": 6, "trainer__validate_every": 6, "trainer__log_every": 6}
+    with pytest.raises(TrainingError, match="the loss of update 2 is not finite"):
+        fit_until_told(tmp_path, 3, signal.SIGTERM, **options)
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_every_batch_is_trained_on_once_whatever_signals_come(tmp_path, monkeypatch):

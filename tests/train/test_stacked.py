@@ -1,5 +1,8 @@
 """Models trained as one end where each would have ended alone, and leave behind what each would have left."""
 
+import os
+import signal
+
 import pytest
 import torch
 from tiny_runs import about, fit, in_words, read, rows, settings_of, snapshot
@@ -7,6 +10,7 @@ from tiny_runs import about, fit, in_words, read, rows, settings_of, snapshot
 from ffattn.config.jobs import locked
 from ffattn.errors import TrainingError
 from ffattn.experiment import train
+from ffattn.lightning.stack import StackedModule
 from ffattn.runs import find_start
 from ffattn.stacked import groups_of, obstacle_to, train_together
 
@@ -149,6 +153,43 @@ def test_a_stack_goes_on_where_its_members_were(tmp_path, schedule):
         assert_close(read(tmp_path / name), read(straight.folder))
         assert_close(whole["val"], straight.result["val"])
     assert not (tmp_path / "d" / "checkpoints").exists()
+
+
+def stack_until_told(folder, update, members, **options):
+    """Train members together; SIGTERM comes while they make the update with this number, from 1. The exit status."""
+    step = StackedModule.training_step
+
+    def send(stack, batch, number):
+        if stack.global_step == update - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(stack, batch, number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StackedModule, "training_step", send)
+        with pytest.raises(SystemExit) as caught:
+            stack(folder, members, **options)
+    return caught.value.code
+
+
+@pytest.mark.parametrize("update", [1, 3, 5])
+def test_a_signal_ends_a_stack_after_the_update_in_which_it_came(tmp_path, update):
+    own = {name: {"seed": seed} for seed, name in enumerate("abc")}
+    options = {"updates": 7, "trainer__validate_every": 3, "trainer__log_every": 1, "logger": "csv"}
+    options |= {"optim__schedule": "cosine", "trainer__accumulate": 2}
+    assert stack_until_told(tmp_path, update, own, **options) == 143
+    assert [about(tmp_path / name)["update"] for name in "abc"] == [update] * 3
+    finish(tmp_path / "c", **options, **own["c"])  # alone, and the others together
+    stack(tmp_path, {name: own[name] for name in "ab"}, **options)
+    for name in "abc":
+        alone = fit(tmp_path / f"alone-{name}", **options, **own[name])
+        assert_same_files(tmp_path / name, alone.folder, 1e-4)
+
+
+def test_a_signal_saves_nobody_whose_loss_was_not_finite(tmp_path):
+    own = {"bad": {"optim__lr": 1e30}, "a": {"seed": 1}, "b": {"seed": 2}}
+    assert stack_until_told(tmp_path, 3, own, updates=6, trainer__validate_every=6) == 143
+    assert not (tmp_path / "bad" / "checkpoints").exists()
+    assert [about(tmp_path / name)["update"] for name in "ab"] == [3, 3]
 
 
 def test_what_is_done_is_not_touched(tmp_path):

@@ -12,9 +12,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 
 from ffattn.batch import Batch
-from ffattn.checkpoint import load_weights, read
+from ffattn.checkpoint import LAST, load_weights, read
 from ffattn.errors import TrainingError
-from ffattn.lightning.checkpoints import Checkpoints
+from ffattn.lightning.checkpoints import Checkpoints, save_curves
 from ffattn.lightning.data import SequenceData
 from ffattn.lightning.logs import Curves
 from ffattn.lightning.module import SequenceModule
@@ -153,6 +153,16 @@ class Member:
         """Write checkpoints, and decide whether to go on."""
         self.curves.on_validation_end(self.seat, self.module)
         self.checkpoints.on_validation_end(self.seat, self.module)
+
+    def save(self) -> None:
+        """Write a checkpoint between two validations, and the curves so far.
+
+        Raises:
+            TrainingError: A loss was not finite: what was saved before is better.
+        """
+        self.module.require_finite()
+        save_curves(self.seat)
+        self.seat.save_checkpoint(self.checkpoints.folder / LAST)
 
     def fill(self, checkpoint: dict[str, Any]) -> None:
         """Make a checkpoint of the stack this member's own.

@@ -160,13 +160,16 @@ class SequenceModule(LightningModule):
         update = torch.where(loss.isfinite(), _NEVER, self.update_number)
         self.bad_update.copy_(torch.minimum(self.bad_update, update))
 
-    def require_finite(self) -> None:
-        """Stop if a loss was not finite, in any process; called where the device is read anyway, by all processes.
+    def require_finite(self, by_all: bool = True) -> None:
+        """Stop if a loss was not finite; called where the device is read anyway.
+
+        Args:
+            by_all: Whether all processes call this, and stop if it was not finite in any.
 
         Raises:
             TrainingError: Says at which update it happened first.
         """
-        if (update := int(self._reduce(self.bad_update, "min"))) != _NEVER:
+        if (update := int(self._reduce(self.bad_update, "min") if by_all else self.bad_update)) != _NEVER:
             self._stop(f"the loss of update {update}")
 
     def _reduce(self, numbers: Tensor, how: str) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -157,8 +157,14 @@ class StackedModule(LightningModule):
         self.bad_updates.masked_fill_(bad & (self.bad_updates > update), update)
         return {"loss": losses.sum(), "losses": losses.detach(), "predictions": predictions.detach()}
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Log; and ask for a last validation at the last update."""
+    def end_update(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Log; and ask for a last validation at the last update.
+
+        Args:
+            outputs: Of `training_step`.
+            batch: Of all.
+            batch_idx: Its number in the epoch.
+        """
         update, losses = self.global_step, outputs["losses"] / self.trainer.accumulate_grad_batches  # as alone
         for i, member in enumerate(self.members):
             if update % member.curves.every == 0:
@@ -200,3 +206,24 @@ class StackedModule(LightningModule):
         if self.say is not None and time.monotonic() > self.said + _LINE:
             self.said = time.monotonic()
             self.say(f"update {self.global_step} of at most {self.updates}: {len(self.members)} of {self.total} go on")
+
+
+class EndOfUpdate(Callback):
+    """Ends a stack's updates, as a callback that is called before the one that saves and ends the run on a signal."""
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """See `StackedModule.end_update`."""
+        pl_module.end_update(outputs, batch, batch_idx)
+
+
+def save_members(trainer: Trainer) -> None:
+    """Write the checkpoints of all members who are well between two validations, and their curves so far.
+
+    Args:
+        trainer: Whose module is a `StackedModule`.
+    """
+    stack: Any = trainer.lightning_module
+    for member in stack.members:
+        if member.failure is None:
+            with member.alone():
+                member.save()
