@@ -158,6 +158,7 @@ def test_objects_do_what_overrides_do(sensors, tmp_path, run):
     ("options", "message"),
     [
         ({"T": 50}, "T=50: these sequences have their own lengths; leave T out"),
+        ({"T": 1}, "T=1: these sequences have their own lengths; leave T out"),
         ({"length": "fixed"}, "length=fixed: these sequences have their own lengths"),
         ({"trainer__sequences": 10}, "trainer.sequences=10: validation and test are parts of the data"),
         ({"task__target": "nothing"}, "has no column nothing"),

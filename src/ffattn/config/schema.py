@@ -188,7 +188,7 @@ class Train(Settings):
         accelerator: Where it runs.
         logger: Where the curves go.
         T: Nominal sequence length, in steps; the length group reads it.
-            Given data has its own.
+            Given data has its own: 0 until it has been read.
         seed: Of all random numbers: data, weights, dropout.
         precision: One of `PRECISIONS`.
         batch_size: Sequences in a batch.
@@ -203,7 +203,7 @@ class Train(Settings):
     trainer: Trainer = field(default_factory=Trainer)
     accelerator: Accelerator = field(default_factory=Accelerator)
     logger: Logger = field(default_factory=Logger)
-    T: int = setting(100, low=1)
+    T: int = 100  # checked where it goes, in `task.length`
     seed: int = setting(0, low=0, high=MAX_SEED)
     precision: str = setting("32", choices=PRECISIONS)
     batch_size: int = setting(100, low=1)

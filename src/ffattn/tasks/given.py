@@ -24,10 +24,10 @@ class Own(Length):
     """The lengths that given sequences have.
 
     Attributes:
-        T: Steps of the longest sequence; known from the data.
+        T: Steps of the longest sequence; 0 until the data has been read.
     """
 
-    T: int = setting(1, low=1)
+    T: int = setting(0, low=0)
 
     @property
     def longest(self) -> int:
@@ -125,7 +125,7 @@ class GivenTask(Task):
     tolerance: float = setting(0.1, above=0)
     embedding: int = setting(16, low=1)
 
-    min_length: ClassVar[int] = 1
+    min_length: ClassVar[int] = 0  # of a length that is not known yet; empty sequences are refused as they are read
 
     def __post_init__(self) -> None:
         super().__post_init__()
