@@ -162,7 +162,8 @@ def main() -> None:
         tried = [mutant for job in jobs if (mutant := job.result()) is not None]
     shutil.rmtree(folder)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True).stdout
-    about = f"Made by `make mutants`, seed {options.seed}, at commit {commit.strip()}."
+    course = f"in {options.minutes:g} minutes, {options.processes} at a time, seed {options.seed}"
+    about = f"Made by `make mutants` {course}, at commit {commit.strip()}."
     text = "\n".join(report(tried, found, about)) + "\n"
     if options.save:
         Path(options.save).write_text(text, encoding="utf-8")

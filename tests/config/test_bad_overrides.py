@@ -123,6 +123,8 @@ PARTS = {  # the key parts of messages whose words are free
     "~T": ["T"],
     "++task._target_=os.system": ["task._target_=os.system", "Task"],
     "++model._target_=ffattn.tasks.Add": ["model._target_=ffattn.tasks.Add", "Model"],
+    "+trainer._target_=os.system": ["trainer._target_=os.system", "Trainer"],
+    "task=temporal_order": ["did you mean temporal_order_2 or temporal_order_3? "],
     "++task._target_=nowhere.Task": ["task._target_=nowhere.Task", "cannot be imported"],
 }
 

@@ -2,9 +2,12 @@
 
 import pytest
 
-from ffattn.config.schema import Accelerator, Evaluate, Inspect, Stream, Trainer
+from ffattn.config.schema import Accelerator, Evaluate, Inspect, Stream, Train, Trainer
 from ffattn.errors import SettingError
-from ffattn.tasks import Add
+from ffattn.models import Mean
+from ffattn.optim import Adam
+from ffattn.streams import Split
+from ffattn.tasks import Add, File
 
 LEAST = {
     Trainer: ("validate_every", "sequences", "patience", "accumulate", "distinct_batches", "log_every", "pictures"),
@@ -40,6 +43,17 @@ def test_an_average_that_never_moves_is_refused():
     assert Trainer(ema_decay=0.999999).ema_decay == 0.999999
     with pytest.raises(SettingError, match=r"^ema_decay=1.0: "):
         Trainer(ema_decay=1.0)
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate", "updates"), [(3, 1, 5), (3, 2, 3), (7, 2, 1), (14, 1, 1)])
+def test_an_epoch_of_given_data_is_one_pass(tmp_path, batch_size, accumulate, updates):
+    """Of the 14 of 20 sequences that are for training; the last update may have fewer."""
+    (tmp_path / "rows.csv").write_text("a,y\n" + "".join(f"{n},{n % 3}.5\n" for n in range(20)))
+    task = File(path=str(tmp_path / "rows.csv"), target="y")
+    trainer = Trainer(validate_every=None, sequences=None, accumulate=accumulate)
+    settings = Train(task=task, model=Mean(), optim=Adam(), trainer=trainer, T=0, batch_size=batch_size)
+    assert settings.task.size(Split.TRAIN) == 14
+    assert settings.epoch == updates
 
 
 @pytest.mark.parametrize("kind", [Evaluate, Inspect])

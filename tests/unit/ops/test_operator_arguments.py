@@ -144,6 +144,11 @@ def test_float64_sequences_take_parameters_of_any_precision(operator, dtype):
     assert {tensor.dtype for tensor in (*pooled, scores)} == {torch.float64}
 
 
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_slopes_from_zero_to_one(slope):
+    call("feed_forward_attention", slope=slope)
+
+
 @pytest.mark.parametrize("slope", [-0.01, 1.01, float("nan"), float("inf")])
 def test_slopes_beyond_zero_to_one(slope):
     with pytest.raises(ValueError, match=f"slope={slope}: must be on 0..1"):
