@@ -50,12 +50,17 @@ test-ray:  ## Run the tests of sweeps by Ray, in .venv-ray, with the older packa
 	.venv-ray/bin/python -m pip install -q --disable-pip-version-check -e ".[ray,sweep,test]" -c .venv-ray/constraints.txt
 	.venv-ray/bin/python -m pytest -q tests/cli/test_ray.py $(ARGS)
 
-# $(call test_with,name of the environment,uv's way of choosing versions): not torch's, of which there is one for CPUs
+# $(call test_with,name of the environment,uv's way of choosing versions): not those of torch and its companions, which pip
+# takes from constraints.txt; uv would install CUDA's
 define test_with
 	$(PYTHON) -m venv .venv-$(1)
-	.venv-$(1)/bin/python -m pip install -q --disable-pip-version-check uv
-	.venv-$(1)/bin/uv pip install -q --python .venv-$(1)/bin/python --resolution $(2) \
-		-e ".[sweep,pictures,real,export,loggers,test]" "torch>=2.13,<2.14"
+	.venv-$(1)/bin/python -m pip install -q --disable-pip-version-check uv hatchling editables
+	.venv-$(1)/bin/uv pip compile -q --python .venv-$(1)/bin/python --no-annotate --no-header --resolution $(2) pyproject.toml \
+		$(addprefix --extra ,sweep pictures real export loggers test) -o .venv-$(1)/all.txt
+	grep -v "^torch==\|^triton==\|^nvidia-\|^cuda-" .venv-$(1)/all.txt > .venv-$(1)/requirements.txt
+	grep "^torch<\|^triton==" constraints.txt >> .venv-$(1)/requirements.txt
+	.venv-$(1)/bin/python -m pip install -q --no-compile --disable-pip-version-check -r .venv-$(1)/requirements.txt
+	.venv-$(1)/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	.venv-$(1)/bin/python -m pytest -q -n 2 -W ignore::DeprecationWarning tests/config tests/unit tests/train $(ARGS)
 endef
 
