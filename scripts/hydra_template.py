@@ -23,6 +23,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from scripts.plain_lightning import Hostile
+
 DATA = """
 import hashlib, os, time
 import torch
@@ -180,18 +182,10 @@ def after_an_altered_bit(template: Template) -> str:
     return f"a weight is altered: {ending(run)}"
 
 
-class _Hostile:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return os.mkdir, (str(self.path),)
-
-
 def after_a_hostile_checkpoint(template: Template, trusts: bool) -> str:
     """Whether code in a checkpoint is run."""
     trace, path = template.folder / "trace_of_checkpoint", template.folder / "hostile.ckpt"
-    path.write_bytes(pickle.dumps({"state_dict": _Hostile(trace)}))
+    path.write_bytes(pickle.dumps({"state_dict": Hostile(trace)}))
     how = ending(template.start("hostile", f"ckpt_path={path}", trusts=trusts))
     return f"its code is {'' if trace.exists() else 'not '}run; {how}"
 

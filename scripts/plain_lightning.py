@@ -100,7 +100,13 @@ def after_an_altered_bit(folder: Path) -> str:
     return "goes on with the altered weight" if not run.returncode else f"status {run.returncode}"
 
 
-class _Hostile:
+class Hostile:
+    """Makes a folder when it is unpickled.
+
+    Args:
+        path: The folder.
+    """
+
     def __init__(self, path: Path) -> None:
         self.path = path
 
@@ -112,7 +118,7 @@ def after_a_hostile_checkpoint(folder: Path) -> str:
     """Whether code in it is run, by fit without further arguments."""
     start(folder, 10).communicate(timeout=120)
     contents = torch.load(folder / "step=10.ckpt", weights_only=True)
-    torch.save(contents | {"extra": _Hostile(folder / "trace")}, folder / "hostile.ckpt")
+    torch.save(contents | {"extra": Hostile(folder / "trace")}, folder / "hostile.ckpt")
     run = start(folder, 20, str(folder / "hostile.ckpt"))
     run.communicate(timeout=120)
     was_run = "its code is run" if (folder / "trace").exists() else "its code is not run"
