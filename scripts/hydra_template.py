@@ -184,7 +184,7 @@ def after_an_altered_bit(template: Template) -> str:
 
 def after_a_hostile_checkpoint(template: Template, trusts: bool) -> str:
     """Whether code in a checkpoint is run."""
-    trace, path = template.folder / "trace_of_checkpoint", template.folder / "hostile.ckpt"
+    trace, path = template.folder / f"trace_of_checkpoint_{trusts}", template.folder / "hostile.ckpt"
     path.write_bytes(pickle.dumps({"state_dict": Hostile(trace)}))
     how = ending(template.start("hostile", f"ckpt_path={path}", trusts=trusts))
     return f"its code is {'' if trace.exists() else 'not '}run; {how}"
