@@ -144,8 +144,11 @@ def _progress(total: int, start: int) -> Iterator[Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda: None
+        return
     columns = (MofNCompleteColumn(), BarColumn(bar_width=24), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         shown = bar.add_task("", total=total, completed=start)
         yield lambda: bar.advance(shown)
 

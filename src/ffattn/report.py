@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ffattn.cells import COLUMNS, Cell, cells_of, markdown, read_runs, table_rows
+from ffattn.config.command import short_errors
 from ffattn.errors import FFAttnError
 from ffattn.pages import grid, page, picture
 
@@ -76,13 +77,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="path of the files, without suffix; DIRECTORY/report if not given")
     parser.add_argument("--title", default="Results", help="heading of the table")
     given = parser.parse_args()
-    try:
+    with short_errors():
         cells = cells_of(read_runs(given.directories))
-    except FFAttnError as error:
-        sys.exit(str(error))
-    if not cells:
-        sys.exit(f"{', '.join(map(str, given.directories))}: no result of a training run is below")
-    files = write(cells, given.output or given.directories[0] / "report", given.title)
+        if not cells:
+            raise FFAttnError(f"{', '.join(map(str, given.directories))}: no result of a training run is below")
+        files = write(cells, given.output or given.directories[0] / "report", given.title)
     print(markdown(cells))
     print("\n".join(map(str, files)))
 

@@ -77,8 +77,8 @@ def equal(a, b):
 
 
 def snapshot(folder):
-    """The bytes and the time of last change of every file."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """The bytes and the time of last change of every file but locks, which some versions of filelock truncate anew."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 

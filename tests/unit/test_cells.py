@@ -227,14 +227,28 @@ def test_without_matplotlib_the_table_is_written_all_the_same(folder, monkeypatc
     assert capsys.readouterr().err == "no pictures: matplotlib is not installed; pip install 'ffattn[pictures]'\n"
 
 
-def test_no_results_are_one_line(tmp_path, monkeypatch):
-    with pytest.raises(SystemExit, match=r"no result of a training run is below$"):
-        run(monkeypatch, tmp_path)
+def refused(monkeypatch, capsys, *words):
+    """What the command says of a mistake."""
+    with pytest.raises(SystemExit, match=r"^1$"):
+        run(monkeypatch, *words)
+    return capsys.readouterr().err
 
 
-def test_a_damaged_result_is_one_line(folder, monkeypatch):
+def test_no_results_are_one_line(tmp_path, monkeypatch, capsys):
+    assert refused(monkeypatch, capsys, tmp_path) == f"{tmp_path}: no result of a training run is below\n"
+
+
+def test_a_table_that_cannot_be_written_is_one_line(folder, monkeypatch, capsys):
+    (folder / "out").write_text("")
+    assert refused(monkeypatch, capsys, folder, "--output", folder / "out/table") == f"{folder / 'out'}: File exists\n"
+    (folder / "table.md").mkdir()
+    assert (
+        refused(monkeypatch, capsys, folder, "--output", folder / "table") == f"{folder / 'table.md'}: Is a directory\n"
+    )
+
+
+def test_a_damaged_result_is_one_line(folder, monkeypatch, capsys):
     (folder / "a/1/result.json").write_text("{")
-    with pytest.raises(SystemExit, match=r"^.*a/1/result.json: not a result"):
-        run(monkeypatch, folder)
+    assert refused(monkeypatch, capsys, folder).startswith(f"{folder / 'a/1/result.json'}: not a result")
     with pytest.raises(DamagedError):
         read_runs([folder])
