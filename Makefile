@@ -51,7 +51,7 @@ test-ray:  ## Run the tests of sweeps by Ray, in .venv-ray, with the older packa
 	.venv-ray/bin/python -m pytest -q tests/cli/test_ray.py $(ARGS)
 
 # $(call test_with,name of the environment,uv's way of choosing versions): not those of torch and its companions, which pip
-# takes from constraints.txt; uv would install CUDA's
+# takes from constraints.txt; uv would install CUDA's. Another Numba does not read what this one has compiled
 define test_with
 	$(PYTHON) -m venv .venv-$(1)
 	.venv-$(1)/bin/python -m pip install -q --disable-pip-version-check uv hatchling editables
@@ -61,7 +61,8 @@ define test_with
 	grep "^torch<\|^triton==" constraints.txt >> .venv-$(1)/requirements.txt
 	.venv-$(1)/bin/python -m pip install -q --no-compile --disable-pip-version-check -r .venv-$(1)/requirements.txt
 	.venv-$(1)/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
-	.venv-$(1)/bin/python -m pytest -q -n 2 -W ignore::DeprecationWarning tests/config tests/unit tests/train $(ARGS)
+	NUMBA_CACHE_DIR=.venv-$(1)/compiled .venv-$(1)/bin/python -m pytest -q -n 2 --dist worksteal -W ignore::DeprecationWarning \
+		tests/config tests/unit tests/train $(ARGS)
 endef
 
 test-oldest:  ## Run tests, in .venv-oldest, with the oldest versions that are allowed of everything but torch

@@ -33,22 +33,19 @@ def run(config: DictConfig) -> None:
     from ffattn.config.convert import to_settings, trusted_packages
     from ffattn.config.schema import Export
     from ffattn.exporting import to_safetensors
+    from ffattn.writing import whole
 
     trust = trusted_packages(config)
     settings = to_settings(config, Export)
     output = Path(settings.output)
     trained = load(settings.checkpoint, trust)
-    part = output.with_name(f"part.{output.name}")  # what reads the file goes by its suffix
-    try:
+    with whole(output) as part:
         if settings.format == "safetensors":
             to_safetensors(read(settings.checkpoint), part)
             load(part, trust)
             said = "weights alone; ffattn.load reads them"
         else:
             said = _graph(settings, trained, part)
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
     print(f"{output}: {output.stat().st_size / 1e3:,.0f} kB, {said}")
 
 

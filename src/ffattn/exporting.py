@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,9 @@ def to_torch_export(
 ) -> Callable[..., list[np.ndarray]]:
     """Write a program of torch.export (see `to_onnx`)."""
     program = torch.export.export(plain, example, dynamic_shapes=_dynamic())
-    torch.export.save(program, path, extra_files={f"{KEY}.json": about})
+    file = BytesIO()  # on a full disk its own writer would end the process
+    torch.export.save(program, file, extra_files={f"{KEY}.json": about})
+    path.write_bytes(file.getbuffer())
     run = torch.export.load(path).module()
 
     def call(x: Tensor, lengths: Tensor) -> list[np.ndarray]:
@@ -213,11 +216,11 @@ def to_safetensors(contents: dict[str, Any], path: Path) -> None:
         contents: What `checkpoint.read` returned.
         path: The file.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     about = {name: contents[KEY][name] for name in ("format", "settings", "update", "data") if name in contents[KEY]}
     state = {name: tensor.contiguous() for name, tensor in contents["state_dict"].items()}
-    save_file(state, path, {KEY: json.dumps(about)})
+    path.write_bytes(save(state, {KEY: json.dumps(about)}))  # its own writer has errors of its own
 
 
 def largest_difference(

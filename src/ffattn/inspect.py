@@ -49,6 +49,7 @@ def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
     from ffattn.results import write_result
     from ffattn.settings import to_plain
     from ffattn.streams import Split, Stream
+    from ffattn.writing import whole
 
     started = time.monotonic()
     trained = load(settings.checkpoint, tuple(settings.trust), settings.accelerator.torch_device)
@@ -61,9 +62,11 @@ def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
         steps_of(seen, settings.index),
     ]
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png")
+        with whole(folder / f"{name}.png") as part:
+            figure.savefig(part)
         parts.append(picture(figure, _CAPTIONS[name]))
-    (folder / PAGE).write_text(page(f"{trained.model.name} on {settings.task.name}", parts))
+    with whole(folder / PAGE) as part:
+        part.write_text(page(f"{trained.model.name} on {settings.task.name}", parts))
     task, source = settings.task, provenance(settings.accelerator.torch_device)
     seconds = time.monotonic() - started
     means = {"solved": float(seen.solved.mean()), "error": seen.error, "floor": task.floor()._asdict()}

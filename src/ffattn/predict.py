@@ -41,6 +41,7 @@ def run(config: DictConfig) -> None:
     from ffattn.config.schema import Predict
     from ffattn.errors import DataError
     from ffattn.prediction import columns_of, predict, preparation_of, read_inputs
+    from ffattn.writing import naming, whole
 
     trust = trusted_packages(config)
     settings = to_settings(config, Predict)
@@ -54,14 +55,17 @@ def run(config: DictConfig) -> None:
         raise DataError(f"{first} ({wrong} of {total} sequences cannot be used; on_error=skip goes on)")
     part, start = _resume(output, _identity(settings))
     rows = predict(trained, inputs.pieces, weights=settings.weights, start=start)
-    with part.open("a", newline="") as file, _progress(total, start) as advance:
+    with naming(output), part.open("a", newline="") as file, _progress(total, start) as advance:
         write = _writer(output.suffix, file, columns_of(preparation, settings.weights), is_new=start == 0)
         for row in rows:
             write(row)
             advance()
-    whole = _to_parquet(part, preparation, settings.weights) if output.suffix == ".parquet" else part
-    whole.replace(output)
-    part.unlink(missing_ok=True)
+    if output.suffix == ".parquet":
+        with whole(output) as table:
+            _to_parquet(part, table, preparation, settings.weights)
+        part.unlink()
+    else:
+        part.replace(output)
     _note(output).unlink()
     skipped = f", {wrong} sequences skipped" if wrong else ""
     print(f"{output}: {total - wrong} answers{skipped}")
@@ -69,8 +73,8 @@ def run(config: DictConfig) -> None:
         print(f"skipped: {problem}", file=sys.stderr)
 
 
-def _to_parquet(part: Path, preparation: "Preparation", weights: bool) -> Path:
-    """Copy rows that were written one by one, as JSON, into a file that has to be written as a whole, beside theirs."""
+def _to_parquet(part: Path, table: Path, preparation: "Preparation", weights: bool) -> None:
+    """Copy rows that were written one by one, as JSON, into a file that has to be written as a whole."""
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
 
@@ -80,11 +84,9 @@ def _to_parquet(part: Path, preparation: "Preparation", weights: bool) -> Path:
     kinds = {ID: text, PROBLEM: text, WORDS: pa.list_(text), WEIGHTS: pa.list_(number)}
     kinds |= {target.name: text if preparation.classes else number for target in preparation.targets}
     schema = pa.schema([(name, kinds.get(name, number)) for name in columns_of(preparation, weights)])
-    whole = part.with_name(f"{part.name}.parquet")
-    with part.open() as lines, ParquetWriter(whole, schema) as file:
+    with part.open() as lines, ParquetWriter(table, schema) as file:
         while rows := [json.loads(line) for line in islice(lines, _ROWS)]:
             file.write_table(pa.Table.from_pylist(rows, schema))
-    return whole
 
 
 def _part(output: Path) -> Path:

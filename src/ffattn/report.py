@@ -21,6 +21,7 @@ from ffattn.cells import COLUMNS, Cell, cells_of, markdown, read_runs, table_row
 from ffattn.config.command import short_errors
 from ffattn.errors import FFAttnError
 from ffattn.pages import grid, page, picture
+from ffattn.writing import whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,15 +43,18 @@ def write(cells: Sequence[Cell], output: Path, title: str) -> list[Path]:
     text, rows, site = (output.with_name(f"{output.name}{suffix}") for suffix in (".md", ".csv", ".html"))
     pictures = {name: output.with_name(f"{output.name}_{name}.png") for name in figures}
     shown = "".join(f"\n![{figures[name][1]}]({path.name})\n" for name, path in pictures.items())
-    text.write_text(f"# {title}\n\n{markdown(cells)}{shown}")
-    with rows.open("w", newline="") as file:
+    with whole(text) as part:
+        part.write_text(f"# {title}\n\n{markdown(cells)}{shown}")
+    with whole(rows) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(table_rows(cells))
     for name, path in pictures.items():
-        figures[name][0].savefig(path)
+        with whole(path) as part:
+            figures[name][0].savefig(part)
     parts = [picture(figure, caption) for figure, caption in figures.values()]
-    site.write_text(page(title, [grid(_page_rows(cells), codes={"command"}), *parts]))
+    with whole(site) as part:
+        part.write_text(page(title, [grid(_page_rows(cells), codes={"command"}), *parts]))
     return [text, rows, site, *pictures.values()]
 
 

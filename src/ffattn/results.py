@@ -13,6 +13,7 @@ from rich.table import Table
 from ffattn.checkpoint import BEST, checkpoints_of
 from ffattn.config.errors import DamagedError
 from ffattn.metrics import USUAL
+from ffattn.writing import whole
 
 RESULT = "result.json"
 _FOCUS = {  # of attention: a title, and how the number is written
@@ -31,9 +32,8 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
         folder: The run directory.
         result: Plain values.
     """
-    part = folder / f"{RESULT}.part"
-    part.write_text(json.dumps(result, indent=2, allow_nan=True) + "\n")
-    part.replace(folder / RESULT)
+    with whole(folder / RESULT) as part:
+        part.write_text(json.dumps(result, indent=2, allow_nan=True) + "\n")
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

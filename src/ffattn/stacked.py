@@ -119,7 +119,7 @@ def _claim(settings: Train, folder: Path, locks: ExitStack) -> Job | None:
     try:
         locks.enter_context(locked(folder))
         start = find_start(settings, folder)
-    except FFAttnError:  # another process is there, or a file is damaged: the job itself will say so
+    except (FFAttnError, OSError):  # another process is there, or a file is damaged: the job itself will say so
         return None
     return None if start.is_trained or start.result is not None else Job(settings, folder, start)
 
@@ -151,7 +151,6 @@ def _train(stack: Sequence[Job]) -> None:
     quiet_lightning()
     _say(f"{len(stack)} models of {settings.model.name} on {settings.task.summary()} are trained as one")
     with flushed_denormals(), threads(settings.accelerator.num_threads):
-        members = [_member(job) for job in stack]
         trainer = make_trainer(
             stack[0].folder,
             [],
@@ -162,10 +161,14 @@ def _train(stack: Sequence[Job]) -> None:
             accumulate=settings.trainer.accumulate,
         )
         say = None if settings.trainer.progress == "none" else partial(_say)
+        members: list[Member] = []
         try:
+            members.extend(map(_member, stack))
             trainer.fit(StackedModule(members, say), ckpt_path=start.checkpoint, weights_only=True)
         except SystemExit as stop:
             sys.exit(status_of(stop))
+        except FFAttnError as error:
+            _say(f"{error}; the jobs of the stack go on alone")
         except Exception:
             traceback.print_exc()
             _say("the stack failed; its jobs go on alone")

@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ffattn.config.errors import disk_errors
 from ffattn.config.jobs import Finished, Place, Sweep, is_busy
 from ffattn.errors import FFAttnError
 from ffattn.results import read_result
+from ffattn.writing import whole
 
 FAILURE = "failure.txt"
 TABLE = "sweep.csv"
@@ -78,18 +81,20 @@ def run_job(work: Callable[[], Finished | None], place: Place) -> float:
         What a search minimises; infinite after a failure.
     """
     folder = place.folder
-    (folder / FAILURE).unlink(missing_ok=True)
     reason, before = "", None
     try:
-        before = work()
+        with disk_errors(folder):
+            (folder / FAILURE).unlink(missing_ok=True)
+            before = work()
     except FFAttnError as error:
         reason = " ".join(str(error).splitlines())
     except Exception as error:
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
     if reason:
-        (folder / FAILURE).write_text(f"{reason}\n")
-    outcome = outcome_of(folder, before)
+        with suppress(OSError):  # what cannot be written will count as cut off
+            (folder / FAILURE).write_text(f"{reason}\n")
+    outcome = Outcome(folder, FAILED, reason) if reason else outcome_of(folder, before)
     print(place.line(_in_words(outcome)), file=sys.stderr, flush=True)
     return _objective(outcome)
 
@@ -136,7 +141,7 @@ def finish(root: Path, folders: Mapping[Path, Finished | None]) -> int:
         The exit status: 1 if a job failed, or was not started.
     """
     outcomes = [outcome_of(folder, before) for folder, before in folders.items()]
-    _write_csv(root / TABLE, [outcome.row(root) for outcome in (*outcomes, *_earlier(root, folders))])
+    problem = _write_csv(root / TABLE, [outcome.row(root) for outcome in (*outcomes, *_earlier(root, folders))])
     rows = [outcome.row(root) for outcome in outcomes]
     Console().print(_table(rows))
     for row in rows:
@@ -146,10 +151,10 @@ def finish(root: Path, folders: Mapping[Path, Finished | None]) -> int:
     counted = [f"{len(rows)} job{'s' * (len(rows) != 1)}", f"{counts[FAILED]} failed"]
     others = (STOPPED, "cut off"), (PENDING, "not started")
     counted += [f"{counts[state]} {words}" for state, words in others if counts[state]]
-    print(f"{', '.join(counted)}; the table is in {root / TABLE}")
+    print(f"{', '.join(counted)}; {problem or f'the table is in {root / TABLE}'}")
     if any(counts.values()):
         print(f"the same command with hydra.sweep.dir={root} does what is left, and skips what is done")
-    return int(any(counts.values()))
+    return int(bool(problem) or any(counts.values()))
 
 
 def _earlier(root: Path, folders: Mapping[Path, Finished | None]) -> list[Outcome]:
@@ -177,14 +182,17 @@ def _cell(name: str, value: Any) -> str:
     return {"solved": f"{value:.1%}", "floor": f"{value:.1%}", "seconds": f"{value:.1f}"}.get(name, f"{value:g}")
 
 
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, (*_COLUMNS, "reason"))
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> str:
+    """Write the table; returns why it cannot be written, if so."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(path) as part, part.open("w", newline="") as file:
+            writer = csv.DictWriter(file, (*_COLUMNS, "reason"))
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return ""
 
 
 SWEEP = Sweep(run_job, finish)

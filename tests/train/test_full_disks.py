@@ -52,7 +52,7 @@ def test_a_full_disk_ends_a_run_with_one_line(tmp_path, logger):
     assert not list(tmp_path.glob("kept/run/**/*.part"))
 
 
-@pytest.mark.parametrize("method", ["log_metrics", "save", "finalize"])
+@pytest.mark.parametrize("method", ["__init__", "log_metrics", "save", "finalize"])
 def test_curves_may_be_given_up(tmp_path, monkeypatch, capsys, method):
     def fail(*arguments, **options):
         raise OSError(28, "No space left on device")
@@ -60,7 +60,7 @@ def test_curves_may_be_given_up(tmp_path, monkeypatch, capsys, method):
     monkeypatch.setattr(CSVLogger, method, fail)
     run = fit(tmp_path / "run", logger="csv", logger__on_error="ignore", trainer__log_every=1)
     assert run.result["updates"] == 2
-    message = f"{tmp_path / 'run'}: CSVLogger cannot write curves: No space left on device; going on without\n"
+    message = f"{tmp_path / 'run'}: logger=csv cannot write curves: No space left on device; going on without\n"
     assert capsys.readouterr().err == message
     with pytest.raises(
         TrainingError, match=r"No space left on device; the last checkpoint is whole; logger\.on_error="
@@ -85,7 +85,7 @@ def test_a_folder_that_vanishes_ends_a_run_with_one_line(tmp_path, monkeypatch, 
     lose_at(tmp_path / "run", 6, monkeypatch)
     with pytest.raises(
         TrainingError,
-        match=r"^\S+/run\S*: (\w+Logger )?cannot [^\n]*: (Not a|No such file or) directory; [^\n]*whole[^\n]*$",
+        match=r"^\S+/run\S*: (logger=\w+ )?cannot [^\n]*: (Not a|No such file or) directory; [^\n]*whole[^\n]*$",
     ):
         fit(tmp_path / "run", updates=9, trainer__validate_every=4, trainer__log_every=1, logger=logger)
     assert about(tmp_path / "moved")["update"] == 4

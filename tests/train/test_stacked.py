@@ -5,6 +5,7 @@ import signal
 
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from tiny_runs import about, fit, in_words, read, rows, settings_of, snapshot
 
 from ffattn.config.jobs import locked
@@ -126,6 +127,17 @@ def test_who_fails_fails_alone(tmp_path):
     assert_close(read(tmp_path / "a"), read(fit(tmp_path / "alone", updates=4, trainer__log_every=1, seed=1).folder))
     with pytest.raises(TrainingError, match="the loss of update 2 is not finite"):
         finish(tmp_path / "bad", updates=4, trainer__log_every=1, optim__lr=1e30)
+
+
+def test_a_disk_that_is_full_leaves_each_job_to_itself(tmp_path, monkeypatch, capsys):
+    def fail(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(CSVLogger, "__init__", fail)
+    stack(tmp_path, {"a": {"seed": 0}, "b": {"seed": 1}}, logger="csv")
+    _, line = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"hydra/launcher=stacked: {tmp_path / 'a'}: logger=csv cannot write curves: No space left")
+    assert line.endswith("; the jobs of the stack go on alone")
 
 
 def test_a_mistake_in_the_code_leaves_each_job_to_itself(tmp_path, monkeypatch, capsys):

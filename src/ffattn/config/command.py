@@ -5,7 +5,6 @@ the configuration is composed and checked first, and Hydra runs after that. A sw
 """
 
 import argparse
-import errno
 import os
 import signal
 import sys
@@ -22,7 +21,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ffattn.config.compose import Loader, compose_config, select, without_hydra
-from ffattn.config.errors import ConfigError, wants_traceback
+from ffattn.config.errors import ConfigError, DiskError, disk_errors, wants_traceback
 from ffattn.config.explain import explain
 from ffattn.config.jobs import Command, Finished, locked
 from ffattn.config.paths import conf_dir
@@ -30,7 +29,6 @@ from ffattn.config.sweeps import run_sweep
 from ffattn.errors import FFAttnError
 from ffattn.world import world
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # writing to an open file, which the error does not name
 _SHOWING = ("cfg", "info")  # of one job
 _PRINTING = ("help", "hydra_help", "shell_completion")
 
@@ -107,19 +105,15 @@ def _refuse_other_roots(arguments: argparse.Namespace) -> None:
 @contextmanager
 def short_errors() -> Iterator[None]:
     """Print a user's mistake as a message and exit with status 1; `HYDRA_FULL_ERROR=1` shows where it came from."""
-    is_full = wants_traceback()
+    is_full = wants_traceback()  # Hydra's starter sets it, too
     try:
-        yield
+        with disk_errors("a file cannot be written"):
+            yield
     except (FFAttnError, HydraException, OmegaConfBaseException) as error:
         if is_full:
             raise
-        if world().rank == 0:  # the others say the same
+        if world().rank == 0 or isinstance(error, DiskError):  # of other mistakes all say the same
             print(error if isinstance(error, FFAttnError) else explain(error, None), file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        if is_full or (error.filename is None and error.errno not in _DISK):
-            raise
-        print(f"{error.filename or 'a file cannot be written'}: {error.strerror}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:  # outside of training, which has a word of its own
         print("interrupted", file=sys.stderr)
@@ -178,7 +172,7 @@ def _run_alone(command: Command) -> None:
     def job(config: DictConfig) -> None:
         try:
             folder = Path(HydraConfig.get().runtime.output_dir)
-            with locked(folder):
+            with disk_errors(folder), locked(folder):
                 command.work(config, folder, in_sweep=False)
         except FFAttnError as error:
             errors.append(error)

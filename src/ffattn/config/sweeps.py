@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from ffattn.config.compose import Loader, select, without_hydra
-from ffattn.config.errors import ConfigError, DamagedError, wants_traceback
+from ffattn.config.errors import ConfigError, DamagedError, DiskError, disk_errors, wants_traceback
 from ffattn.config.jobs import BusyError, Command, Finished, Place, Sweep, is_busy, job_directory, locked
 from ffattn.errors import FFAttnError
 
@@ -271,11 +271,14 @@ def run_sweep(command: Command, overrides: list[str], config_dir: str | None) ->
     plan.check()
     sweep = command.sweep()
     try:
-        with _handing_on(lambda: [job.folder for job in plan.jobs.values()]):
+        with disk_errors(plan.root), _handing_on(lambda: [job.folder for job in plan.jobs.values()]):
             _launch(plan, sweep)
     except (KeyboardInterrupt, SystemExit) as stop:
         status = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 128 + signal.SIGINT
         print("interrupted", file=sys.stderr)
+    except DiskError as error:  # Hydra's own files of a job
+        status = 1
+        print(error, file=sys.stderr)
     except (FFAttnError, HydraException, OmegaConfBaseException):
         raise
     except Exception as error:  # a launcher's: a process of its own was killed; what is left is seen by the table

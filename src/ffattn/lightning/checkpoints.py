@@ -1,6 +1,5 @@
 """When checkpoints are written, and how."""
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from ffattn.checkpoint import BEST, FORMAT, KEY, LAST, PREVIOUS
 from ffattn.errors import TrainingError, reason_of
 from ffattn.metrics import KEPT
+from ffattn.writing import sync
 
 HISTORY = "update", "solved", "error"  # what is kept of every validation
 
@@ -47,23 +47,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if target.name == LAST and target.exists():
             target.replace(target.with_name(PREVIOUS))
         part.replace(target)
-        _sync(target.parent)
+        sync(target.parent)
 
 
 def _write(checkpoint: dict[str, Any], path: Path) -> None:
     with path.open("wb") as file:
         torch.save(checkpoint, file)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Let the names in a folder survive a loss of power."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+    sync(path)
 
 
 class Checkpoints(Checkpoint):

@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from torch.utils.tensorboard.summary import hparams
 
 from ffattn.errors import TrainingError, reason_of
+from ffattn.writing import whole
 
 _FINAL_METRICS = ("val/solved", "val/error", "test/solved", "test/error")
 _LAYOUT = {  # of the CUSTOM SCALARS tab: what belongs together is in one chart
@@ -43,14 +44,17 @@ def make_loggers(kind: str, folder: Path, settings: dict[str, Any], is_optional:
         is_optional: Whether a run goes on if its curves cannot be written.
 
     Raises:
-        TrainingError: Later, by a logger that cannot write, unless that is to be ignored.
+        TrainingError: Now, or later by a logger, if it cannot write, unless that is to be ignored.
     """
     flat = _flatten(settings)
     kinds = {"many": ("tensorboard", "csv"), "none": ()}.get(kind, (kind,))
     makers = {"tensorboard": _tensorboard, "csv": _csv, "mlflow": _mlflow, "wandb": _wandb}
-    loggers = [makers[each](folder, flat) for each in kinds]
-    for logger in loggers:
-        _Guard(type(logger).__name__, folder, is_optional).put_before(logger)
+    loggers: list[Logger] = []
+    for each in kinds:
+        guard = _Guard(each, folder, is_optional)
+        if logger := guard.call(makers[each], folder, flat):
+            guard.put_before(logger)
+            loggers.append(logger)
     return loggers
 
 
@@ -59,13 +63,13 @@ class _Guard:
     """Says in one line that a logger failed, which ends the run, or only the logger.
 
     Attributes:
-        name: The logger's.
+        kind: Which one.
         folder: The run directory.
         is_optional: Whether the run goes on.
         has_failed: Whether the logger is not called any more.
     """
 
-    name: str
+    kind: str
     folder: Path
     is_optional: bool
     has_failed: bool = False
@@ -77,16 +81,26 @@ class _Guard:
             logger: Changed in place.
         """
         for method in ("log_metrics", "log_hyperparams", "save", "finalize"):
-            setattr(logger, method, partial(self._call, getattr(logger, method)))
+            setattr(logger, method, partial(self.call, getattr(logger, method)))
 
-    def _call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    def call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Call what writes, and return what it does; None if it fails, or something failed before.
+
+        Args:
+            method: Makes the logger, or is one of its methods.
+            *arguments: Its arguments.
+            **options: Likewise.
+
+        Raises:
+            TrainingError: It failed, and the run is not to go on.
+        """
         if self.has_failed:
             return None
         try:
             return method(*arguments, **options)
         except Exception as error:  # a logger's can be anything
             self.has_failed = True
-            message = f"{self.folder}: {self.name} cannot write curves: {reason_of(error)}"
+            message = f"{self.folder}: logger={self.kind} cannot write curves: {reason_of(error)}"
             if not self.is_optional:
                 advice = "the last checkpoint is whole; logger.on_error=ignore goes on without curves"
                 raise TrainingError(f"{message}; {advice}") from error
@@ -142,28 +156,26 @@ def _csv(folder: Path, settings: dict[str, Any]) -> CSVLogger:
         path.replace(aside)
     logger = CSVLogger(folder, name="", version="")
     writer = logger.experiment
-    writer._rewrite_with_new_header = partial(_rewrite, path, aside)
+    writer._rewrite_with_new_header = partial(_rewrite, path)
     if aside.exists():
         rows = aside.read_text().splitlines(keepends=True)
-        whole = "".join(rows if rows[-1:] and rows[-1].endswith("\n") else rows[:-1])  # the last may have been cut off
-        if whole:
+        kept = "".join(rows if rows[-1:] and rows[-1].endswith("\n") else rows[:-1])  # the last may have been cut off
+        if kept:
             writer.metrics_keys = rows[0].strip().split(",")
-            new = folder / "metrics.csv.new"
-            new.write_text(whole)
-            new.replace(path)
+            with whole(path) as part:
+                part.write_text(kept)
         aside.unlink()
     return logger
 
 
-def _rewrite(path: Path, aside: Path, names: list[str]) -> None:
+def _rewrite(path: Path, names: list[str]) -> None:
     """Give a CSV file further columns, whole or not at all."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    with aside.open("w", newline="") as file:
+    with whole(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(rows)
-    aside.replace(path)
 
 
 def _mlflow(folder: Path, settings: dict[str, Any]) -> MLFlowLogger:

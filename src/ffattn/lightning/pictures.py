@@ -1,5 +1,6 @@
 """Pictures of attention while it is trained: in TensorBoard, and as files beside the run."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from ffattn.pages import page, paragraph, slides
 from ffattn.pictures import draw_all, look
 from ffattn.streams import Split, Stream
 from ffattn.tasks import Task
+from ffattn.writing import whole
 
 _STEPS = 2**21  # (sequence, step) pairs that are looked at, at most
 _SEQUENCES = 200
@@ -61,7 +63,8 @@ class Pictures(Callback):
         network.train(was_training)
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():
-            figure.savefig(self.folder / f"{name}_{self.drawn:09d}.png")
+            with whole(self.folder / f"{name}_{self.drawn:09d}.png") as part:
+                figure.savefig(part)
             for board in _boards(trainer):
                 board.add_figure(f"pictures/{name}", figure, self.drawn, close=False)
 
@@ -100,12 +103,15 @@ def _contexts(network: FeedForwardNetwork, task: Task, stream: Stream) -> tuple[
 def _write_page(folder: Path, title: str) -> None:
     """The pictures of all times, as one page and as animations."""
     by_name: dict[str, list[Path]] = {}
-    for path in sorted(folder.glob("*_*.png")):
-        by_name.setdefault(path.stem.rpartition("_")[0], []).append(path)
+    for path in sorted(folder.glob("*.png")):
+        if found := re.fullmatch(r"([a-z_]+)_\d+", path.stem):
+            by_name.setdefault(found[1], []).append(path)
     parts = [paragraph("Choose an update: a click, or an arrow key after one.")]
     for name, paths in by_name.items():
         labels = {f"{int(path.stem.rpartition('_')[2]):,}": path.read_bytes() for path in paths}
         parts.append(slides(name.replace("_", " "), labels))
         first, *others = (Image.open(path) for path in paths)
-        first.save(folder / f"{name}.gif", save_all=True, append_images=others, duration=_FRAME, loop=0)
-    (folder / "index.html").write_text(page(f"{title}, while it was trained", parts))
+        with whole(folder / f"{name}.gif") as part:
+            first.save(part, save_all=True, append_images=others, duration=_FRAME, loop=0)
+    with whole(folder / "index.html") as part:
+        part.write_text(page(f"{title}, while it was trained", parts))
