@@ -61,7 +61,7 @@ define test_with
 	grep "^torch<\|^triton==" constraints.txt >> .venv-$(1)/requirements.txt
 	.venv-$(1)/bin/python -m pip install -q --no-compile --disable-pip-version-check -r .venv-$(1)/requirements.txt
 	.venv-$(1)/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
-	NUMBA_CACHE_DIR=.venv-$(1)/compiled .venv-$(1)/bin/python -m pytest -q -n 2 --dist worksteal -W ignore::DeprecationWarning \
+	NUMBA_CACHE_DIR=$(CURDIR)/.venv-$(1)/compiled .venv-$(1)/bin/python -m pytest -q -n 2 --dist worksteal -W ignore::DeprecationWarning \
 		tests/config tests/unit tests/train $(ARGS)
 endef
 
