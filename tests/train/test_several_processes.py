@@ -102,13 +102,19 @@ class Failing(FFAttention):
         if os.environ.get("RANK") == "1":
             if self.how == "raise":
                 raise RuntimeError("no network today")
+            if self.how == "read":
+                os.stat("/no/such/file")
             os.kill(os.getpid(), signal.SIGKILL)
         return super().build(sizes)
 
 
 @pytest.mark.parametrize(
     ("how", "line"),
-    [("raise", "^process 1 failed: RuntimeError: no network today$"), ("kill", "^process 1 was ended by SIGKILL; .*")],
+    [
+        ("raise", "^process 1 failed: RuntimeError: no network today$"),
+        ("read", "^/no/such/file: No such file or directory$"),
+        ("kill", "^process 1 was ended by SIGKILL; .*"),
+    ],
 )
 def test_a_process_that_fails_ends_all_of_them(tmp_path, how, line, capfd):
     settings = settings_of(accelerator="ddp_cpu")

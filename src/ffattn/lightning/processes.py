@@ -4,6 +4,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -99,6 +100,8 @@ def _cause(error: ChildFailedError) -> BaseException:
     kind, _, text = message["message"].partition(": ")
     if issubclass(getattr(errors, kind, object), FFAttnError):
         return TrainingError(text)
+    if refused := re.fullmatch(r"\[Errno \d+\] (.+): '(.+)'", text):  # by the system, which names a file
+        return TrainingError(f"{refused[2]}: {refused[1]}")
     print(message["extraInfo"]["py_callstack"], file=sys.stderr)
     return TrainingError(f"process {rank} failed: {message['message']}")
 
