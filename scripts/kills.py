@@ -73,18 +73,15 @@ def train_in_a_process(overrides: Iterable[str], folder: Path, patience: float |
     return False
 
 
-def curves(folder: Path) -> dict[int, dict[str, str]]:
-    """What was logged at each step; after a kill some steps are made, and logged, again.
+def curves(folder: Path) -> list[dict[str, str]]:
+    """What was logged, a row for each time, without how fast it was.
 
     Args:
         folder: The run directory.
     """
-    steps: dict[int, dict[str, str]] = {}
     with (folder / "metrics.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            known = {name: value for name, value in row.items() if value and "updates_per_second" not in name}
-            steps.setdefault(int(float(row["step"])), {}).update(known)
-    return steps
+        rows = list(csv.DictReader(file))
+    return [{name: value for name, value in row.items() if value and "updates_per_second" not in name} for row in rows]
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -111,7 +111,7 @@ def _train(settings: Train, folder: Path, start: Start, console: Console) -> dic
         module = make_module(settings)
         module.updates_before = start.update
         _print_header(console, settings, module, folder)
-        trainer, data = trainer_of(settings, folder, is_first), make_data(settings)
+        trainer, data = trainer_of(settings, folder, start.update, is_first), make_data(settings)
         try:
             with memory_errors(settings.batch_size, options.accumulate, options.on_oom == ACCUMULATE):
                 if not start.is_trained:
@@ -210,19 +210,21 @@ def make_data(settings: Train) -> SequenceData:
     )
 
 
-def trainer_of(settings: Train, folder: Path, is_first: bool = True) -> Trainer:
+def trainer_of(settings: Train, folder: Path, update: int = 0, is_first: bool = True) -> Trainer:
     """What trains the run: Lightning's Trainer with loggers, checkpoints, curves and progress.
 
     Args:
         settings: The run.
         folder: Where it is written.
+        update: How many updates have been made.
         is_first: Whether this is the process that writes.
     """
     options, plain, accelerator = settings.trainer, to_plain(settings), settings.accelerator
     is_sharded = accelerator.divide == PARAMETERS and accelerator.processes > 1
+    kind, is_optional = settings.logger.kind if is_first else "none", settings.logger.on_error == IGNORE
     return make_trainer(
         folder,
-        make_loggers(settings.logger.kind if is_first else "none", folder, plain, settings.logger.on_error == IGNORE),
+        make_loggers(kind, folder, plain, update, is_optional),
         [
             Curves(options.log_every),
             Watch(options.progress if is_first else "none", settings.updates, Console(stderr=True)),

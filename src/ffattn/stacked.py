@@ -184,7 +184,7 @@ def _member(job: Job) -> Member:
     return Member(
         module,
         make_data(settings),
-        make_loggers(settings.logger.kind, job.folder, plain, settings.logger.on_error == IGNORE),
+        make_loggers(settings.logger.kind, job.folder, plain, job.start.update, settings.logger.on_error == IGNORE),
         Curves(options.log_every),
         make_checkpoints(settings, job.folder),
         options.gradient_clip,

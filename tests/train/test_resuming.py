@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_runs import (
     about,
     equal,
@@ -89,6 +90,21 @@ def test_a_resumed_run_validates_where_the_straight_one_does(tmp_path):
     assert [row["val/error"] for row in rows(resumed.folder)][-2:] == [r["val/error"] for r in rows(straight.folder)][
         1:
     ]
+
+
+def test_after_a_kill_nothing_is_in_the_curves_twice(tmp_path):
+    options = {"updates": 8, "trainer__validate_every": 3, "trainer__log_every": 1, "logger": "many"}
+    straight = fit(tmp_path / "straight", **options)
+    fit_until_killed(tmp_path / "run", 6, **options)
+    assert rows(tmp_path / "run", "train/loss")[-1]["step"] == 5  # which will be made again, from 3 on
+    fit(tmp_path / "run", resume="last", **options)
+    (tmp_path / "run" / "result.json").unlink()  # killed after the test, which is made again
+    resumed = fit(tmp_path / "run", resume="last", **options)
+    for column in ("train/loss", "val/error", "test/error"):
+        again, once = ([(row["step"], row[column]) for row in rows(run.folder, column)] for run in (resumed, straight))
+        assert again == once
+    events = EventAccumulator(str(resumed.folder)).Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == list(range(1, 9))
 
 
 def test_curves_of_the_time_before_are_kept(tmp_path):

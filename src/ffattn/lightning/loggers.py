@@ -34,13 +34,16 @@ _PROJECT = "ffattn"
 _STORE = "outputs/mlflow.db"
 
 
-def make_loggers(kind: str, folder: Path, settings: dict[str, Any], is_optional: bool = False) -> list[Logger]:
-    """Loggers that go on with a resumed run's curves.
+def make_loggers(
+    kind: str, folder: Path, settings: dict[str, Any], update: int = 0, is_optional: bool = False
+) -> list[Logger]:
+    """Loggers that go on with a resumed run's curves, up to where it goes on.
 
     Args:
         kind: `tensorboard`, `csv`, `mlflow`, `wandb`, `many` (TensorBoard and CSV) or `none`.
         folder: The run directory.
         settings: Plain settings, which are the run's hyperparameters.
+        update: How many updates have been made. What was logged of later ones, before a kill, is logged again.
         is_optional: Whether a run goes on if its curves cannot be written.
 
     Raises:
@@ -52,7 +55,7 @@ def make_loggers(kind: str, folder: Path, settings: dict[str, Any], is_optional:
     loggers: list[Logger] = []
     for each in kinds:
         guard = _Guard(each, folder, is_optional)
-        if logger := guard.call(makers[each], folder, flat):
+        if logger := guard.call(makers[each], folder, flat, update):
             guard.put_before(logger)
             loggers.append(logger)
     return loggers
@@ -128,10 +131,10 @@ def _flatten(settings: dict[str, Any], path: str = "") -> dict[str, Any]:
     return flat
 
 
-def _tensorboard(folder: Path, settings: dict[str, Any]) -> TensorBoardLogger:
+def _tensorboard(folder: Path, settings: dict[str, Any], update: int) -> TensorBoardLogger:
     """Name the columns of the HPARAMS tab once; metrics fill them when they are logged under the same names."""
     _silence_writers()
-    logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
+    logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False, purge_step=update + 1)
     for summary in hparams(_columns(settings), dict.fromkeys(_FINAL_METRICS, 0.0)):
         logger.experiment._get_file_writer().add_summary(summary)
     logger.experiment.add_custom_scalars(_LAYOUT)
@@ -149,7 +152,7 @@ def _columns(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _csv(folder: Path, settings: dict[str, Any]) -> CSVLogger:
+def _csv(folder: Path, settings: dict[str, Any], update: int) -> CSVLogger:
     """Go on with the file, whose rows no kill may cost; Lightning's own logger starts by deleting it."""
     path, aside = folder / "metrics.csv", folder / "metrics.csv.part"
     if path.exists():
@@ -158,14 +161,22 @@ def _csv(folder: Path, settings: dict[str, Any]) -> CSVLogger:
     writer = logger.experiment
     writer._rewrite_with_new_header = partial(_rewrite, path)
     if aside.exists():
-        rows = aside.read_text().splitlines(keepends=True)
-        kept = "".join(rows if rows[-1:] and rows[-1].endswith("\n") else rows[:-1])  # the last may have been cut off
-        if kept:
-            writer.metrics_keys = rows[0].strip().split(",")
+        lines = [line for line in aside.read_text().splitlines(keepends=True) if line.endswith("\n")]  # one may be torn
+        if lines:
+            writer.metrics_keys = names = lines[0].strip().split(",")
+            rows = (dict(zip(names, line.strip().split(","), strict=False)) for line in lines[1:])
+            kept = [line for line, row in zip(lines[1:], rows, strict=True) if _is_past(row, update)]
             with whole(path) as part:
-                part.write_text(kept)
+                part.write_text("".join([lines[0], *kept]))
         aside.unlink()
     return logger
+
+
+def _is_past(row: dict[str, str], update: int) -> bool:
+    """Whether a row will not be written again: a test comes after the last update, and has its number."""
+    step = int(row["step"])
+    is_test = any(name.startswith("test/") and value for name, value in row.items())
+    return step < update or (step == update and not is_test)
 
 
 def _rewrite(path: Path, names: list[str]) -> None:
@@ -178,7 +189,7 @@ def _rewrite(path: Path, names: list[str]) -> None:
         writer.writerows(rows)
 
 
-def _mlflow(folder: Path, settings: dict[str, Any]) -> MLFlowLogger:
+def _mlflow(folder: Path, settings: dict[str, Any], update: int) -> MLFlowLogger:
     """In the store that MLFLOW_TRACKING_URI names, or else in one file for all runs; one run for each run directory."""
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -202,7 +213,7 @@ def _identity(folder: Path) -> str:
     return hashlib.sha256(folder.resolve().as_posix().encode()).hexdigest()[:16]
 
 
-def _wandb(folder: Path, settings: dict[str, Any]) -> WandbLogger:
+def _wandb(folder: Path, settings: dict[str, Any], update: int) -> WandbLogger:
     """In the run directory, for `wandb sync`, unless WANDB_MODE=online; one run for each run directory."""
     os.environ.setdefault("WANDB_SILENT", "true")
     folder.mkdir(parents=True, exist_ok=True)
