@@ -79,12 +79,13 @@ mutants: $(STAMP)  ## Change operators and settings in small ways, and list the 
 	.venv-mutants/bin/python -m pip install -q --disable-pip-version-check cosmic-ray==8.7.0
 	.venv-mutants/bin/python -m scripts.mutants --python $(BIN)/python $(ARGS)
 
-audit: $(STAMP)  ## List licences, and known vulnerabilities where the internet can be asked for them
+# a local build, such as torch+cpu, is looked up as the release that it was made from
+audit: $(STAMP)  ## List licences, and known vulnerabilities; fails where the internet cannot be asked for them
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install -q --disable-pip-version-check pip-audit pip-licenses
 	.venv-audit/bin/pip-licenses --python $(BIN)/python --order license --summary
-	$(BIN)/python -m pip freeze --exclude-editable > .venv-audit/installed.txt
-	.venv-audit/bin/pip-audit --disable-pip --no-deps -r .venv-audit/installed.txt
+	$(BIN)/python -m pip freeze --exclude-editable | sed "s/+.*//" > .venv-audit/installed.txt
+	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps -r .venv-audit/installed.txt
 
 lint: $(STAMP)  ## Check style, and that imports go down only
 	$(BIN)/ruff check src tests scripts
