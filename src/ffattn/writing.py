@@ -21,14 +21,13 @@ def whole(path: Path) -> Iterator[Path]:
     Raises:
         OSError: It cannot be written; names the file, which the system does not do where it was open.
     """
-    part = path.with_name(f"part.{os.getpid()}.{path.name}")
+    part = _part(path)
     try:
-        yield part
-        sync(part)
-        part.replace(path)
-        sync(path.parent)
-    except OSError as error:
-        raise OSError(error.errno, reason_of(error), str(path)) from error
+        with naming(path):
+            yield part
+            sync(part)
+            part.replace(path)
+            sync(path.parent)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -36,7 +35,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let the system's errors name the file that is written, if they name none.
+    """Let the system's errors name the file that is written, if they name none, or the one beside it.
 
     Args:
         path: The file.
@@ -47,9 +46,13 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is not None:
+        if error.filename is not None and str(error.filename) != str(_part(path)):
             raise
         raise OSError(error.errno, reason_of(error), str(path)) from error
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"part.{os.getpid()}.{path.name}")
 
 
 def sync(path: Path) -> None:

@@ -40,8 +40,9 @@ def test_an_error_of_the_system_names_the_file(tmp_path, wrapper, error):
     assert (caught.value.errno, caught.value.filename) == (error.errno, str(tmp_path / "a.csv"))
 
 
-def test_another_file_keeps_its_name(tmp_path):
-    with pytest.raises(FileNotFoundError) as caught, naming(tmp_path / "a.csv"):
+@pytest.mark.parametrize("wrapper", [whole, naming])
+def test_another_file_keeps_its_name(tmp_path, wrapper):
+    with pytest.raises(FileNotFoundError) as caught, wrapper(tmp_path / "a.csv"):
         (tmp_path / "input.csv").read_text()
     assert caught.value.filename == str(tmp_path / "input.csv")
 
