@@ -4,18 +4,23 @@ Kernels are plain functions that release the interpreter lock, on a small team o
 loops would bring a second OpenMP pool beside torch's, and abort when two threads call them at once.
 """
 
+import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from inspect import unwrap
+from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
+import llvmlite
+import numba
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import carray, cfunc, njit, types
+from numba import carray, cfunc, config, njit, types
 from numba.core import cgutils, event
 from numba.extending import intrinsic
 
@@ -23,15 +28,56 @@ from ffattn.denormals import flushes_denormals
 
 _LONG, _BYTES = ir.IntType(64), ir.IntType(8).as_pointer()
 _FAST = {"contract", "reassoc", "nsz"}  # sums may be vectorised; NaN and infinity keep their meaning
+_PACKAGE = Path(__file__).parent
+_SOURCES = "compiled.py", "ops/cpu.py", "philox/cpu.py", "vectors.py"  # every file that compiled code comes from
+
+
+@cache
+def compiled_folder() -> str:
+    """Return the folder for compiled code: one for each state of all kernel sources and of the compiler.
+
+    Numba compiles a kernel anew when the kernel's own file changes, and misses a change in any other file that
+    the kernel takes code from. A folder named after all of them cannot hold stale code. It is below
+    `NUMBA_CACHE_DIR` if that is set, else beside the package, else in the user's cache.
+    """
+    state = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
+    for source in _SOURCES:
+        state.update((_PACKAGE / source).read_bytes())
+    name = f"ffattn-{state.hexdigest()[:16]}"
+    beside = _PACKAGE / "__pycache__"
+    if config.CACHE_DIR:
+        return str(Path(config.CACHE_DIR) / name)
+    if _is_writable(beside / name):
+        return str(beside / name)
+    return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / name)
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+@contextmanager
+def _cached_in_folder() -> Iterator[None]:
+    """Let Numba keep what is decorated meanwhile in `compiled_folder`; other people's functions stay where they were."""
+    before = config.CACHE_DIR
+    config.CACHE_DIR = compiled_folder()
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = before
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function at its first call; sums may be added in the vector unit's order.
 
-    The compiled code is kept beside the source, and made anew when that file changes. So whatever a kernel calls
-    belongs into its own file. A wrapper, such as the tests' type checks, is taken off first.
+    The compiled code is kept in `compiled_folder`. A wrapper, such as the tests' type checks, is taken off first.
     """
-    return njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)(unwrap(function))
+    with _cached_in_folder():
+        return njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)(unwrap(function))
 
 
 def exact_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,7 +85,8 @@ def exact_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Some flag must be set: a function without any takes over its caller's.
     """
-    return njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})(unwrap(function))
+    with _cached_in_folder():
+        return njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})(unwrap(function))
 
 
 @intrinsic
@@ -287,7 +334,8 @@ def _leader() -> Any:
     would wait for it forever.
     """
     _serve.compile((types.int64[::1],))
-    return cfunc(types.void(types.CPointer(types.int64), *[types.int64] * 3), cache=True)(unwrap(_lead_at))
+    with _cached_in_folder():
+        return cfunc(types.void(types.CPointer(types.int64), *[types.int64] * 3), cache=True)(unwrap(_lead_at))
 
 
 class _Crew:
