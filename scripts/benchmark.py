@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from ffattn.nn import FeedForwardAttention
-from ffattn.provenance import device_name
+from ffattn.system.provenance import device_name
 from scripts.clock import now
 
 BATCH, HIDDEN, FEATURES, SLOPE = 100, 100, 2, 0.01

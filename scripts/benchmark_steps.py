@@ -13,18 +13,18 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from ffattn.batch import Batch
 from ffattn.config import schema
 from ffattn.config.schema import Accelerator, Train
-from ffattn.experiment import make_data, make_module, trainer_of
 from ffattn.lightning import SequenceData, SequenceModule
-from ffattn.lightning.graph import capture, run_aside
-from ffattn.lightning.running import quiet_lightning, threads
+from ffattn.lightning.modules.cuda_graph import capture, run_aside
+from ffattn.lightning.trainer import quiet_lightning, threads
 from ffattn.models import FFAttention
 from ffattn.nn import RecurrentEncoder
 from ffattn.ops import attention_pooling
 from ffattn.optim import Adam
+from ffattn.runs.training import make_data, make_module, trainer_of
 from ffattn.tasks import Multiply
+from ffattn.tasks.batch import Batch
 from ffattn.tasks.length import Paper
 from scripts.benchmark import BATCH, HIDDEN, OPERATIONS, TIMES, Problem, sgemm_rate
 from scripts.clock import now

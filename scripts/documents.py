@@ -29,8 +29,8 @@ from sklearn.pipeline import make_pipeline
 import ffattn
 from ffattn.files import Layout, read
 from ffattn.files.splits import GROUP, TEST, split
-from ffattn.prediction import predict, read_inputs
-from ffattn.provenance import commit
+from ffattn.inference.on_files import predict, read_inputs
+from ffattn.system.provenance import commit
 
 PACKAGES = [
     "asyncio",

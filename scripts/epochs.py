@@ -16,7 +16,7 @@ from functools import partial
 from multiprocessing import get_context
 
 import ffattn
-from ffattn.provenance import commit, versions
+from ffattn.system.provenance import commit, versions
 
 EPOCH, MOST_EPOCHS = 1000, 10
 

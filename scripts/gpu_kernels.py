@@ -25,8 +25,8 @@ from triton.runtime.jit import KernelInterface
 
 from ffattn.ops import triton as ops
 from ffattn.ops.reference import NORMALIZERS, SCORES, TANH_STATES
-from ffattn.philox import Address, Choice
-from ffattn.philox import triton as philox
+from ffattn.rng import Address, Choice
+from ffattn.rng import triton as rng
 
 SIZES = {"paper": (2, 100), "many features": (19, 64), "wide": (2, 1030)}  # features and hidden units
 CAPABILITIES = 75, 80, 86, 87, 89, 90, 100, 103, 110, 120, 121  # times ten; LLVM ends the process for others
@@ -95,10 +95,10 @@ def call_philox() -> Iterator[str]:
     """Random numbers."""
     address = Address(torch.arange(3), torch.zeros(3, dtype=torch.int64), 1, 2)
     yield "words"
-    philox.fill_words(torch.zeros(3, 70, dtype=torch.int64), address)
+    rng.fill_words(torch.zeros(3, 70, dtype=torch.int64), address)
     for features in (2, 8):
         yield f"inputs, {features} features"
-        philox.fill_inputs(torch.zeros(3, 70, features), torch.full((3,), 60), address, Choice(4, 0, 0.0, 1.0))
+        rng.fill_inputs(torch.zeros(3, 70, features), torch.full((3,), 60), address, Choice(4, 0, 0.0, 1.0))
 
 
 def usage(compiled: Any) -> dict[str, int]:

@@ -6,7 +6,7 @@ python -m scripts.keep_results outputs/paper/table1 docs/results/runs/table1
 import argparse
 from pathlib import Path
 
-from ffattn.results import RESULT, read_result, write_result
+from ffattn.runs.result import RESULT, read_result, write_result
 
 _PLACES = "hydra.run.dir=", "hydra.sweep.dir="  # where one machine has written it
 

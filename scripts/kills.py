@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 import ffattn
-from ffattn.checkpoint import checkpoints_of, read
+from ffattn.inference.checkpoint import checkpoints_of, read
 
 TASKS = "add", "multiply", "xor", "temporal_order_2", "temporal_order_3"
 MODELS = "ffattn", "mean", "lstm", "lstm_attention"

@@ -22,10 +22,10 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 import ffattn
-import ffattn.experiment  # what training imports
+import ffattn.runs.training  # what training imports
 from ffattn import predict
 from ffattn.config.compose import compose_config
-from ffattn.provenance import commit
+from ffattn.system.provenance import commit
 from scripts.benchmark import status_kb
 
 FEATURES = 8

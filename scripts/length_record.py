@@ -21,12 +21,12 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ffattn.checkpoint import BEST, Trained, checkpoints_of, load
-from ffattn.evaluation import evaluate
+from ffattn.inference.checkpoint import BEST, Trained, checkpoints_of, load
+from ffattn.inference.evaluation import evaluate
 from ffattn.models.feed_forward import FeedForwardNetwork
-from ffattn.provenance import provenance
-from ffattn.results import RESULT, read_result
-from ffattn.streams import Split, Stream
+from ffattn.rng.streams import Split, Stream
+from ffattn.runs.result import RESULT, read_result
+from ffattn.system.provenance import provenance
 from ffattn.tasks import Fixed
 from ffattn.tasks.marked import MarkedPair
 

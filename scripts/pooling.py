@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ffattn.nn import AttentionPooling, GatedPooling, MultiHeadPooling, StatisticsPooling
-from ffattn.provenance import commit, device_name
+from ffattn.system.provenance import commit, device_name
 
 BATCH, TIME, FEATURES, REPETITIONS = 64, 2000, 128, 7
 Pooling = Callable[[Tensor, Tensor], Tensor]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import ffattn
 from ffattn.config.schema import PRECISIONS
 from ffattn.errors import SettingError
-from ffattn.provenance import commit, versions
+from ffattn.system.provenance import commit, versions
 
 
 def row(precision: str, arguments: argparse.Namespace) -> str:

@@ -27,8 +27,8 @@ from sktime.regression.distance_based import KNeighborsTimeSeriesRegressor
 from sktime.transformations.panel.rocket import MiniRocketMultivariate
 
 import ffattn
-from ffattn.provenance import commit, device_name, versions
-from ffattn.streams import Split
+from ffattn.rng.streams import Split
+from ffattn.system.provenance import commit, device_name, versions
 from ffattn.tasks import AMPvsUniProt, BasicMotions, File, JapaneseVowels, Plaid, Tecator, Watch
 
 DATA: dict[str, type[File]] = {

@@ -22,12 +22,12 @@ from torch import Tensor, distributed
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from ffattn.lightning import DividedModule, SequenceData, SequenceModule
-from ffattn.lightning.processes import launch, together
-from ffattn.lightning.running import make_trainer, quiet_lightning
+from ffattn.lightning.launch import launch, together
+from ffattn.lightning.trainer import make_trainer, quiet_lightning
 from ffattn.models import FFAttention
-from ffattn.provenance import commit, peak_memory_mb, versions
+from ffattn.system.provenance import commit, peak_memory_mb, versions
+from ffattn.system.ranks import world
 from ffattn.tasks import Add, Fixed
-from ffattn.world import world
 
 
 class Meter(Callback):

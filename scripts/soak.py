@@ -17,8 +17,8 @@ from typing import NamedTuple
 import psutil
 
 import ffattn
-from ffattn.checkpoint import KEY, LAST, checkpoints_of, read
-from ffattn.provenance import commit, versions
+from ffattn.inference.checkpoint import KEY, LAST, checkpoints_of, read
+from ffattn.system.provenance import commit, versions
 
 PARTS = 10  # rows of the table; the first one is the warm-up
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ffattn.provenance import commit, versions
+from ffattn.system.provenance import commit, versions
 
 RATES = "0.001,0.003,0.01"
 SEEDS = "0,1,2,3"

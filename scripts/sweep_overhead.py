@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ffattn.provenance import commit
+from ffattn.system.provenance import commit
 
 WORKERS = 2
 

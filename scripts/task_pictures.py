@@ -6,7 +6,7 @@ python -m scripts.task_pictures docs/pictures
 import argparse
 from pathlib import Path
 
-from ffattn.pictures import draw_example
+from ffattn.figures.attention import draw_example
 from ffattn.tasks import Add, Fixed, Multiply, TemporalOrder2, TemporalOrder3, Xor
 
 TASKS = Add, Multiply, Xor, TemporalOrder2, TemporalOrder3

@@ -6,14 +6,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ffattn.checkpoint import Trained, load
 from ffattn.errors import SettingError
+from ffattn.inference.checkpoint import Trained, load
 from ffattn.settings import Settings
 from ffattn.tasks import GivenTask
 
 if TYPE_CHECKING:
     from ffattn.config.schema import Train
-    from ffattn.experiment import Run
+    from ffattn.runs.training import Run
 
 
 def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, **settings: object) -> "Run":
@@ -40,14 +40,14 @@ def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, 
         SettingError: Likewise, for settings objects and for what this machine cannot do.
         TrainingError: A loss was not finite.
     """
-    from ffattn.runs import find_start
+    from ffattn.runs.resuming import find_start
 
     checked = _settings(overrides, settings)
     if folder is None:
         name = f"seed{checked.seed}_{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
         folder = Path("outputs") / f"{checked.task.name}_{checked.model.name}" / f"T{checked.T}" / name
     start = find_start(checked, Path(folder))
-    from ffattn.experiment import Run, train  # imports Lightning, which takes seconds: mistakes come first
+    from ffattn.runs.training import Run, train  # imports Lightning, which takes seconds: mistakes come first
 
     return train(checked, Path(folder), start, quiet) if start.result is None else Run(start.source, start.result)
 

@@ -14,9 +14,9 @@ from ffattn.config.errors import ConfigError
 from ffattn.config.jobs import Command, Finished
 
 if TYPE_CHECKING:
-    from ffattn.checkpoint import Trained
     from ffattn.config.jobs import Sweep
     from ffattn.config.schema import Evaluate
+    from ffattn.inference.checkpoint import Trained
     from ffattn.tasks import GivenTask
 
 
@@ -35,11 +35,11 @@ def prepare(kind: type, config: DictConfig, folder: Path, in_sweep: bool) -> Any
     Raises:
         ConfigError: Something is wrong.
     """
-    from ffattn.checkpoint import checkpoints_of, load, sizes_of
     from ffattn.config.convert import to_settings, trusted_packages
-    from ffattn.evaluation import check_length
-    from ffattn.results import RESULT, read_result
-    from ffattn.runs import differences
+    from ffattn.inference.checkpoint import checkpoints_of, load, sizes_of
+    from ffattn.inference.evaluation import check_length
+    from ffattn.runs.result import RESULT, read_result
+    from ffattn.runs.resuming import differences
     from ffattn.settings import to_plain
     from ffattn.tasks import GivenTask
 
@@ -108,7 +108,7 @@ def _keep_lengths(config: DictConfig, task: "GivenTask") -> None:
 
 def _count(settings: Any) -> None:
     """Of given data all is evaluated, or as much as is looked at."""
-    from ffattn.streams import Split
+    from ffattn.rng.streams import Split
 
     size = settings.task.size(Split[settings.split.upper()])
     settings.T = settings.task.length.T
@@ -119,8 +119,8 @@ def _execute(settings: "Evaluate", folder: Path, in_sweep: bool) -> None:
     import torch
     from rich.console import Console
 
-    from ffattn.checkpoint import load
-    from ffattn.results import print_header, scores_table, write_result
+    from ffattn.inference.checkpoint import load
+    from ffattn.runs.result import print_header, scores_table, write_result
 
     if settings.accelerator.num_threads is not None:
         torch.set_num_threads(settings.accelerator.num_threads)
@@ -133,10 +133,10 @@ def _execute(settings: "Evaluate", folder: Path, in_sweep: bool) -> None:
 
 
 def _evaluate(settings: "Evaluate", trained: "Trained") -> dict[str, Any]:
-    from ffattn.evaluation import evaluate
-    from ffattn.provenance import provenance
+    from ffattn.inference.evaluation import evaluate
+    from ffattn.rng.streams import Split, Stream
     from ffattn.settings import to_plain
-    from ffattn.streams import Split, Stream
+    from ffattn.system.provenance import provenance
 
     task, started = settings.task, time.monotonic()
     stream = Stream(settings.seed, Split[settings.split.upper()])
@@ -157,7 +157,7 @@ def _evaluate(settings: "Evaluate", trained: "Trained") -> dict[str, Any]:
 
 def sweep() -> "Sweep":
     """What is done around the jobs of a sweep."""
-    from ffattn.sweep import SWEEP
+    from ffattn.runs.outcomes import SWEEP
 
     return SWEEP
 

@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 from ffattn.config.command import run_tool
 
 if TYPE_CHECKING:
-    from ffattn.checkpoint import Trained
     from ffattn.config.schema import Export
+    from ffattn.inference.checkpoint import Trained
 
 
 def run(config: DictConfig) -> None:
@@ -29,11 +29,11 @@ def run(config: DictConfig) -> None:
         ConfigError: A setting is wrong.
         CheckpointError: The file is no checkpoint, or its network cannot be exported, or the export differs from it.
     """
-    from ffattn.checkpoint import load, read
     from ffattn.config.convert import to_settings, trusted_packages
     from ffattn.config.schema import Export
-    from ffattn.exporting import to_safetensors
-    from ffattn.writing import whole
+    from ffattn.inference.checkpoint import load, read
+    from ffattn.inference.exporters import to_safetensors
+    from ffattn.system.atomic_files import whole
 
     trust = trusted_packages(config)
     settings = to_settings(config, Export)
@@ -52,7 +52,7 @@ def run(config: DictConfig) -> None:
 def _graph(settings: "Export", trained: "Trained", part: Path) -> str:
     """Export a graph and check it; returns what is said of it."""
     from ffattn.errors import CheckpointError
-    from ffattn.exporting import (
+    from ffattn.inference.exporters import (
         TOLERANCE,
         Plain,
         check_kind,
@@ -61,7 +61,7 @@ def _graph(settings: "Export", trained: "Trained", part: Path) -> str:
         to_onnx,
         to_torch_export,
     )
-    from ffattn.prediction import preparation_of
+    from ffattn.inference.on_files import preparation_of
 
     assert settings.format is not None
     check_kind(trained.network, settings.format)

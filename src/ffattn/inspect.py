@@ -42,14 +42,14 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Inspect | Fin
 def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
     from rich.console import Console
 
-    from ffattn.checkpoint import load
-    from ffattn.pages import page, paragraph, picture, steps_of
-    from ffattn.pictures import draw_all, draw_sequence, look
-    from ffattn.provenance import provenance
-    from ffattn.results import write_result
+    from ffattn.figures.attention import draw_all, draw_sequence, look
+    from ffattn.figures.html import page, paragraph, picture, steps_of
+    from ffattn.inference.checkpoint import load
+    from ffattn.rng.streams import Split, Stream
+    from ffattn.runs.result import write_result
     from ffattn.settings import to_plain
-    from ffattn.streams import Split, Stream
-    from ffattn.writing import whole
+    from ffattn.system.atomic_files import whole
+    from ffattn.system.provenance import provenance
 
     started = time.monotonic()
     trained = load(settings.checkpoint, tuple(settings.trust), settings.accelerator.torch_device)

@@ -88,7 +88,7 @@ def report(plan: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ffattn.cost import measure
+    from ffattn.runs.cost import measure
 
     jobs = jobs_of(plan)
     workers = workers_of(plan.master.hydra.launcher, len(jobs))

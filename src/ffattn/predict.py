@@ -36,12 +36,12 @@ def run(config: DictConfig) -> None:
         ConfigError: A setting is wrong.
         DataError: The input cannot be used.
     """
-    from ffattn.checkpoint import load
     from ffattn.config.convert import to_settings, trusted_packages
     from ffattn.config.schema import Predict
     from ffattn.errors import DataError
-    from ffattn.prediction import columns_of, predict, preparation_of, read_inputs
-    from ffattn.writing import naming, whole
+    from ffattn.inference.checkpoint import load
+    from ffattn.inference.on_files import columns_of, predict, preparation_of, read_inputs
+    from ffattn.system.atomic_files import naming, whole
 
     trust = trusted_packages(config)
     settings = to_settings(config, Predict)
@@ -78,7 +78,7 @@ def _to_parquet(part: Path, table: Path, preparation: "Preparation", weights: bo
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
 
-    from ffattn.prediction import ID, PROBLEM, WEIGHTS, WORDS, columns_of
+    from ffattn.inference.on_files import ID, PROBLEM, WEIGHTS, WORDS, columns_of
 
     text, number = pa.string(), pa.float64()
     kinds = {ID: text, PROBLEM: text, WORDS: pa.list_(text), WEIGHTS: pa.list_(number)}

@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ffattn.cells import COLUMNS, Cell, cells_of, markdown, read_runs, table_rows
 from ffattn.config.command import short_errors
 from ffattn.errors import FFAttnError
-from ffattn.pages import grid, page, picture
-from ffattn.writing import whole
+from ffattn.figures.html import grid, page, picture
+from ffattn.reports.table import COLUMNS, Cell, cells_of, markdown, read_runs, table_rows
+from ffattn.system.atomic_files import whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +62,7 @@ def _figures(cells: Sequence[Cell]) -> dict[str, tuple["Figure", str]]:
     if importlib.util.find_spec("matplotlib") is None:
         print("no pictures: matplotlib is not installed; pip install 'ffattn[pictures]'", file=sys.stderr)
         return {}
-    from ffattn.charts import draw_all
+    from ffattn.reports.charts import draw_all
 
     return draw_all(cells)
 

@@ -22,11 +22,11 @@ def run(config: DictConfig) -> None:
         CheckpointError: The network cannot answer before the end of a sequence.
         DataError: A line cannot be used.
     """
-    from ffattn.checkpoint import load
     from ffattn.config.convert import to_settings, trusted_packages
     from ffattn.config.schema import Stream
     from ffattn.errors import DataError
-    from ffattn.streaming import Running, answers, read_lines
+    from ffattn.inference.checkpoint import load
+    from ffattn.inference.online import Running, answers, read_lines
 
     trust = trusted_packages(config)
     settings = to_settings(config, Stream)

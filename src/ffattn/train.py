@@ -15,7 +15,7 @@ from ffattn.config.jobs import Command, Finished, freeze_imports
 if TYPE_CHECKING:
     from ffattn.config.jobs import Sweep
     from ffattn.config.schema import Train
-    from ffattn.runs import Start
+    from ffattn.runs.resuming import Start
 
 
 class _Job(NamedTuple):
@@ -31,8 +31,8 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> _Job | Finishe
     from ffattn.config.convert import to_settings
     from ffattn.config.errors import ConfigError
     from ffattn.config.schema import Train
-    from ffattn.runs import FRESH, find_start
-    from ffattn.world import world
+    from ffattn.runs.resuming import FRESH, find_start
+    from ffattn.system.ranks import world
 
     settings = to_settings(config, Train)
     settings.accelerator.check(settings.precision)
@@ -54,7 +54,7 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> _Job | Finishe
 def _say_finished(start: "Start") -> None:
     from rich.console import Console
 
-    from ffattn.results import print_result
+    from ffattn.runs.result import print_result
 
     assert start.result is not None
     print("This run has finished already; a larger updates=... continues one that is not solved.")
@@ -62,7 +62,7 @@ def _say_finished(start: "Start") -> None:
 
 
 def _execute(job: _Job, folder: Path, in_sweep: bool) -> None:
-    from ffattn.experiment import train
+    from ffattn.runs.training import train
 
     freeze_imports()
     train(job.settings, folder, job.start, quiet=in_sweep)
@@ -71,7 +71,7 @@ def _execute(job: _Job, folder: Path, in_sweep: bool) -> None:
 
 
 def _sweep() -> "Sweep":
-    from ffattn.sweep import SWEEP
+    from ffattn.runs.outcomes import SWEEP
 
     return SWEEP
 

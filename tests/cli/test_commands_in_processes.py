@@ -19,10 +19,10 @@ TASK = """
 
     import torch
 
-    from ffattn.batch import Batch
+    from ffattn.tasks.batch import Batch
     from ffattn.models import Answer, Model, Network
     from ffattn.settings import setting
-    from ffattn.streams import Grid
+    from ffattn.rng.streams import Grid
     from ffattn.tasks import Classification
 
 

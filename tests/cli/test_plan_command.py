@@ -6,8 +6,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from ffattn.config.sweeps import Plan
-from ffattn.cost import Cost
 from ffattn.plan import rows_of, workers_of
+from ffattn.runs.cost import Cost
 from ffattn.train import COMMAND
 
 TINY = ("T=12", "batch_size=4", "model.hidden=4", "trainer.validate_every=2", "trainer.sequences=10", "accelerator=cpu")
@@ -16,7 +16,7 @@ TINY = ("T=12", "batch_size=4", "model.hidden=4", "trainer.validate_every=2", "t
 @pytest.fixture
 def plan(command, workplace, monkeypatch):
     """The command, with updates that take a millisecond each in a thousand megabytes."""
-    monkeypatch.setattr("ffattn.cost.measure", lambda settings, threads: Cost(0.001, 1000.0 / threads))
+    monkeypatch.setattr("ffattn.runs.cost.measure", lambda settings, threads: Cost(0.001, 1000.0 / threads))
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     return lambda *options: command("plan", *options)
 

@@ -6,7 +6,7 @@ from ffattn.config.schema import Accelerator, Evaluate, Inspect, Stream, Train, 
 from ffattn.errors import SettingError
 from ffattn.models import Mean
 from ffattn.optim import Adam
-from ffattn.streams import Split
+from ffattn.rng.streams import Split
 from ffattn.tasks import Add, File
 
 LEAST = {

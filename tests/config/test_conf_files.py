@@ -16,9 +16,9 @@ from ffattn.errors import SettingError
 from ffattn.models import FFAttention
 from ffattn.optim import Adam
 from ffattn.settings import TARGET, Settings, find_class
+from ffattn.system.ranks import World
 from ffattn.tasks import Add, File
 from ffattn.train import COMMAND
-from ffattn.world import World
 
 FILES = sorted(path.relative_to(conf_dir()).with_suffix("").as_posix() for path in conf_dir().rglob("*.yaml"))
 DATA_SETS = "amp_vs_uniprot", "basic_motions", "japanese_vowels", "plaid", "tecator", "watch"

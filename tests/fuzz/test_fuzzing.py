@@ -14,13 +14,13 @@ import torch
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from ffattn.checkpoint import load
 from ffattn.config.compose import Loader, without_hydra
 from ffattn.config.convert import to_settings
 from ffattn.config.explain import explain
 from ffattn.config.schema import Train
 from ffattn.errors import FFAttnError
 from ffattn.files.tables import read_table
+from ffattn.inference.checkpoint import load
 from ffattn.settings import to_plain
 from tests.odd_words import EXTRA_KEYS, PREFIXES, WORDS
 

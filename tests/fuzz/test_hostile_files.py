@@ -19,7 +19,7 @@ from ffattn.config.compose import compose_config
 from ffattn.config.errors import ConfigError
 from ffattn.errors import CheckpointError, DataError, FFAttnError, SettingError
 from ffattn.files.tables import read_table
-from ffattn.sweep import finish
+from ffattn.runs.outcomes import finish
 from ffattn.train import COMMAND
 
 SMALL = ("T=12", "updates=2", "batch_size=4", "model.hidden=4", "trainer.sequences=4", "trainer.validate_every=2")

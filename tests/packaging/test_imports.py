@@ -40,7 +40,7 @@ def test_every_module_imports():
     [
         (["ffattn"], set()),
         (["ffattn.train", "ffattn.evaluate"], {"hydra", "omegaconf"}),
-        (["ffattn.nn", "ffattn.tasks", "ffattn.models", "ffattn.checkpoint"], {"torch"}),
+        (["ffattn.nn", "ffattn.tasks", "ffattn.models", "ffattn.inference.checkpoint"], {"torch"}),
     ],
     ids=["package", "commands", "core"],
 )

@@ -7,7 +7,7 @@ import torch
 from tiny_runs import equal
 
 from ffattn.lightning import SequenceData
-from ffattn.streams import Split, Stream
+from ffattn.rng.streams import Split, Stream
 from ffattn.tasks import Add, Paper, Variable
 
 LOADERS = ["train_dataloader", "val_dataloader", "test_dataloader"]

@@ -14,7 +14,7 @@ import ffattn
 from ffattn.config.errors import ConfigError
 from ffattn.errors import TrainingError
 from ffattn.lightning import SequenceModule
-from ffattn.lightning.checkpoints import Checkpoints
+from ffattn.lightning.callbacks.checkpoints import Checkpoints
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ import pytest
 import torch
 from tiny_runs import fit
 
-from ffattn.denormals import flushed_denormals, flushes_denormals
 from ffattn.lightning import SequenceModule
+from ffattn.system.denormals import flushed_denormals, flushes_denormals
 
 pytest.importorskip("numba")
 
-from ffattn.compiled import Team, kernel, share
+from ffattn.kernels.jit import Team, kernel, share
 
 SMALL = 1e-38  # a float32 whose tenth has no more than some of its digits
 

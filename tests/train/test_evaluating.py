@@ -8,9 +8,9 @@ from tiny_runs import TINY, equal, fit, read, rows
 
 import ffattn
 from ffattn.errors import SettingError
-from ffattn.evaluation import evaluate
+from ffattn.inference.evaluation import evaluate
 from ffattn.models import FFAttention
-from ffattn.streams import Split, Stream
+from ffattn.rng.streams import Split, Stream
 from ffattn.tasks import Add, Fixed, Variable
 
 SCORES = ("solved", "error")

@@ -10,11 +10,11 @@ import torch
 from tiny_runs import fit
 
 import ffattn
-import ffattn.exporting
-from ffattn.checkpoint import CheckpointError
+import ffattn.inference.exporters
 from ffattn.config.compose import compose_config
 from ffattn.errors import FFAttnError
 from ffattn.export import run as export
+from ffattn.inference.checkpoint import CheckpointError
 from ffattn.models import FFAttention, Network, Sizes
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -121,7 +121,7 @@ def test_padding_reaches_no_result(exported):
 
 @pytest.mark.parametrize("suffix", ["onnx", "pt2"])
 def test_preparation_is_part_of_the_graph(classifier, table, tmp_path, suffix):
-    from ffattn.prediction import predict, read_inputs
+    from ffattn.inference.on_files import predict, read_inputs
 
     path, trained = written(classifier.checkpoint, tmp_path / f"model.{suffix}"), classifier.load()
     (raw,) = read_inputs(table, trained.task).pieces
@@ -175,7 +175,7 @@ def test_a_damaged_file_of_weights_is_told(tmp_path):
 
 
 def test_what_differs_from_the_checkpoint_is_not_kept(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(ffattn.exporting, "largest_difference", lambda *_: 0.5)
+    monkeypatch.setattr(ffattn.inference.exporters, "largest_difference", lambda *_: 0.5)
     with pytest.raises(CheckpointError, match=r"differs from the checkpoint by 5.0e-01"):
         written(finished.checkpoint, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
@@ -187,9 +187,10 @@ def test_only_known_networks_are_exported():
             raise AssertionError
 
     with pytest.raises(CheckpointError, match="only this package's models"):
-        ffattn.exporting.check_kind(Other(), "onnx")
+        ffattn.inference.exporters.check_kind(Other(), "onnx")
     assert (
-        ffattn.exporting.check_kind(FFAttention(hidden=2).build(Sizes(2, 1, is_classification=False)), "onnx") is None
+        ffattn.inference.exporters.check_kind(FFAttention(hidden=2).build(Sizes(2, 1, is_classification=False)), "onnx")
+        is None
     )
 
 

@@ -21,7 +21,7 @@ from ffattn.errors import DataError, FFAttnError
 from ffattn.evaluate import prepare
 from ffattn.models import FFAttention
 from ffattn.predict import run as predict
-from ffattn.streams import Split
+from ffattn.rng.streams import Split
 from ffattn.tasks import File
 
 OPTIONS = {
@@ -363,16 +363,16 @@ def test_rows_of_csv_end_where_their_quotes_do(tmp_path, torn, kept):
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_a_half_written_file_is_gone_on_with(run, sensors, tmp_path, monkeypatch, suffix):
-    import ffattn.prediction
+    import ffattn.inference.on_files
 
     whole = predicted(run, sensors, tmp_path / f"whole{suffix}")
-    rows_of = ffattn.prediction.predict
+    rows_of = ffattn.inference.on_files.predict
 
     def torn(*arguments, **options):
         yield from itertools.islice(rows_of(*arguments, **options), 17)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ffattn.prediction, "predict", torn)
+    monkeypatch.setattr(ffattn.inference.on_files, "predict", torn)
     with pytest.raises(KeyboardInterrupt):
         predicted(run, sensors, tmp_path / f"parts{suffix}")
     part = tmp_path / f"parts{suffix}.part"
@@ -383,7 +383,7 @@ def test_a_half_written_file_is_gone_on_with(run, sensors, tmp_path, monkeypatch
         starts.append(start)
         yield from rows_of(*arguments, start=start, **options)
 
-    monkeypatch.setattr(ffattn.prediction, "predict", noted)
+    monkeypatch.setattr(ffattn.inference.on_files, "predict", noted)
     parts = predicted(run, sensors, tmp_path / f"parts{suffix}")
     assert starts == [16]
     assert [row["id"] for row in parts] == [row["id"] for row in whole]

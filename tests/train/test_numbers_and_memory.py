@@ -6,8 +6,8 @@ import torch
 from tiny_runs import about, before_each_step, fit
 
 from ffattn.errors import TrainingError
-from ffattn.memory import is_out_of_memory
 from ffattn.models import FFAttention
+from ffattn.system.out_of_memory import is_out_of_memory
 
 
 class _Spoiled(torch.autograd.Function):

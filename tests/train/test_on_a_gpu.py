@@ -6,7 +6,7 @@ from tiny_runs import fit, read
 
 from ffattn.lightning import SequenceModule
 from ffattn.models import FFAttention
-from ffattn.streams import Split, Stream
+from ffattn.rng.streams import Split, Stream
 from ffattn.tasks import Add, Multiply, TemporalOrder2, Xor
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")]

@@ -9,7 +9,7 @@ from rich.console import Console
 from tiny_runs import TINY
 
 from ffattn import fit
-from ffattn.lightning import logs
+from ffattn.lightning.callbacks import progress
 
 MODULE = Mock(spec=LightningModule, latest={"solved": 0.25})
 
@@ -18,13 +18,13 @@ MODULE = Mock(spec=LightningModule, latest={"solved": 0.25})
 def clock(monkeypatch):
     """The time in seconds, which stands until a test changes it."""
     clock = SimpleNamespace(time=1024.0)
-    monkeypatch.setattr(logs.time, "monotonic", lambda: clock.time)
-    monkeypatch.setattr(logs, "_measure", lambda *_: {"loss": 0.25, "solved": 0.5})
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock.time)
+    monkeypatch.setattr(progress, "_measure", lambda *_: {"loss": 0.25, "solved": 0.5})
     return clock
 
 
 def watch(updates):
-    watch = logs.Watch("lines", updates, Console(width=200))
+    watch = progress.Watch("lines", updates, Console(width=200))
     trainer = Mock(spec=Trainer, global_step=0, num_training_batches=1000, world_size=1)
     watch.on_train_start(trainer, MODULE)
     return watch, trainer
@@ -69,7 +69,7 @@ def test_a_validation_is_no_part_of_the_rate(clock, capsys):
 
 @pytest.mark.parametrize("mode", ["none", "quiet"])
 def test_no_progress_is_none(clock, capsys, mode):
-    watch = logs.Watch(mode, 10, Console(width=200))
+    watch = progress.Watch(mode, 10, Console(width=200))
     trainer = Mock(spec=Trainer, global_step=0, num_training_batches=1000, world_size=1)
     watch.on_train_start(trainer, MODULE)
     for trainer.global_step in range(1, 11):

@@ -18,8 +18,8 @@ from tiny_runs import (
     targets_seen,
 )
 
-from ffattn.checkpoint import KEY
 from ffattn.config.errors import ConfigError
+from ffattn.inference.checkpoint import KEY
 
 VARIANTS = [
     {},

@@ -6,8 +6,8 @@ import pytest
 import torch
 from tiny_runs import about, fit, fit_until_killed, read, snapshot
 
-from ffattn.checkpoint import KEY
 from ffattn.config.errors import ConfigError
+from ffattn.inference.checkpoint import KEY
 
 LONGER = {"updates": 6, "trainer__validate_every": 2}
 

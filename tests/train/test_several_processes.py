@@ -9,11 +9,11 @@ import torch
 from tiny_runs import about, fit, read, rows, settings_of
 
 import ffattn
-from ffattn.batch import Batch
 from ffattn.errors import TrainingError
 from ffattn.models import FFAttention
-from ffattn.streams import Grid
+from ffattn.rng.streams import Grid
 from ffattn.tasks import Regression
+from ffattn.tasks.batch import Batch
 from ffattn.tasks.length import Fixed
 
 CURVES = ("train/loss", "train/solved", "val/solved", "val/error", "test/error")

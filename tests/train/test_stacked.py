@@ -10,10 +10,10 @@ from tiny_runs import about, fit, in_words, read, rows, settings_of, snapshot
 
 from ffattn.config.jobs import locked
 from ffattn.errors import TrainingError
-from ffattn.experiment import train
-from ffattn.lightning.stack import StackedModule
-from ffattn.runs import find_start
-from ffattn.stacked import groups_of, obstacle_to, train_together
+from ffattn.lightning.stacking.module import StackedModule
+from ffattn.runs.resuming import find_start
+from ffattn.runs.stacked import groups_of, obstacle_to, train_together
+from ffattn.runs.training import train
 
 # the day's seconds; what a sweep asks for; and a count of Lightning's, which leaves the schedules to the members
 OTHERS = {"seconds", "train/updates_per_second", "resume", "epoch_loop.scheduler_progress"}

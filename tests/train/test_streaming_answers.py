@@ -11,9 +11,9 @@ import pytest
 import torch
 from tiny_runs import fit
 
-from ffattn.checkpoint import CheckpointError
 from ffattn.errors import DataError
-from ffattn.streaming import Running, answers, read_lines
+from ffattn.inference.checkpoint import CheckpointError
+from ffattn.inference.online import Running, answers, read_lines
 
 
 @pytest.fixture(scope="module")

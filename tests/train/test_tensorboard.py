@@ -7,7 +7,7 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tiny_runs import equal, fit, read
 
-from ffattn import pictures
+from ffattn.figures import attention
 
 TRAIN = {f"train/{name}" for name in ("loss", "solved", "lr", "updates_per_second")}
 FINAL = {f"{split}/{name}" for split in ("val", "test") for name in ("solved", "error")}
@@ -133,9 +133,9 @@ def test_pictures_are_of_the_averaged_weights_that_are_scored(tmp_path, monkeypa
 
     def look(network, *rest):
         seen.append({f"network.{name}": numbers.clone() for name, numbers in network.state_dict().items()})
-        return pictures.look(network, *rest)
+        return attention.look(network, *rest)
 
-    monkeypatch.setattr("ffattn.lightning.pictures.look", look)
+    monkeypatch.setattr("ffattn.lightning.callbacks.figures.look", look)
     options = {"updates": 3, "trainer__validate_every": 1, "trainer__ema_decay": 0.9, "optim__lr": 0.05}
     run = fit(tmp_path / "run", logger="none", trainer__pictures=1, **options)
     plain = fit(tmp_path / "plain", logger="none", **options)

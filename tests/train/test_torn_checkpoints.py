@@ -7,10 +7,10 @@ import torch
 from test_resuming import assert_same_run
 from tiny_runs import about, equal, fit, fit_until_killed, read
 
-import ffattn.checkpoint
+import ffattn.inference.checkpoint
 from ffattn.config.errors import ConfigError, DamagedError
 from ffattn.errors import CheckpointError, TrainingError
-from ffattn.lightning.checkpoints import AtomicCheckpointIO
+from ffattn.lightning.callbacks.checkpoints import AtomicCheckpointIO
 
 OPTIONS = {"updates": 7, "trainer__validate_every": 2}
 
@@ -101,7 +101,7 @@ def test_no_altered_bit_is_read(killed, tmp_path):
         altered[numbers.randrange(len(data))] ^= 1 << numbers.randrange(8)
         path.write_bytes(altered)
         try:
-            assert equal(ffattn.checkpoint.read(path), good)
+            assert equal(ffattn.inference.checkpoint.read(path), good)
         except CheckpointError as error:
             refused.append(str(error))
     assert len(refused) > 150  # the others lie in the gaps by which tensors are aligned

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 import ffattn
-from ffattn.checkpoint import KEY
 from ffattn.config.compose import compose_config
 from ffattn.config.convert import to_settings
 from ffattn.config.schema import Train
+from ffattn.inference.checkpoint import KEY
 from ffattn.lightning import SequenceModule
-from ffattn.streams import Split, Stream
+from ffattn.rng.streams import Split, Stream
 from ffattn.tasks import Add, Paper
 
 TINY = {

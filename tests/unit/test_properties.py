@@ -9,8 +9,8 @@ from ffattn.config.compose import Loader, without_hydra
 from ffattn.config.convert import to_settings
 from ffattn.config.schema import Train
 from ffattn.nn import FeedForwardAttention
+from ffattn.rng.streams import Split, Stream
 from ffattn.settings import from_plain, to_plain
-from ffattn.streams import Split, Stream
 from ffattn.tasks import Add, Fixed, Multiply, TemporalOrder2, TemporalOrder3, Variable, Xor
 
 LOADER = Loader("train")

@@ -27,7 +27,7 @@ from ffattn.config.jobs import Command, Finished, locked
 from ffattn.config.paths import conf_dir
 from ffattn.config.sweeps import run_sweep
 from ffattn.errors import FFAttnError
-from ffattn.world import world
+from ffattn.system.ranks import world
 
 _SHOWING = ("cfg", "info")  # of one job
 _PRINTING = ("help", "hydra_help", "shell_completion")

@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import torch
 
-from ffattn.checkpoint import SPLITS, build_network
 from ffattn.errors import SettingError
+from ffattn.inference.checkpoint import SPLITS, build_network
 from ffattn.models import Model
 from ffattn.optim import Adam, Optim
+from ffattn.rng.streams import MAX_SEED, Split
 from ffattn.settings import Settings, setting
-from ffattn.streams import MAX_SEED, Split
+from ffattn.system.ranks import World, world
 from ffattn.tasks import GivenTask, Task
-from ffattn.world import World, world
 
 _IN_EXTRA = "mlflow", "wandb"  # loggers
 QUIET = "quiet"

@@ -1,9 +1,9 @@
 """Sequences that lie in files: reading them, and making numbers of them."""
 
-from ffattn.files.forms import Layout, Raw, read
-from ffattn.files.pieces import Pieces, in_pieces
+from ffattn.files.chunks import ScatteredError, Sequential
+from ffattn.files.layouts import Layout, Raw, read
 from ffattn.files.preparation import Feature, Preparation, Target, fit
-from ffattn.files.sequential import ScatteredError, Sequential
+from ffattn.files.row_groups import Pieces, in_pieces
 from ffattn.files.tables import locate
 
 __all__ = [

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ffattn.errors import DataError
-from ffattn.files.forms import Raw
+from ffattn.files.layouts import Raw
 
 NUMBER, CATEGORY, WORD = "number", "category", "word"
 REFUSE, IMPUTE, MASK = "refuse", "impute", "mask"

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ffattn.errors import DataError
-from ffattn.files.forms import Raw
+from ffattn.files.layouts import Raw
 from ffattn.files.preparation import texts_of
 
 RANDOM, STRATIFIED, GROUP, TIME, COLUMN = "random", "stratified", "group", "time", "column"

@@ -7,9 +7,9 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from ffattn.batch import Batch
-from ffattn.streams import Split, Stream, share
+from ffattn.rng.streams import Split, Stream, share
 from ffattn.tasks import Task
+from ffattn.tasks.batch import Batch
 
 # (sequence, step) pairs: small batches are made several at a time, since a call has a fixed cost
 _MADE_AT_ONCE = {"cpu": 2**18, "cuda": 2**24}

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from torch.utils.tensorboard.summary import hparams
 
 from ffattn.errors import TrainingError, reason_of
-from ffattn.writing import whole
+from ffattn.system.atomic_files import whole
 
 _FINAL_METRICS = ("val/solved", "val/error", "test/solved", "test/error")
 _LAYOUT = {  # of the CUSTOM SCALARS tab: what belongs together is in one chart

@@ -6,7 +6,7 @@ from ffattn.nn.initialisers import init_linear
 from ffattn.nn.pooling import GatedPooling, MultiHeadPooling, StatisticsPooling
 from ffattn.nn.position import PositionFeatures
 from ffattn.nn.recurrent import RecurrentEncoder
-from ffattn.nn.streaming import AttentionState
+from ffattn.nn.state import AttentionState
 
 __all__ = [
     "AttentionPooling",

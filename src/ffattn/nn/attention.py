@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ffattn.nn.initialisers import QUERY_INITS, init_linear, init_query
 from ffattn.nn.masking import check_mask, clear_padding, resolve_lengths
-from ffattn.nn.streaming import AttentionState
+from ffattn.nn.state import AttentionState
 from ffattn.ops import Pooled, attention_pooling, feed_forward_attention
 from ffattn.ops.reference import (
     MEAN,

@@ -2,7 +2,7 @@
 
 from ffattn.ops.operators import attention_pooling, feed_forward_attention, implementation, require_lengths
 from ffattn.ops.pooled import Pooled
-from ffattn.ops.stacks import register_vmap
+from ffattn.ops.vmap import register_vmap
 
 register_vmap()
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.library import Library, infer_schema, register_fake
 
-from ffattn.backends import compiled
+from ffattn.kernels.backends import compiled
 from ffattn.ops import reference
 from ffattn.ops.pooled import Pooled
 from ffattn.ops.reference import MEAN, NORMALIZERS, SCORES, TANH_STATES

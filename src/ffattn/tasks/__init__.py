@@ -1,7 +1,9 @@
 """The tasks, and the rules for how long their sequences are."""
 
+from ffattn.rng.streams import Draw, Grid
 from ffattn.tasks.add import Add
 from ffattn.tasks.base import Classification, Floor, Regression, Task
+from ffattn.tasks.batch import Batch
 from ffattn.tasks.file import File
 from ffattn.tasks.given import Given, GivenTask, Own
 from ffattn.tasks.length import Fixed, Length, Paper, Variable
@@ -15,12 +17,15 @@ __all__ = [
     "AMPvsUniProt",
     "Add",
     "BasicMotions",
+    "Batch",
     "Classification",
+    "Draw",
     "File",
     "Fixed",
     "Floor",
     "Given",
     "GivenTask",
+    "Grid",
     "JapaneseVowels",
     "Length",
     "MarkedPair",

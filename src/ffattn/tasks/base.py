@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ffattn.batch import Batch
 from ffattn.errors import SettingError
+from ffattn.rng.streams import Draw, Split, Stream, share
 from ffattn.settings import TARGET, Settings, setting
-from ffattn.streams import Draw, Split, Stream, share
+from ffattn.tasks.batch import Batch
 from ffattn.tasks.length import Length, Paper
 
 

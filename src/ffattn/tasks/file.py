@@ -11,14 +11,14 @@ import torch
 
 from ffattn.errors import DataError, SettingError
 from ffattn.files import Layout, Pieces, Preparation, Raw, fit, in_pieces, locate, read
-from ffattn.files.forms import TOKENS, WORDS
+from ffattn.files.layouts import TOKENS, WORDS
 from ffattn.files.preparation import CLASSIFICATION, MISSING, REFUSE, REGRESSION
 from ffattn.files.splits import COLUMN, GROUP, RANDOM, SPLITS, STRATIFIED, TEST, split
 from ffattn.files.tables import PARQUET
+from ffattn.rng.streams import MAX_SEED, Split
 from ffattn.settings import setting
-from ffattn.streams import MAX_SEED, Split
 from ffattn.tasks.given import Given, GivenTask, Sequences
-from ffattn.tasks.streamed import Streamed
+from ffattn.tasks.out_of_core import Streamed
 
 
 class _Contents(NamedTuple):

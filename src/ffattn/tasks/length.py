@@ -10,8 +10,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ffattn.errors import SettingError
+from ffattn.rng.streams import LENGTH_FIELD, Stream
 from ffattn.settings import Settings, setting
-from ffattn.streams import LENGTH_FIELD, Stream
 
 MAX_T = 2**31 - 1  # so that the positions of marks are drawn without bias
 

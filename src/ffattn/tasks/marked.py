@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ffattn.batch import Batch
-from ffattn.streams import Draw, Grid
+from ffattn.rng.streams import Draw, Grid
 from ffattn.tasks.base import Task
+from ffattn.tasks.batch import Batch
 
 _VALUES, _FIRST_MARK, _SECOND_MARK = range(3)  # fields of the stream
 _LAST_FIRST_MARK = 9

@@ -7,7 +7,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from ffattn.streams import Grid
+from ffattn.rng.streams import Grid
 from ffattn.tasks.base import Floor, Regression
 from ffattn.tasks.marked import MarkedPair
 

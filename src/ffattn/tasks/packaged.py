@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ffattn.files.forms import CHARACTERS
+from ffattn.files.layouts import CHARACTERS
 from ffattn.files.splits import GROUP
 from ffattn.tasks.file import File
 

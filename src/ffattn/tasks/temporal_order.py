@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from ffattn.batch import Batch
-from ffattn.streams import Draw
+from ffattn.rng.streams import Draw
 from ffattn.tasks.base import Classification
+from ffattn.tasks.batch import Batch
 
 _SYMBOLS = ("X", "Y", "a", "b", "c", "d", "B", "E")
 _ALL_DISTRACTORS = range(_SYMBOLS.index("a"), _SYMBOLS.index("d") + 1)

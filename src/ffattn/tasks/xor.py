@@ -6,7 +6,7 @@ from typing import ClassVar
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ffattn.streams import Grid
+from ffattn.rng.streams import Grid
 from ffattn.tasks.base import Classification
 from ffattn.tasks.marked import MarkedPair
 

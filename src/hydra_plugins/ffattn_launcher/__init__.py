@@ -51,7 +51,7 @@ class StackedLauncher(BasicLauncher):
         """
         from ffattn.config.convert import to_settings
         from ffattn.config.schema import Train
-        from ffattn.stacked import train_together
+        from ffattn.runs.stacked import train_together
 
         runs = []
         for number, overrides in enumerate(job_overrides, start=initial_job_idx):

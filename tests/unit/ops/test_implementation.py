@@ -6,7 +6,8 @@ import pytest
 import torch
 from operator_cases import LONG, PLAIN_FORMS, SMALL, assert_near, everything, make_inputs
 
-from ffattn import backends, ops
+from ffattn import ops
+from ffattn.kernels import backends
 from ffattn.ops import reference
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ffattn.errors import DataError, SettingError
-from ffattn.streams import Split, Stream
+from ffattn.rng.streams import Split, Stream
 from ffattn.tasks import File, Fixed
 
 COUNT = 40

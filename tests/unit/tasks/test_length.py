@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ffattn.errors import SettingError
-from ffattn.streams import Split, Stream
+from ffattn.rng.streams import Split, Stream
 from ffattn.tasks import Add, Fixed, Paper, Variable
 from ffattn.tasks.length import MAX_T
 

@@ -8,7 +8,7 @@ from helpers import concrete_subclasses
 from task_oracles import FLOORS, ORACLES
 
 from ffattn.errors import SettingError
-from ffattn.streams import Draw, Split, Stream
+from ffattn.rng.streams import Draw, Split, Stream
 from ffattn.tasks import Fixed, GivenTask, Paper, Regression, Task, Variable
 
 TASKS = [cls for cls in concrete_subclasses(Task, "ffattn.tasks") if not issubclass(cls, GivenTask)]

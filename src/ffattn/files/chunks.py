@@ -1,0 +1,99 @@
+"""A file from its beginning to its end, some sequences at a time, so that it need not fit into memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ffattn.errors import DataError
+from ffattn.files.layouts import Layout, Raw, Rows, arrange, codes_of, require_columns
+from ffattn.files.tables import read_tables
+
+
+class ScatteredError(DataError):
+    """Rows of a sequence stand so far apart that only the whole file tells what belongs to it."""
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """The sequences of a file, which may be without steps, in the order in which they begin.
+
+    Attributes:
+        path: A file of any form (see `read`).
+        layout: What its columns are.
+    """
+
+    path: Path
+    layout: Layout
+
+    def __iter__(self) -> Iterator[Raw]:
+        """Some sequences after the other: those of a few megabytes, or a single one; of a small file all of them.
+
+        Raises:
+            ScatteredError: A sequence comes again in another part of the file.
+            DataError: The file cannot be read, or lacks a column.
+        """
+        name, first = self.layout.id, 0
+        tables = self._tables() if name is None else _by_sequences(self.path, self._tables(), name)
+        seen: set[int] = set()
+        for table in tables:
+            raw = self._arranged(table, first)
+            first += table.num_rows
+            if name is not None:
+                own = {hash(text) for text in raw.ids}
+                if not own.isdisjoint(seen):
+                    raise ScatteredError(f"{self.path}: the rows of a sequence stand apart, between those of others")
+                seen |= own
+            yield raw
+
+    def whole(self) -> Raw:
+        """All of them, wherever their rows stand.
+
+        Raises:
+            DataError: As above.
+        """
+        return self._arranged(_joined(list(self._tables())), 0)
+
+    def _tables(self) -> Iterator[Any]:
+        layout = self.layout
+        needed = tuple(name for name in (layout.id, layout.time, *layout.features) if name)
+        return read_tables(self.path, needed if layout.features else (), layout.text_columns)
+
+    def _arranged(self, table: Any, first: int) -> Raw:
+        return arrange(Rows(self.path, table, first), self.layout, has_empty=True)
+
+
+def _by_sequences(path: Path, tables: Iterator[Any], name: str) -> Iterator[Any]:
+    """Tables that end with the last row of a sequence."""
+    kept: list[Any] = []  # rows of the sequence that may go on
+    first, last = 0, ""
+    for table, following in pairwise(chain(tables, [None])):
+        if following is None:
+            yield _joined([*kept, table])
+            return
+        require_columns(path, table, [name])
+        codes, names = codes_of(Rows(path, table, first), name)
+        start = int(np.flatnonzero(np.diff(codes, prepend=-1))[-1])
+        if start or names[codes[0]] != last:
+            if before := [part for part in (*kept, table.slice(0, start)) if part.num_rows]:
+                yield _joined(before)
+            kept = []
+        kept.append(table.slice(start))
+        first, last = first + table.num_rows, names[codes[-1]]
+
+
+def _joined(tables: list[Any]) -> Any:
+    """One below the other; as text, where a column is text in one of them only."""
+    import pyarrow as pa
+
+    kinds: dict[str, set[Any]] = {}
+    for table in tables:
+        for field in table.schema:
+            kinds.setdefault(field.name, set()).add(field.type)
+    texts = {name for name, types in kinds.items() if pa.string() in types and len(types) > 1}
+    for name in texts:
+        tables = [t.set_column(t.column_names.index(name), name, t[name].cast(pa.string())) for t in tables]
+    return pa.concat_tables(tables, promote_options="permissive")

@@ -1,0 +1,119 @@
+"""A Parquet file that need not fit into memory: its sequences, a row group's worth at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from ffattn.errors import DataError
+from ffattn.files.layouts import Layout, Raw, Rows, arrange, codes_of
+from ffattn.files.tables import open_parquet
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A file in pieces. A piece has the sequences that begin in one row group.
+
+    Attributes:
+        path: The file.
+        layout: What its columns are.
+        bounds: The first row of each piece, and the number of rows, (piece + 1,).
+        index: All sequences without their features.
+        lengths: How many steps each of them has.
+        counts: How many sequences each piece has.
+    """
+
+    path: Path
+    layout: Layout
+    bounds: Int[np.ndarray, " end"]
+    index: Raw
+    lengths: Int[np.ndarray, " sequence"]
+    counts: Int[np.ndarray, " piece"]
+
+    def __iter__(self) -> Iterator[Raw]:
+        """The pieces, one after the other."""
+        file = open_parquet(self.path)
+        return (_read(file, self.path, self.layout, self.bounds, piece) for piece in range(len(self.counts)))
+
+    def read(self, piece: int) -> Raw:
+        """The sequences of a piece.
+
+        Args:
+            piece: Its number.
+        """
+        return _read(open_parquet(self.path), self.path, self.layout, self.bounds, piece)
+
+
+def in_pieces(path: Path, layout: Layout) -> Pieces:
+    """Find the pieces of a file, and what is known of each sequence beside its features.
+
+    Args:
+        path: A Parquet file.
+        layout: What its columns are; with a column of ids the rows of a sequence must stand together.
+
+    Raises:
+        DataError: The file cannot be read, lacks a column, or its sequences are not as they should be.
+    """
+    file = open_parquet(path)
+    bounds = _bounds(file, path, layout.id)
+    shells, lengths = [], []
+    for piece in range(len(bounds) - 1):
+        raw = _read(file, path, layout, bounds, piece)
+        lengths.append(raw.lengths)
+        steps, none = np.zeros(0, np.int64), np.zeros(len(raw) + 1, np.int64)  # a view would keep all of the memory
+        shells.append(replace(raw, features={}, rows=steps, offsets=none))
+    counts = np.array([len(shell) for shell in shells])
+    return Pieces(path, layout, bounds, _joined(shells), np.concatenate(lengths), counts)
+
+
+def _joined(shells: list[Raw]) -> Raw:
+    first = shells[0]
+    ids = np.concatenate([shell.ids for shell in shells])
+    columns = {name: np.concatenate([shell.columns[name] for shell in shells]) for name in first.columns}
+    starts = None if first.starts is None else np.concatenate([s.starts for s in shells if s.starts is not None])
+    return replace(first, ids=ids, columns=columns, starts=starts, offsets=np.zeros(len(ids) + 1, np.int64))
+
+
+def _read(file: Any, path: Path, layout: Layout, bounds: Int[np.ndarray, " end"], piece: int) -> Raw:
+    first, stop = int(bounds[piece]), int(bounds[piece + 1])
+    groups = _group_ends(file)
+    begin, end = np.searchsorted(groups, first, side="right"), np.searchsorted(groups, stop, side="left")
+    columns = sorted({*layout.known & set(file.schema_arrow.names), *layout.features}) if layout.features else None
+    table = file.read_row_groups(list(range(begin, end + 1)), columns=columns, use_threads=False)
+    before = int(groups[begin - 1]) if begin else 0
+    return arrange(Rows(path, table.slice(first - before, stop - first), first), layout)
+
+
+def _group_ends(file: Any) -> Int[np.ndarray, " group"]:
+    """The row after the last one of each row group."""
+    return np.cumsum([file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)])
+
+
+def _bounds(file: Any, path: Path, name: str | None) -> Int[np.ndarray, " end"]:
+    """Where pieces begin: with the first sequence that begins in a row group; and the number of rows."""
+    if name is None:
+        return np.unique(np.concatenate(([0], _group_ends(file))))
+    if name not in file.schema_arrow.names:
+        raise DataError(f"{path}: has no column {name}; it has {', '.join(file.schema_arrow.names[:12])}")
+    bounds: list[int] = []
+    seen: set[int] = set()
+    before, last = 0, None
+    for group in range(file.num_row_groups):
+        rows = Rows(path, file.read_row_group(group, columns=[name]), before)
+        codes, names = codes_of(rows, name)
+        changes = np.flatnonzero(np.diff(codes, prepend=-1))
+        begins = [row for row in changes.tolist() if row or names[codes[row]] != last]
+        for row in begins:
+            text = names[codes[row]]
+            if hash(text) in seen:
+                raise DataError(
+                    f"{rows.where(row, name)}: {text} again, after other sequences; a file that is read in pieces must "
+                    f"be sorted by {name}"
+                )
+            seen.add(hash(text))
+        bounds += [before + begins[0]] if begins else []
+        before, last = before + len(codes), names[codes[-1]] if len(codes) else last
+    return np.array([*bounds, before])

@@ -1,0 +1,287 @@
+"""Checkpoints: tensors and plain values, read without running anything that is in them."""
+
+import importlib.util
+import json
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ffattn.errors import CheckpointError, FFAttnError, reason_of
+from ffattn.inference.evaluation import evaluate
+from ffattn.models import Answer, Model, Network, Sizes, build
+from ffattn.nn.masking import resolve_lengths
+from ffattn.rng.streams import Split, Stream
+from ffattn.settings import from_plain
+from ffattn.tasks import Fixed, GivenTask, Length, Task
+
+FORMAT = 1
+KEY = "ffattn"  # where a checkpoint holds the settings, and the place of the run
+BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"  # the last but one, should the last be damaged
+SAFETENSORS = ".safetensors"
+SPLITS = ("val", "test")
+Numbers = Tensor | np.ndarray | list  # what torch.as_tensor takes
+_PREFIX = "network."
+_KINDS = {"settings": dict, "update": int}  # of what a network is made from
+
+
+def sizes_of(task: Task) -> Sizes:
+    """What a model needs to know of a task."""
+    is_given = isinstance(task, GivenTask)
+    return Sizes(
+        task.num_features,
+        task.num_outputs,
+        task.is_classification,
+        is_standardized=is_given and not task.is_classification,
+        categories=task.categories,
+        embedding=task.embedding if isinstance(task, GivenTask) else 0,
+    )
+
+
+def build_network(model: Model, task: Task, seed: int = 0) -> Network:
+    """Make a model's network for a task, and leave torch's random numbers as they were.
+
+    Args:
+        model: The network's settings.
+        task: Gives the sizes.
+        seed: Of the weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return build(model, sizes_of(task))
+
+
+def checkpoints_of(folder: Path) -> Path:
+    """The folder of a run's checkpoints."""
+    return folder / "checkpoints"
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint file; only tensors and plain values are accepted.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its contents, tensors on the CPU. Under `ffattn`: `format`, `settings` (plain), `update`, `seconds`,
+        `stopped_because` (None while the run goes on), `best` (its best validation) and `data` (what the task has
+        learned from data).
+
+    Raises:
+        CheckpointError: The file is missing, damaged, no checkpoint, or of another format.
+    """
+    if Path(path).is_dir():
+        raise CheckpointError(f"{path}: is a folder, not a checkpoint file")
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path}: there is no such file")
+    if Path(path).suffix == SAFETENSORS:
+        return _read_safetensors(Path(path))
+    try:
+        _require_whole(path)
+        contents = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can make the unpickler raise anything: /etc/passwd an IndexError
+        raise CheckpointError(f"{path}: not a checkpoint, or a damaged one") from error
+    return _checked(contents, path)
+
+
+def _require_whole(path: str | Path) -> None:
+    """Compare the checksums that torch.save writes, which torch.load does not."""
+    with zipfile.ZipFile(path) as archive:
+        if (name := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"{name} was altered")
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """Weights with a header that holds what a checkpoint says of itself, as `ffattn.export` writes them."""
+    if importlib.util.find_spec("safetensors") is None:
+        raise CheckpointError(f"{path}: needs safetensors: pip install 'ffattn[export]'")
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get(KEY, "null"))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a file of weights, or a damaged one") from error
+    return _checked({KEY: about, "state_dict": state}, path)
+
+
+def _checked(contents: Any, path: str | Path) -> dict[str, Any]:
+    about = contents.get(KEY) if isinstance(contents, dict) else None
+    if not isinstance(about, dict) or "format" not in about or "state_dict" not in contents:
+        raise CheckpointError(f"{path}: not a checkpoint of ffattn")
+    if not isinstance(about["format"], int | str) or about["format"] != FORMAT:
+        raise CheckpointError(f"{path}: has format {about['format']}, and this version of ffattn reads format {FORMAT}")
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(about.get(name), kind)]
+    if wrong or not _are_weights(contents["state_dict"]):
+        raise CheckpointError(f"{path}: a damaged checkpoint, without proper {wrong[0] if wrong else 'weights'}")
+    return dict(contents)
+
+
+def _are_weights(state: Any) -> bool:
+    return isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values()) and bool(state)
+
+
+def weights_of(contents: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights of a network, by their names in it.
+
+    Args:
+        contents: What `read` returned.
+    """
+    state = contents["state_dict"]
+    return {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
+
+
+def load_weights(network: Network, contents: dict[str, Any], path: str | Path, is_meta: bool = False) -> None:
+    """Copy a checkpoint's weights into a network.
+
+    Args:
+        network: Of the same sizes as the one that was saved.
+        contents: What `read` returned.
+        path: Where it came from, for the message.
+        is_meta: Whether the network has sizes alone (torch's meta device), so that there is nothing to copy to.
+
+    Raises:
+        CheckpointError: Names or shapes of the weights differ.
+    """
+    try:
+        network.load_state_dict(weights_of(contents), assign=is_meta)
+    except RuntimeError as error:
+        difference = " ".join(str(error).split("\n\t", 1)[-1].split())
+        raise CheckpointError(f"{path}: the weights are those of another model: {difference}") from error
+
+
+def _tensor(name: str, numbers: Numbers) -> Tensor:
+    try:
+        return torch.as_tensor(numbers)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: no array of numbers: {str(error).splitlines()[0]}") from error
+
+
+@dataclass
+class Trained:
+    """A trained network with the task that it was trained on.
+
+    Attributes:
+        network: The network, in evaluation mode.
+        task: The task.
+        model: The network's settings.
+        seed: Seed of the run.
+        update: After how many updates the weights were saved.
+    """
+
+    network: Network
+    task: Task
+    model: Model
+    seed: int
+    update: int
+
+    @torch.inference_mode()
+    def answer(self, x: Numbers, lengths: Numbers | None = None) -> Answer:
+        """Predictions and attention weights.
+
+        Args:
+            x: Sequences with the task's features, (batch, time, feature), of any precision.
+            lengths: How many steps of each are real, (batch,); all if not given.
+
+        Returns:
+            Predictions (regression outputs, or logits) and weights (None for a model without attention).
+
+        Raises:
+            ValueError: A shape or type does not fit, or a length is not on 1..time.
+        """
+        parameter, features = next(self.network.parameters()), self.task.num_features
+        x = _tensor("x", x)
+        if x.ndim != 3 or x.shape[2] != features or x.is_complex():
+            raise ValueError(f"x is {x.dtype} {tuple(x.shape)}; must be real numbers, (batch, time, {features})")
+        x = x.to(parameter)
+        given = None if lengths is None else _tensor("lengths", lengths).to(parameter.device)
+        answer: Answer = self.network(x, resolve_lengths(x, given), return_weights=True)
+        return answer
+
+    def predict(self, x: Numbers, lengths: Numbers | None = None) -> Tensor:
+        """Answers: (batch, output) numbers, or (batch,) class indices.
+
+        Args:
+            x: Sequences with the task's features, (batch, time, feature), of any precision.
+            lengths: How many steps of each are real, (batch,); all if not given.
+
+        Raises:
+            ValueError: A shape or type does not fit, or a length is not on 1..time.
+        """
+        prediction = self.answer(x, lengths).prediction
+        return prediction.argmax(dim=1) if self.task.is_classification else prediction
+
+    def evaluate(
+        self, T: int | None = None, sequences: int = 1000, length: Length | None = None, split: str = "test"
+    ) -> dict[str, float]:
+        """Share solved and mean error on fresh sequences.
+
+        Args:
+            T: Length of every sequence; if neither this nor `length` is given, as in training.
+            sequences: How many; of given data, all.
+            length: A rule for lengths, instead of T.
+            split: `test` or `val`.
+
+        Returns:
+            `solved` (0..1), `error` and `dead`.
+
+        Raises:
+            ValueError: An argument is none of these.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"split={split}: must be one of {', '.join(SPLITS)}")
+        if not (hasattr(sequences, "__index__") and sequences >= 1):
+            raise ValueError(f"sequences={sequences}: must be a whole number, at least 1")
+        if isinstance(self.task, GivenTask):
+            if T is not None or length is not None:
+                raise ValueError("T and length: these sequences have their own lengths")
+            part = Split[split.upper()]
+            return evaluate(self.network, self.task, Stream(self.seed, part), self.task.size(part))
+        length = Fixed(T=T) if T is not None else length or self.task.length
+        task = replace(self.task, length=length)
+        return evaluate(self.network, task, Stream(self.seed, Split[split.upper()]), sequences)
+
+
+def load(checkpoint: str | Path, trust: tuple[str, ...] = (), device: str | torch.device = "cpu") -> Trained:
+    """Load a trained network; neither Hydra nor Lightning is needed, and no code in the file is run.
+
+    Args:
+        checkpoint: A file that training wrote.
+        trust: Packages outside ffattn from which the task and the model may be imported, if you know their authors.
+        device: Where the network goes.
+
+    Returns:
+        The network with its task.
+
+    Raises:
+        CheckpointError: The file is no checkpoint, or of another format.
+        SettingError: It names a class outside ffattn and the trusted packages.
+    """
+    contents = read(checkpoint)
+    about = contents[KEY]
+    try:
+        task, model = _restored(about, ("ffattn", *trust))
+        seed = int(about["settings"]["seed"])
+        with torch.device("meta"):  # which has no memory to fill: sizes are compared first
+            load_weights(build_network(model, task), contents, checkpoint, is_meta=True)
+    except FFAttnError:
+        raise
+    except Exception as error:  # what a stranger has put there can be anything
+        raise CheckpointError(f"{checkpoint}: a damaged checkpoint ({reason_of(error)})") from error
+    network = build_network(model, task)
+    network.to(next(iter(contents["state_dict"].values())).dtype)
+    load_weights(network, contents, checkpoint)
+    network.to(device).eval()
+    return Trained(network, task, model, seed, about["update"])
+
+
+def _restored(about: dict[str, Any], trusted: tuple[str, ...]) -> tuple[Task, Model]:
+    """Task and model of a checkpoint."""
+    task = from_plain(about["settings"]["task"], Task, trusted)
+    task.restore(about.get("data", {}))
+    return task, from_plain(about["settings"]["model"], Model, trusted)

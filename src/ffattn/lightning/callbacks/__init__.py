@@ -1,0 +1,1 @@
+"""Lightning callbacks: checkpoints, signals, progress and figures."""

@@ -1,0 +1,106 @@
+"""How a signal ends a run: after its update, with a checkpoint, and with the signal's own exit status."""
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from torch import distributed
+
+from ffattn.lightning.callbacks.checkpoints import save_curves
+
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1  # Ctrl-C; a system's; a scheduler's, some time before its end
+
+
+class Interruptions(Checkpoint):
+    """Save and end after the update in which a signal came; at a second Ctrl-C, end at once.
+
+    A run that goes on from there makes the batches, and has the validations, that it would have had. A signal that
+    comes shortly before or within a validation waits for its end, which saves by itself. Lightning alone would end with
+    status 0 after SIGTERM and save nothing.
+
+    Of several processes only the first one takes signals. It saves alone; the others wait for it to be gone, and are
+    ended by whoever started them. Where each process has a part of the parameters it tells the others, after every
+    update, whether a signal has come, and all save together.
+
+    Args:
+        save: Writes the checkpoint.
+        is_sharded: Whether each process has a part of the parameters.
+    """
+
+    def __init__(self, save: Callable[[Trainer], None], is_sharded: bool = False) -> None:
+        self.save, self.is_sharded = save, is_sharded
+        self.number: int | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the place of Lightning's handlers, which it removes after the run."""
+        self._handle(self._note if trainer.is_global_zero else signal.SIG_IGN)
+        if trainer.world_size > 1:  # a broadcast at each update, for which a GPU would have to wait
+            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+        if self.is_sharded:
+            self.group = distributed.new_group(backend="gloo")  # of CPUs, so that no GPU has to
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Training has ended and has been saved."""
+        self._handle(self._end)
+
+    def _handle(self, handler: Any) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.number == number == signal.SIGINT:
+            self._end(number, frame)
+        self.number = self.number or number
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    def _told(self) -> int | None:
+        """The signal that has come; where all must know of it, called by all."""
+        if not self.is_sharded:
+            return self.number
+        number = torch.tensor(self.number or 0)
+        distributed.broadcast(number, 0, group=self.group)
+        return int(number) or None
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Save and end, unless the update is not complete, or a validation comes next."""
+        number = self._told()
+        if number is None or trainer.should_stop or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return
+        if trainer.fit_loop._should_accumulate():
+            return
+        self.save(trainer)
+        raise SystemExit(128 + number)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End; the validation has saved."""
+        if (number := self._told()) is not None:
+            raise SystemExit(128 + number)
+
+
+def save_run(path: Path, is_sharded: bool, trainer: Trainer) -> None:
+    """Write a checkpoint between two validations, and the curves so far.
+
+    Args:
+        path: The checkpoint.
+        is_sharded: Whether all processes call this, each with a part of the parameters, or only the first one.
+        trainer: Whose module is a `SequenceModule`.
+
+    Raises:
+        TrainingError: A loss was not finite: what was saved before is better.
+    """
+    module: Any = trainer.lightning_module
+    module.require_finite(by_all=is_sharded)
+    save_curves(trainer)
+    if is_sharded:
+        trainer.save_checkpoint(path)
+    else:  # save_checkpoint waits for the other processes
+        trainer.strategy.save_checkpoint(trainer._checkpoint_connector.dump_checkpoint(), path)

@@ -1,0 +1,1 @@
+"""LightningModules: the base, and variants that divide, capture or split the work of an update."""

@@ -1,0 +1,280 @@
+"""What a run directory holds, and where a run that is to be written there starts."""
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ffattn.config.errors import ConfigError, DamagedError
+from ffattn.config.schema import Train
+from ffattn.errors import CheckpointError
+from ffattn.inference.checkpoint import BEST, KEY, LAST, PREVIOUS, build_network, checkpoints_of, load_weights, read
+from ffattn.runs.result import RESULT, read_result
+from ffattn.settings import TARGET, Settings, find_class, to_plain
+
+# a resumed run must not change these
+_FIXED = ("task", "model", "optim", "seed", "batch_size", "precision", "init_from")
+_FIXED_TRAINER = ("validate_every", "sequences", "accumulate", "gradient_clip", "ema_decay", "distinct_batches")
+
+# what a checkpoint must have to be continued: Lightning's, and ours
+_KINDS = {"epoch": int, "global_step": int, "loops": dict, "optimizer_states": list, "lr_schedulers": list}
+_OWN_KINDS = {"seconds": float, "best": dict, "stopped_because": str | None}
+
+
+class Start(NamedTuple):
+    """Where a run starts.
+
+    Attributes:
+        checkpoint: The checkpoint to continue, or None for a fresh start.
+        best: The best checkpoint so far, to be brought along from another directory; or None.
+        is_trained: Whether training has ended, so that only the test is missing.
+        result: The result, if the run has finished altogether.
+        update: How many updates have been made.
+    """
+
+    checkpoint: Path | None = None
+    best: Path | None = None
+    is_trained: bool = False
+    result: dict[str, Any] | None = None
+    update: int = 0
+
+    @property
+    def source(self) -> Path:
+        """The directory of the run that is continued."""
+        assert self.checkpoint is not None
+        return self.checkpoint.parent.parent
+
+
+FRESH = Start()
+
+
+def find_start(settings: Train, folder: Path | None) -> Start:
+    """Find where a run starts, and refuse what would lose or mix up another one.
+
+    Args:
+        settings: The run.
+        folder: Where it is to be written; None while that is not known, which leaves out what depends on it.
+
+    Returns:
+        The start.
+
+    Raises:
+        ConfigError: The directory cannot be made or holds a run that is not to be continued, or a file named is no
+            checkpoint, or one that was trained with other settings.
+        DamagedError: A file of the run in the directory cannot be read.
+    """
+    _check_weights(settings)
+    if folder is not None:
+        _require_folder(folder)
+    if settings.resume not in (None, "last"):
+        return _continue(settings, folder, Path(settings.resume))
+    if folder is None:
+        return FRESH
+    if settings.resume == "last":
+        last = _last_whole(checkpoints_of(folder))
+        return _kept(settings, folder) if last is None else _continue(settings, folder, last)
+    if _holds_run(folder):
+        raise ConfigError(f"{folder}: holds a run already; continue it with resume=last, or choose another directory")
+    return FRESH
+
+
+def _holds_run(folder: Path) -> bool:
+    return any((checkpoints_of(folder) / name).exists() for name in (LAST, PREVIOUS)) or (folder / RESULT).exists()
+
+
+def _last_whole(folder: Path) -> Path | None:
+    """The last checkpoint, or the one before it if that is damaged, which is said, or was just being replaced."""
+    last, previous = folder / LAST, folder / PREVIOUS
+    if not previous.exists():
+        return last if last.exists() else None
+    try:
+        read(last)
+    except CheckpointError as error:
+        if last.exists():
+            print(f"{error}; going on from {previous.name}, the one before it", file=sys.stderr)
+        return previous
+    return last
+
+
+def _require_folder(folder: Path) -> None:
+    """Whether the directory can be made, without making it."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise ConfigError(f"{folder}: cannot be a run directory, since {existing} is a file")
+    if not os.access(existing, os.W_OK):
+        raise ConfigError(f"{folder}: cannot be a run directory, since {existing} cannot be written to")
+
+
+def _check_weights(settings: Train) -> None:
+    if settings.init_from is not None:
+        try:
+            load_weights(build_network(settings.model, settings.task), read(settings.init_from), settings.init_from)
+        except CheckpointError as error:
+            raise ConfigError(f"init_from={error}") from error
+
+
+def _lacking(found: dict[str, Any], kinds: dict[str, Any]) -> list[str]:
+    return [name for name, kind in kinds.items() if not isinstance(found.get(name), kind)]
+
+
+def settle(start: Start) -> Start:
+    """Put the checkpoint before the last one in its place, if that is where a run starts.
+
+    Args:
+        start: What `find_start` returned.
+
+    Returns:
+        The same start from `last.ckpt`.
+    """
+    if start.checkpoint is None or start.checkpoint.name != PREVIOUS:
+        return start
+    return start._replace(checkpoint=start.checkpoint.replace(start.checkpoint.with_name(LAST)))
+
+
+def _about(checkpoint: Path, is_named: bool) -> dict[str, Any]:
+    try:
+        contents = read(checkpoint)
+        lacking = [*_lacking(contents, _KINDS), *_lacking(contents[KEY], _OWN_KINDS)]
+        if lacking:
+            raise CheckpointError(f"{checkpoint}: cannot be continued, since it has no proper {lacking[0]}")
+        return dict(contents[KEY])
+    except CheckpointError as error:
+        if is_named:
+            raise ConfigError(f"resume={error}") from error
+        raise DamagedError(f"{error}; remove {checkpoint.parent}, and the run starts anew") from error
+
+
+def _continue(settings: Train, folder: Path | None, checkpoint: Path) -> Start:
+    about, checkpoint = _about(checkpoint, settings.resume != "last"), checkpoint.absolute()
+    try:
+        _refuse_changes(settings, about["settings"], checkpoint)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"resume={checkpoint}: a damaged checkpoint, without proper settings") from error
+    if about.get("data", {}) != settings.task.state():
+        raise ConfigError(f"resume={checkpoint}: was trained on other data than what is read now")
+    is_own = folder is not None and checkpoint.parent.resolve() == checkpoints_of(folder).resolve()
+    if folder is not None and not is_own and _holds_run(folder):
+        raise ConfigError(f"{folder}: holds another run than resume={checkpoint}; choose another directory")
+    if _has_ended(settings, about["settings"], about["stopped_because"], about["update"]):
+        return _finished(checkpoint, about, is_own)
+    best = None if is_own else _best_beside(checkpoint, about)
+    return Start(checkpoint, best, update=about["update"])
+
+
+def _kept(settings: Train, folder: Path) -> Start:
+    """A finished run of which only the result has been kept: it is not made again, if it was the same one."""
+    result = read_result(folder)
+    if result is None:
+        return FRESH
+    if changed := _changes(to_plain(settings), result["settings"]):
+        lines = [f"{line}: the result has {old}" for line, old in changed]
+        raise ConfigError("\n".join([f"{folder}: holds the result of a run with other settings", *lines]))
+    if not _has_ended(settings, result["settings"], result["stopped_because"], result["updates"]):
+        raise ConfigError(f"{folder}: its checkpoints are gone, so that it cannot go on; choose another directory")
+    return Start(checkpoints_of(folder) / LAST, is_trained=True, result=result, update=result["updates"])
+
+
+def _has_ended(settings: Train, before: dict[str, Any], reason: str | None, updates: int) -> bool:
+    """Whether nothing is left to train after so many updates."""
+    options = settings.trainer
+    is_over = (reason == "solved" and options.stop_when_solved) or (reason == "raced" and options.race)
+    is_over |= reason == "patience" and options.patience == before["trainer"]["patience"]
+    return is_over or updates >= settings.updates
+
+
+def _finished(checkpoint: Path, about: dict[str, Any], is_own: bool) -> Start:
+    start = Start(checkpoint, is_trained=True, update=about["update"])
+    result = read_result(start.source)
+    if result is not None and result.get("updates") == about["update"]:  # else it is of a shorter run, before a resume
+        return start._replace(result=result)
+    if not is_own:
+        raise ConfigError(
+            f"resume={checkpoint}: has made its {about['update']} updates; give more, or finish it in its own directory"
+        )
+    return start
+
+
+def _best_beside(checkpoint: Path, about: dict[str, Any]) -> Path | None:
+    """The best checkpoint of a run that is continued elsewhere: without it, the run could end with none."""
+    best = checkpoint.with_name(BEST)
+    if not about["best"]:  # it was interrupted before its first validation
+        return None
+    if about["best"]["update"] == about["update"]:
+        return checkpoint
+    if not best.exists() or _about(best, True)["update"] != about["best"]["update"]:
+        update = about["best"]["update"]
+        raise ConfigError(f"resume={checkpoint}: {BEST} of update {update}, its best so far, must lie beside it")
+    return best
+
+
+def _changes(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[str, Any]]:
+    """In what two runs differ that decides about their curves."""
+    pairs = [(key, now[key], before[key]) for key in _FIXED]
+    pairs += [(f"trainer.{key}", now["trainer"][key], before["trainer"][key]) for key in _FIXED_TRAINER]
+    return [pair for key, *both in pairs for pair in differences(key, *both)]
+
+
+def _refuse_changes(settings: Train, before: dict[str, Any], checkpoint: Path) -> None:
+    now = to_plain(settings)
+    if settings.resume != "last":  # which cannot be combined with init_from
+        now["init_from"] = before["init_from"]
+    changed = [f"{line}: the checkpoint has {old}" for line, old in _changes(now, before)]
+    if changed:
+        raise ConfigError("\n".join([f"resume={checkpoint}: was trained with other settings", *changed]))
+
+
+def updates_to_beat(settings: Train, folder: Path) -> int | None:
+    """The fewest updates in which another learning rate has solved the task; None if none has.
+
+    Args:
+        settings: The run.
+        folder: Its directory; others are looked for beside it.
+    """
+    now, folder = to_plain(settings), folder.absolute()
+    beside = (_result_or_none(path.parent) for path in folder.parent.glob(f"*/{RESULT}") if path.parent != folder)
+    solved = [result for result in beside if result is not None and result.get("stopped_because") == "solved"]
+    return min((result["updates"] for result in solved if _is_rival(now, result["settings"])), default=None)
+
+
+def _result_or_none(folder: Path) -> dict[str, Any] | None:
+    try:
+        return read_result(folder)
+    except DamagedError:  # is told by the run itself
+        return None
+
+
+def _is_rival(now: dict[str, Any], other: dict[str, Any]) -> bool:
+    changed = [line.partition("=")[0] for line, _ in _changes(now, other)]
+    return changed == ["optim.lr"]
+
+
+def differences(key: str, new: Any, old: Any) -> list[tuple[str, Any]]:
+    """In what two plain settings differ.
+
+    Args:
+        key: Their common key, or nothing for roots.
+        new: One of them.
+        old: The other. What it lacks was its default, since there was no such setting when it was written.
+
+    Returns:
+        For each difference `key=value` of the new one, and the old value.
+    """
+    if isinstance(new, dict) and isinstance(old, dict):
+        if new.get(TARGET) == old.get(TARGET):
+            names = sorted(new.keys() | old.keys())
+            old = _defaults(new.get(TARGET)) | old
+            inner = ((f"{key}.{name}" if key else name, new.get(name), old.get(name)) for name in names)
+            return [pair for arguments in inner for pair in differences(*arguments)]
+        new, old = new.get(TARGET), old.get(TARGET)
+    return [(f"{key}={_text(new)}", _text(old))] if new != old else []
+
+
+def _defaults(target: str | None) -> dict[str, Any]:
+    """The plain values that settings of a class have unless they are given."""
+    fields = [] if target is None else dataclasses.fields(find_class(target, Settings))
+    return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+
+
+def _text(value: object) -> str:
+    return "null" if value is None else str(value)
