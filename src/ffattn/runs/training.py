@@ -16,8 +16,8 @@ from rich.console import Console
 from torch import Tensor
 
 from ffattn.config.schema import ACCUMULATE, IGNORE, PARAMETERS, QUIET, TIME, Train
-from ffattn.inference.checkpoint import BEST, KEY, LAST, Numbers, Trained, checkpoints_of, load, load_weights, read
-from ffattn.inference.metrics import KEPT
+from ffattn.inference.checkpoint import BEST, KEY, LAST, Numbers, TrainedModel, checkpoints_of, load, load_weights, read
+from ffattn.inference.metrics import RESULT_METRICS
 from ffattn.lightning import CapturedModule, DividedModule, PartedModule, SequenceData, SequenceModule, ShardedModule
 from ffattn.lightning.callbacks.checkpoints import Checkpoints
 from ffattn.lightning.callbacks.progress import Curves, Watch
@@ -52,13 +52,13 @@ class Run:
         """The best checkpoint."""
         return checkpoints_of(self.folder) / BEST
 
-    def load(self) -> Trained:
+    def load(self) -> TrainedModel:
         """The best network, ready to predict."""
         targets = [self.result["settings"][part][TARGET] for part in ("task", "model")]
         return load(self.checkpoint, trust=tuple(target.partition(".")[0] for target in targets))
 
     def predict(self, x: Numbers, lengths: Numbers | None = None) -> Tensor:
-        """Answers of the best network (see `Trained.predict`)."""
+        """Answers of the best network (see `TrainedModel.predict`)."""
         return self.load().predict(x, lengths)
 
 
@@ -203,7 +203,7 @@ def make_data(settings: Train) -> SequenceData:
         seed=settings.seed,
         batch_size=settings.batch_size,
         sequences=options.sequences or 0,
-        epoch=settings.epoch,
+        validate_every=settings.validate_every,
         accumulate=options.accumulate,
         distinct_batches=options.distinct_batches,
         divides_time=settings.accelerator.divide == TIME,
@@ -277,7 +277,7 @@ def _test(trainer: Trainer, module: SequenceModule, data: SequenceData, folder: 
     best = checkpoints_of(folder) / BEST
     module.load(read(best), best)
     trainer.test(module, data, verbose=False)
-    return {name: value for name, value in module.latest.items() if name in KEPT}
+    return {name: value for name, value in module.latest.items() if name in RESULT_METRICS}
 
 
 def _result(settings: Train, about: dict[str, Any], module: SequenceModule, test: dict[str, float]) -> dict[str, Any]:
