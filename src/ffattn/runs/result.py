@@ -16,6 +16,14 @@ from ffattn.inference.metrics import USUAL
 from ffattn.system.atomic_files import whole
 
 RESULT = "result.json"
+FORMAT = 2  # of `result.json`; format 1 had no number
+_SPLITS = "train", "val", "test"
+_RENAMED = {  # from format 1 to 2
+    "solved": "accuracy",
+    "floor": "baseline",
+    "mass": "attention_mass",
+    "steps": "effective_steps",
+}
 _FOCUS = {  # of attention: a title, and how the number is written
     "mass": ("on marks", "{:.2%}"),
     "lift": ("lift", "{:.3g}x"),
@@ -37,7 +45,7 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """The result of a finished run, or None.
+    """Return the result of a finished run in the present format, or None if there is none.
 
     Args:
         folder: The run directory.
@@ -46,15 +54,75 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         DamagedError: The file is not what `write_result` wrote.
     """
     path = folder / RESULT
-    if not path.is_file():
-        return None
+    return parse_result(path.read_bytes(), str(path)) if path.is_file() else None
+
+
+def parse_result(text: str | bytes, source: str) -> dict[str, Any]:
+    """Return a result from its JSON, in the present format.
+
+    Args:
+        text: The JSON.
+        source: What to call it in an error.
+
+    Raises:
+        DamagedError: It is not a result, or of a later format.
+    """
     try:
-        result = json.loads(path.read_text())
-    except ValueError:
-        result = None
-    if not isinstance(result, dict) or "settings" not in result:
-        raise DamagedError(f"{path}: not a result, or a damaged one; remove it, and it is computed again")
+        result = upgrade_result(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        result = {}
+    if "settings" not in result:
+        raise DamagedError(f"{source}: not a result, or a damaged one; remove it, and it is computed again")
+    if result["format"] != FORMAT:
+        raise DamagedError(f"{source}: a result of format {result['format']}; this version reads formats 1 to {FORMAT}")
     return result
+
+
+def upgrade_result(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result of format 1 in the present format, and any other as it is.
+
+    Args:
+        result: What `result.json` holds: of a training run, an evaluation or an inspection. It is not changed.
+    """
+    if result.get("format", 1) != 1:
+        return result
+    upgraded: dict[str, Any] = {"format": FORMAT}
+    for name, value in result.items():
+        if name in _SPLITS or name == "validations":
+            upgraded[name] = _renamed(value)
+        elif name not in ("format", "epochs"):
+            upgraded[name] = value
+    if "stopped_because" in result:
+        upgraded["solved"] = upgraded["val"]["accuracy"] == 1
+        upgraded["updates_to_solve"] = _first_solved(upgraded)
+    return upgraded
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """Return scores of format 1, the baseline among them, by the names of format 2."""
+    named = {_RENAMED.get(name, name): value for name, value in values.items()}
+    if "baseline" in named:
+        named["baseline"] = _renamed(named["baseline"])
+    return named
+
+
+def _first_solved(result: dict[str, Any]) -> int | None:
+    """Return the update of the first validation with accuracy 1, as far as a result of format 1 knows it."""
+    known = result.get("validations", {"update": [], "accuracy": []})
+    for update, accuracy in zip(known["update"], known["accuracy"], strict=True):
+        if accuracy == 1:
+            return int(update)
+    return int(result["val"]["update"]) if result["solved"] else None  # early versions kept no validations
+
+
+def percent(share: float) -> str:
+    """Return a share (0..1) in percent with one decimal; less than 1 is never 100 %.
+
+    Args:
+        share: The share.
+    """
+    text = f"{share:.1%}"
+    return "99.9%" if text == "100.0%" and share < 1 else text
 
 
 def print_header(console: Console, **lines: object) -> None:
