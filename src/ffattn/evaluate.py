@@ -120,7 +120,8 @@ def _execute(settings: "Evaluate", folder: Path, in_sweep: bool) -> None:
     from rich.console import Console
 
     from ffattn.inference.checkpoint import load
-    from ffattn.runs.result import print_header, scores_table, write_result
+    from ffattn.runs.console import print_header, metrics_table
+    from ffattn.runs.result import write_result
 
     if settings.accelerator.num_threads is not None:
         torch.set_num_threads(settings.accelerator.num_threads)
@@ -129,7 +130,7 @@ def _execute(settings: "Evaluate", folder: Path, in_sweep: bool) -> None:
     print_header(console, task=task.summary(), model=model, checkpoint=settings.checkpoint, written_to=folder)
     result = _evaluate(settings, trained)
     write_result(folder, result)
-    console.print(scores_table({settings.split: result[settings.split]}))
+    console.print(metrics_table({settings.split: result[settings.split]}))
 
 
 def _evaluate(settings: "Evaluate", trained: "TrainedModel") -> dict[str, Any]:

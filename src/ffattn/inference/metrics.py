@@ -31,14 +31,16 @@ def rename_metrics(values: dict[str, Any]) -> dict[str, Any]:
     return {_RENAMED.get(name, name): value for name, value in values.items()}
 
 
-def percent(share: float) -> str:
-    """Return a share (0..1) in percent with one decimal; less than 1 is never 100 %.
+def percent(share: float, decimals: int = 1) -> str:
+    """Return a share (0..1) in percent; less than 1 is never 100 %.
 
     Args:
         share: The share.
+        decimals: Digits after the point.
     """
-    text = f"{share:.1%}"
-    return "99.9%" if text == "100.0%" and share < 1 else text
+    text = f"{share:.{decimals}%}"
+    is_rounded_up = share < 1 and text == f"{1:.{decimals}%}"
+    return f"{1 - 10.0 ** -(decimals + 2):.{decimals}%}" if is_rounded_up else text
 
 
 def attention_metrics(

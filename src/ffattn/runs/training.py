@@ -25,7 +25,8 @@ from ffattn.lightning.callbacks.signals import Interruptions, save_run
 from ffattn.lightning.launch import from_first, launch, together
 from ffattn.lightning.loggers import close, make_loggers
 from ffattn.lightning.trainer import make_trainer, quiet_lightning, threads
-from ffattn.runs.result import print_header, print_result, read_result, write_result
+from ffattn.runs.console import print_header, print_result
+from ffattn.runs.result import FORMAT, read_result, updates_to_solve, write_result
 from ffattn.runs.resuming import FRESH, Start, settle, updates_to_beat
 from ffattn.settings import TARGET, to_plain
 from ffattn.system.denormals import flushed_denormals
@@ -281,9 +282,10 @@ def _test(trainer: Trainer, module: SequenceModule, data: SequenceData, folder: 
 
 
 def _result(settings: Train, about: dict[str, Any], module: SequenceModule, test: dict[str, float]) -> dict[str, Any]:
-    floor = settings.task.floor()._asdict()
+    baseline = settings.task.baseline()._asdict()
     device = settings.accelerator.torch_device
     return {
+        "format": FORMAT,
         "task": settings.task.name,
         "model": settings.model.name,
         "processes": settings.accelerator.processes,
@@ -291,13 +293,14 @@ def _result(settings: Train, about: dict[str, Any], module: SequenceModule, test
         "seed": settings.seed,
         "parameters": _num_parameters(module),
         "updates": about["update"],
-        "epochs": about["update"] / settings.epoch,
         "stopped_because": about["stopped_because"],
+        "solved": about["best"]["accuracy"] == 1,
+        "updates_to_solve": updates_to_solve(about["history"], about["best"]),
         "seconds": about["seconds"],
         "updates_per_second": about["update"] / about["seconds"],
         "peak_memory_mb": peak_memory_mb(device),
-        "val": about["best"] | {"floor": floor},
-        "test": test | {"floor": floor},
+        "val": about["best"] | {"baseline": baseline},
+        "test": test | {"baseline": baseline},
     }
 
 
