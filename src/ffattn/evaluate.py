@@ -120,7 +120,7 @@ def _execute(settings: "Evaluate", folder: Path, in_sweep: bool) -> None:
     from rich.console import Console
 
     from ffattn.inference.checkpoint import load
-    from ffattn.runs.console import print_header, metrics_table
+    from ffattn.runs.console import metrics_table, print_header
     from ffattn.runs.result import write_result
 
     if settings.accelerator.num_threads is not None:

@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from rich.table import Table
 from ffattn.inference.checkpoint import BEST, checkpoints_of
 from ffattn.inference.metrics import STANDARD_METRICS, percent
 
-_ATTENTION_COLUMNS = {  # a title, and how the number is written
+_ATTENTION_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {  # a title, and how the number is written
     "attention_mass": ("attention mass", partial(percent, decimals=2)),
     "lift": ("lift", "{:.3g}x".format),
     "found": ("found", percent),

@@ -8,7 +8,16 @@ from ffattn.config.errors import DamagedError
 from ffattn.inference.metrics import percent, rename_metrics
 from ffattn.system.atomic_files import whole
 
-__all__ = ["FORMAT", "RESULT", "parse_result", "percent", "read_result", "updates_to_solve", "upgrade_result", "write_result"]
+__all__ = [
+    "FORMAT",
+    "RESULT",
+    "parse_result",
+    "percent",
+    "read_result",
+    "updates_to_solve",
+    "upgrade_result",
+    "write_result",
+]
 
 RESULT = "result.json"
 FORMAT = 2  # of `result.json`; format 1 had no number

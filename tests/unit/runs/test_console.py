@@ -3,7 +3,7 @@ import math
 import pytest
 from rich.console import Console
 
-from ffattn.runs.console import print_header, print_result, metrics_table
+from ffattn.runs.console import metrics_table, print_header, print_result
 
 FLOOR = {"solved": 0.1536, "error": 1 / 24}
 FINISHED = {

@@ -114,10 +114,10 @@ def test_a_result_is_read_back(tmp_path):
 
 
 def test_a_result_is_json_that_a_person_can_read(tmp_path):
-    write_result(tmp_path, FINISHED)
+    write_result(tmp_path, PRESENT)
     text = (tmp_path / RESULT).read_text()
-    assert json.loads(text) == FINISHED
-    assert len(text.splitlines()) > len(FINISHED)
+    assert json.loads(text) == PRESENT
+    assert len(text.splitlines()) > len(PRESENT)
 
 
 def test_there_is_no_result_before_one_is_written(tmp_path):
