@@ -120,7 +120,8 @@ def _execute(settings: "Evaluate", folder: Path, in_sweep: bool) -> None:
     from rich.console import Console
 
     from ffattn.inference.checkpoint import load
-    from ffattn.runs.result import print_header, scores_table, write_result
+    from ffattn.runs.console import print_header, scores_table
+    from ffattn.runs.result import write_result
 
     if settings.accelerator.num_threads is not None:
         torch.set_num_threads(settings.accelerator.num_threads)

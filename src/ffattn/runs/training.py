@@ -25,7 +25,8 @@ from ffattn.lightning.callbacks.signals import Interruptions, save_run
 from ffattn.lightning.launch import from_first, launch, together
 from ffattn.lightning.loggers import close, make_loggers
 from ffattn.lightning.trainer import make_trainer, quiet_lightning, threads
-from ffattn.runs.result import print_header, print_result, read_result, write_result
+from ffattn.runs.console import print_header, print_result
+from ffattn.runs.result import read_result, write_result
 from ffattn.runs.resuming import FRESH, Start, settle, updates_to_beat
 from ffattn.settings import TARGET, to_plain
 from ffattn.system.denormals import flushed_denormals
