@@ -12,7 +12,7 @@ from ffattn.config.jobs import locked
 from ffattn.errors import TrainingError
 from ffattn.lightning.stacking.module import StackedModule
 from ffattn.runs.resuming import find_start
-from ffattn.runs.stacked import groups_of, obstacle_to, train_together
+from ffattn.runs.stacked import PlannedRun, groups_of, obstacle_to, train_together
 from ffattn.runs.training import train
 
 # the day's seconds; what a sweep asks for; and a count of Lightning's, which leaves the schedules to the members
@@ -36,7 +36,7 @@ VARIANTS = [
 
 def stack(folder, members, **options):
     """Train members, each with options of its own, as far as that is done together."""
-    runs = [(settings_of(**options, **own), folder / name) for name, own in members.items()]
+    runs = [PlannedRun(settings_of(**options, **own), folder / name) for name, own in members.items()]
     train_together(runs, largest=64)
 
 
@@ -251,10 +251,10 @@ def test_groups_are_of_what_is_equal(tmp_path):
         {"updates": 3},
         {"seed": 2},
     ]
-    runs = [(settings_of(**own), tmp_path / str(number)) for number, own in enumerate(options)]
+    runs = [PlannedRun(settings_of(**own), tmp_path / str(number)) for number, own in enumerate(options)]
 
     def names(largest):
-        return [[folder.name for _, folder in group] for group in groups_of(runs, largest)]
+        return [[run.folder.name for run in group] for group in groups_of(runs, largest)]
 
     assert names(64) == [["0", "2", "6"], ["1", "4"], ["3"], ["5"]]
     assert names(2) == [["0"], ["2", "6"], ["1", "4"], ["3"], ["5"]]
