@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, PassThroughProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 
-from ffattn.lightning.callbacks.checkpoints import AtomicCheckpointIO
+from ffattn.lightning.checkpoint_io import AtomicCheckpointIO
 from ffattn.lightning.launch import environment
 
 _PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}

@@ -13,6 +13,7 @@ from ffattn.lightning import CapturedModule, DividedModule, PartedModule, Sequen
 from ffattn.lightning.callbacks.checkpoints import Checkpoints
 from ffattn.lightning.callbacks.progress import Curves, Watch
 from ffattn.lightning.callbacks.signals import Interruptions, save_run
+from ffattn.lightning.callbacks.stopping import StopRule
 from ffattn.lightning.loggers import make_loggers
 from ffattn.lightning.trainer import make_trainer
 from ffattn.runs.racing import updates_to_beat
@@ -60,7 +61,7 @@ def make_data(settings: Train) -> SequenceData:
         seed=settings.seed,
         batch_size=settings.batch_size,
         sequences=options.sequences or 0,
-        epoch=settings.epoch,
+        validate_every=settings.validate_every,
         accumulate=options.accumulate,
         distinct_batches=options.distinct_batches,
         divides_time=settings.accelerator.divide == TIME,
@@ -89,15 +90,10 @@ def make_checkpoints(settings: Train, folder: Path) -> Checkpoints:
         settings: The run.
         folder: Where it is written.
     """
-    return Checkpoints(
-        checkpoints_of(folder),
-        to_plain(settings),
-        settings.updates,
-        settings.trainer.stop_when_solved,
-        patience=settings.trainer.patience,
-        data=settings.task.state(),
-        to_beat=partial(updates_to_beat, settings, folder) if settings.trainer.race else None,
-    )
+    options = settings.trainer
+    to_beat = partial(updates_to_beat, settings, folder) if options.race else None
+    rule = StopRule(settings.updates, options.stop_when_solved, options.patience, to_beat)
+    return Checkpoints(checkpoints_of(folder), to_plain(settings), rule, settings.task.state())
 
 
 def trainer_of(settings: Train, folder: Path, update: int = 0, is_first: bool = True) -> Trainer:

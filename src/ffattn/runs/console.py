@@ -3,21 +3,30 @@
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from ffattn.inference.checkpoint import BEST, checkpoints_of
-from ffattn.inference.metrics import USUAL
+from ffattn.inference.metrics import STANDARD_METRICS, percent
 
-_FOCUS = {  # of attention: a title, and how the number is written
-    "mass": ("on marks", "{:.2%}"),
-    "lift": ("lift", "{:.3g}x"),
-    "found": ("found", "{:.1%}"),
-    "steps": ("steps", "{:,.1f}"),
-    "margin": ("margin", "{:.3g}"),
+_ATTENTION_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {  # a title, and how the number is written
+    "attention_mass": ("attention mass", partial(percent, decimals=2)),
+    "lift": ("lift", "{:.3g}x".format),
+    "found": ("found", percent),
+    "effective_steps": ("effective steps", "{:,.1f}".format),
+    "margin": ("margin", "{:.3g}".format),
+}
+_STOPPED = {
+    "solved": "every validation sequence solved",
+    "updates": "the most updates were made",
+    "patience": "no validation has been better for a while",
+    "raced": "another learning rate has solved it in as few updates",
 }
 
 
@@ -27,23 +36,23 @@ def print_header(console: Console, **lines: object) -> None:
         console.print(f"{name.replace('_', ' '):>12}  {value}", highlight=False, markup=False, soft_wrap=True)
 
 
-def scores_table(scores: dict[str, dict[str, Any]]) -> Table:
-    """Solved share and error of each evaluation set against the task's floor.
+def metrics_table(sets: dict[str, dict[str, Any]]) -> Table:
+    """Make the table of accuracy and error of each evaluation set, with the constant baseline.
 
     Args:
-        scores: For each set, `solved`, `error` and `floor` (the same two for the best constant answer); and what
-            attention is doing, if it was measured (see `metrics.focus`).
+        sets: For each set `accuracy`, `error` and `baseline` (the same two for the best constant answer); and standard
+            and attention metrics, where measured (see `inference.metrics`).
     """
-    measured = {name: form for name, form in _FOCUS.items() if any(name in values for values in scores.values())}
-    usual = [name for name in USUAL if any(name in values for values in scores.values())]
-    titles = [*(name.upper() for name in usual), *(title for title, _ in measured.values())]
-    table = Table("", "solved", "error", *titles, title_justify="left")
-    for name, values in scores.items():
-        focus = (form.format(values[key]) if key in values else "" for key, (_, form) in measured.items())
-        known = (f"{values[key]:.4g}" for key in usual)
-        table.add_row(name, f"{values['solved']:.1%}", f"{values['error']:.3g}", *known, *focus)
-    floor = next(iter(scores.values()))["floor"]
-    table.add_row("floor", f"{floor['solved']:.1%}", f"{floor['error']:.3g}", style="dim")
+    attention = [name for name in _ATTENTION_COLUMNS if any(name in values for values in sets.values())]
+    standard = [name for name in STANDARD_METRICS if any(name in values for values in sets.values())]
+    titles = [*(name.upper() for name in standard), *(_ATTENTION_COLUMNS[name][0] for name in attention)]
+    table = Table("", "accuracy", "error", *titles, box=SIMPLE_HEAD, padding=0, collapse_padding=True)
+    for name, values in sets.items():
+        more = [f"{values[key]:.4g}" for key in standard]
+        more += [_ATTENTION_COLUMNS[key][1](values[key]) if key in values else "" for key in attention]
+        table.add_row(name, percent(values["accuracy"]), f"{values['error']:.3g}", *more)
+    baseline = next(iter(sets.values()))["baseline"]
+    table.add_row("baseline", percent(baseline["accuracy"]), f"{baseline['error']:.3g}", style="dim")
     return table
 
 
@@ -60,24 +69,23 @@ def print_result(console: Console, result: dict[str, Any], folder: Path) -> None
         result: What `result.json` holds.
         folder: The run directory.
     """
-    table = scores_table({"validation": result["val"], "test": result["test"]})
-    console.print(table)
+    console.print(metrics_table({"validation": result["val"], "test": result["test"]}))
     best = result["val"]["update"]
-    reason = {"solved": "every validation sequence solved", "updates": "the most updates were made"}
-    reason["patience"] = "no validation has been better for a while"
-    reason["raced"] = "another learning rate has solved it in as few updates"
     folder = folder.resolve()
     folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     board = f"{_tensorboard()} --logdir {shlex.quote(str(folder))}"
     curves = {"tensorboard": board, "csv": folder / "metrics.csv", "many": board, "none": "not logged"}
     curves |= {"mlflow": "in MLflow's store, outputs/mlflow.db or MLFLOW_TRACKING_URI", "wandb": folder / "wandb"}
-    epochs = f"{result['epochs']:g} epoch{'' if result['epochs'] == 1 else 's'}"
     print_header(
         console,
-        stopped=f"{reason[result['stopped_because']]}, after {epochs} = {result['updates']} updates",
-        scores_of=f"the weights after {best} updates",
+        stopped=f"{_STOPPED[result['stopped_because']]}, after {_updates(result['updates'])}",
+        metrics_of=f"the weights after {_updates(best)}",
         time=f"{result['seconds']:.1f} s, {result['updates_per_second']:.4g} updates/s",
         peak_memory=f"{result['peak_memory_mb']:.0f} MB",
         curves=curves[result["settings"]["logger"]["kind"]],
         checkpoint=checkpoints_of(folder) / BEST,
     )
+
+
+def _updates(count: int) -> str:
+    return f"{count:,} update{'' if count == 1 else 's'}"

@@ -12,12 +12,12 @@ from ffattn.config.convert import to_settings, trusted_packages
 from ffattn.config.errors import ConfigError
 from ffattn.config.jobs import Finished
 from ffattn.config.schema import Evaluate
-from ffattn.inference.checkpoint import Trained, checkpoints_of, load, sizes_of
+from ffattn.inference.checkpoint import TrainedModel, checkpoints_of, load, sizes_of
 from ffattn.inference.evaluation import check_length, evaluate
 from ffattn.rng.streams import Split, Stream
-from ffattn.runs.console import print_header, scores_table
+from ffattn.runs.console import metrics_table, print_header
 from ffattn.runs.differences import differences
-from ffattn.runs.result import RESULT, read_result, write_result
+from ffattn.runs.result import FORMAT, RESULT, read_result, write_result
 from ffattn.settings import to_plain
 from ffattn.system.provenance import provenance
 from ffattn.tasks import GivenTask
@@ -56,7 +56,7 @@ def prepare(kind: type, config: DictConfig, folder: Path, in_sweep: bool) -> Any
     return settings
 
 
-def _fill_in(kind: Any, config: DictConfig, trained: Trained) -> None:
+def _fill_in(kind: Any, config: DictConfig, trained: TrainedModel) -> None:
     """What the command line leaves open is the checkpoint's: T, seed, and the task but for its length."""
     if isinstance(trained.task, GivenTask):
         if config.sequences is not None and not kind.is_partial:
@@ -87,7 +87,7 @@ def _count(settings: Any) -> None:
     settings.sequences = min(size, settings.sequences) if settings.is_partial else size
 
 
-def _check_task(settings: Any, trained: Trained) -> None:
+def _check_task(settings: Any, trained: TrainedModel) -> None:
     if sizes_of(settings.task) != sizes_of(trained.task):
         raise ConfigError(
             f"task={settings.task.name}: needs another network than the checkpoint's, made for {trained.task.name}"
@@ -127,16 +127,17 @@ def evaluate_checkpoint(settings: Evaluate, folder: Path, quiet: bool = False) -
     )
     result = _evaluate(settings, trained)
     write_result(folder, result)
-    console.print(scores_table({settings.split: result[settings.split]}))
+    console.print(metrics_table({settings.split: result[settings.split]}))
 
 
-def _evaluate(settings: Evaluate, trained: Trained) -> dict[str, Any]:
+def _evaluate(settings: Evaluate, trained: TrainedModel) -> dict[str, Any]:
     """Measure, and return what `result.json` holds."""
     started = time.monotonic()
     task = settings.task
     stream = Stream(settings.seed, Split[settings.split.upper()])
     means = evaluate(trained.network, task, stream, settings.sequences, settings.batch_size)
     return {
+        "format": FORMAT,
         "checkpoint": settings.checkpoint,
         "task": task.name,
         "model": trained.model.name,
@@ -144,7 +145,7 @@ def _evaluate(settings: Evaluate, trained: Trained) -> dict[str, Any]:
         "seed": settings.seed,
         "sequences": settings.sequences,
         "seconds": time.monotonic() - started,
-        settings.split: {**means, "floor": task.floor()._asdict()},
+        settings.split: {**means, "baseline": task.baseline()._asdict()},
         **provenance(settings.accelerator.torch_device),
         "settings": to_plain(settings),
     }

@@ -5,9 +5,23 @@ from pathlib import Path
 from typing import Any
 
 from ffattn.config.errors import DamagedError
+from ffattn.inference.metrics import percent, rename_metrics
 from ffattn.system.atomic_files import whole
 
+__all__ = [
+    "FORMAT",
+    "RESULT",
+    "parse_result",
+    "percent",
+    "read_result",
+    "updates_to_solve",
+    "upgrade_result",
+    "write_result",
+]
+
 RESULT = "result.json"
+FORMAT = 2  # of `result.json`; format 1 had no number
+_SPLITS = "train", "val", "test"
 
 
 def write_result(folder: Path, result: dict[str, Any]) -> None:
@@ -22,7 +36,7 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """The result of a finished run, or None.
+    """Return the result of a finished run in the present format, or None if there is none.
 
     Args:
         folder: The run directory.
@@ -31,12 +45,67 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         DamagedError: The file is not what `write_result` wrote.
     """
     path = folder / RESULT
-    if not path.is_file():
-        return None
+    return parse_result(path.read_bytes(), str(path)) if path.is_file() else None
+
+
+def parse_result(text: str | bytes, source: str) -> dict[str, Any]:
+    """Return a result from its JSON, in the present format.
+
+    Args:
+        text: The JSON.
+        source: What to call it in an error.
+
+    Raises:
+        DamagedError: It is not a result, or of a later format.
+    """
     try:
-        result = json.loads(path.read_text())
-    except ValueError:
-        result = None
-    if not isinstance(result, dict) or "settings" not in result:
-        raise DamagedError(f"{path}: not a result, or a damaged one; remove it, and it is computed again")
+        result = upgrade_result(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        result = {}
+    if "settings" not in result:
+        raise DamagedError(f"{source}: not a result, or a damaged one; remove it, and it is computed again")
+    if result["format"] != FORMAT:
+        raise DamagedError(f"{source}: a result of format {result['format']}; this version reads formats 1 to {FORMAT}")
     return result
+
+
+def upgrade_result(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result of format 1 in the present format, and any other as it is.
+
+    Args:
+        result: What `result.json` holds: of a training run, an evaluation or an inspection. It is not changed.
+    """
+    if result.get("format", 1) != 1:
+        return result
+    upgraded: dict[str, Any] = {"format": FORMAT}
+    for name, value in result.items():
+        if name in _SPLITS or name == "validations":
+            upgraded[name] = _renamed(value)
+        elif name not in ("format", "epochs"):
+            upgraded[name] = value
+    if "stopped_because" in result:
+        upgraded["solved"] = upgraded["val"]["accuracy"] == 1
+        upgraded["updates_to_solve"] = updates_to_solve(upgraded.get("validations", {}), upgraded["val"])
+    return upgraded
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """Return scores of format 1, the baseline among them, by the names of format 2."""
+    named = rename_metrics(values)
+    if "floor" in named:
+        named["baseline"] = rename_metrics(named.pop("floor"))
+    return named
+
+
+def updates_to_solve(validations: dict[str, Any], best: dict[str, Any]) -> int | None:
+    """Return the update of the first validation with accuracy 1; None if there was none.
+
+    Args:
+        validations: Lists of `update` and `accuracy`; empty if they were not kept, as in early versions.
+        best: The best validation.
+    """
+    updates, accuracies = validations.get("update", []), validations.get("accuracy", [])
+    solved = [update for update, accuracy in zip(updates, accuracies, strict=True) if accuracy == 1]
+    if best["accuracy"] == 1:
+        solved.append(best["update"])
+    return min(solved, default=None)

@@ -15,15 +15,15 @@ from rich.console import Console
 from torch import Tensor
 
 from ffattn.config.schema import ACCUMULATE, QUIET, Train
-from ffattn.inference.checkpoint import BEST, KEY, LAST, Numbers, Trained, checkpoints_of, load, read
-from ffattn.inference.metrics import KEPT
+from ffattn.inference.checkpoint import BEST, KEY, LAST, Numbers, TrainedModel, checkpoints_of, load, read
+from ffattn.inference.metrics import RESULT_METRICS
 from ffattn.lightning import SequenceData, SequenceModule
 from ffattn.lightning.launch import from_first, launch, together
 from ffattn.lightning.loggers import close
 from ffattn.lightning.trainer import quiet_lightning, threads
 from ffattn.runs.building import make_data, make_module, trainer_of
 from ffattn.runs.console import print_header, print_result
-from ffattn.runs.result import read_result, write_result
+from ffattn.runs.result import FORMAT, read_result, updates_to_solve, write_result
 from ffattn.runs.resuming import FRESH, Start, settle
 from ffattn.settings import TARGET, to_plain
 from ffattn.system.denormals import flushed_denormals
@@ -50,13 +50,13 @@ class FinishedRun:
         """The best checkpoint."""
         return checkpoints_of(self.folder) / BEST
 
-    def load(self) -> Trained:
+    def load(self) -> TrainedModel:
         """The best network, ready to predict."""
         targets = [self.result["settings"][part][TARGET] for part in ("task", "model")]
         return load(self.checkpoint, trust=tuple(target.partition(".")[0] for target in targets))
 
     def predict(self, x: Numbers, lengths: Numbers | None = None) -> Tensor:
-        """Answers of the best network (see `Trained.predict`)."""
+        """Answers of the best network (see `TrainedModel.predict`)."""
         return self.load().predict(x, lengths)
 
 
@@ -174,13 +174,14 @@ def _test(trainer: Trainer, module: SequenceModule, data: SequenceData, folder: 
     best = checkpoints_of(folder) / BEST
     module.load(read(best), best)
     trainer.test(module, data, verbose=False)
-    return {name: value for name, value in module.latest.items() if name in KEPT}
+    return {name: value for name, value in module.latest.items() if name in RESULT_METRICS}
 
 
 def _result(settings: Train, about: dict[str, Any], module: SequenceModule, test: dict[str, float]) -> dict[str, Any]:
-    floor = settings.task.floor()._asdict()
+    baseline = settings.task.baseline()._asdict()
     device = settings.accelerator.torch_device
     return {
+        "format": FORMAT,
         "task": settings.task.name,
         "model": settings.model.name,
         "processes": settings.accelerator.processes,
@@ -188,13 +189,14 @@ def _result(settings: Train, about: dict[str, Any], module: SequenceModule, test
         "seed": settings.seed,
         "parameters": _num_parameters(module),
         "updates": about["update"],
-        "epochs": about["update"] / settings.epoch,
         "stopped_because": about["stopped_because"],
+        "solved": about["best"]["accuracy"] == 1,
+        "updates_to_solve": updates_to_solve(about["history"], about["best"]),
         "seconds": about["seconds"],
         "updates_per_second": about["update"] / about["seconds"],
         "peak_memory_mb": peak_memory_mb(device),
-        "val": about["best"] | {"floor": floor},
-        "test": test | {"floor": floor},
+        "val": about["best"] | {"baseline": baseline},
+        "test": test | {"baseline": baseline},
     }
 
 

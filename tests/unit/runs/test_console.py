@@ -3,7 +3,7 @@ import math
 import pytest
 from rich.console import Console
 
-from ffattn.runs.console import print_header, print_result, scores_table
+from ffattn.runs.console import metrics_table, print_header, print_result
 
 FLOOR = {"solved": 0.1536, "error": 1 / 24}
 FINISHED = {
@@ -53,7 +53,7 @@ def test_the_tensorboard_command_can_be_pasted_into_a_shell(tmp_path):
 
 def test_scores_that_are_not_finite_are_shown_as_such():
     console = Console(width=100, record=True)
-    console.print(scores_table({"test": {"solved": 0.0, "error": math.nan, "floor": FLOOR}}))
+    console.print(metrics_table({"test": {"solved": 0.0, "error": math.nan, "floor": FLOOR}}))
     assert "nan" in console.export_text()
 
 
@@ -63,12 +63,12 @@ FOCUS = {"mass": 0.0015, "lift": 7.391, "found": 0.985, "steps": 9876.54, "margi
 def test_what_attention_does_is_in_the_table_where_it_was_measured():
     console = Console(width=100, record=True)
     measured = {"solved": 1.0, "error": 0.0, "floor": FLOOR}
-    console.print(scores_table({"validation": measured | FOCUS, "test": measured | FOCUS}))
+    console.print(metrics_table({"validation": measured | FOCUS, "test": measured | FOCUS}))
     text = console.export_text()
     assert all(text.count(word) == 2 for word in ("0.15%", "7.39x", "98.5%", "9,876.5", "-0.25"))
-    console.print(scores_table({"validation": measured, "test": measured | FOCUS}))  # of a run that went on elsewhere
+    console.print(metrics_table({"validation": measured, "test": measured | FOCUS}))  # of a run that went on elsewhere
     assert console.export_text().count("7.39x") == 1
-    console.print(scores_table({"test": measured}))
+    console.print(metrics_table({"test": measured}))
     assert "margin" not in console.export_text()
 
 

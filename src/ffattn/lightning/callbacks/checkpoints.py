@@ -7,8 +7,8 @@ from typing import Any
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Checkpoint
 
-from ffattn.inference.checkpoint import BEST, FORMAT, KEY, LAST
-from ffattn.inference.metrics import KEPT
+from ffattn.inference.checkpoint import BEST, FORMAT, KEY, LAST, upgrade
+from ffattn.inference.metrics import RESULT_METRICS
 from ffattn.lightning.callbacks.stopping import StopRule
 from ffattn.lightning.callbacks.validations import Validations
 
@@ -23,7 +23,7 @@ class Checkpoints(Checkpoint):
         settings: Plain settings of the run, for whoever loads the file.
         rule: When training ends.
         data: What the task has learned from data, for whoever loads the file; then the best validation has the smallest
-            error, else most solved.
+            error, else the highest accuracy.
     """
 
     def __init__(
@@ -39,8 +39,9 @@ class Checkpoints(Checkpoint):
 
     def on_load_checkpoint(self, trainer: Any, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take up the run that is resumed."""
-        self.seconds = checkpoint[KEY]["seconds"]
-        self.validations.restore(checkpoint[KEY])
+        about = upgrade(checkpoint[KEY])
+        self.seconds = about["seconds"]
+        self.validations.restore(about)
 
     def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -53,7 +54,7 @@ class Checkpoints(Checkpoint):
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Decide whether to stop, then write."""
-        scores = {name: value for name, value in pl_module.latest.items() if name in KEPT}
+        scores = {name: value for name, value in pl_module.latest.items() if name in RESULT_METRICS}
         is_best = self.validations.add(scores | {"update": trainer.global_step})
         if (reason := self.rule.reason(trainer, self.validations)) is not None:
             self._stop(trainer, reason)

@@ -13,7 +13,7 @@ class StopRule:
 
     Attributes:
         updates: It ends after so many.
-        when_solved: Whether it ends once a validation solves every sequence.
+        when_solved: Whether it ends at the first validation with accuracy 1.
         patience: It ends after so many validations without a better one; None for no such end.
         to_beat: Asked at every validation for a number of updates at which training ends (None: not yet).
     """
@@ -30,7 +30,7 @@ class StopRule:
             trainer: Lightning's, or what a member of a stack has for one.
             validations: Those that have been made.
         """
-        if self.when_solved and validations.history["solved"][-1] == 1:
+        if self.when_solved and validations.history["accuracy"][-1] == 1:
             return "solved"
         if self.to_beat is not None and _is_beaten(trainer, self.to_beat()):
             return "raced"

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-HISTORY = "update", "solved", "error"  # what is kept of every validation
+HISTORY = "update", "accuracy", "error"  # what is kept of every validation
 
 
 class Validations:
     """Remember every validation, and the best one.
 
     Args:
-        by_error: Whether a smaller error is better, as in training on given data; else more solved is better, and among
-            equals a smaller error.
+        by_error: Whether a smaller error is better, as in training on given data; else a higher accuracy is better, and
+            among equals a smaller error.
     """
 
     def __init__(self, by_error: bool = False) -> None:
@@ -43,7 +43,7 @@ class Validations:
 
     def _rank(self, scores: dict[str, float]) -> tuple[float, ...]:
         """What is better is larger."""
-        return (-scores["error"],) if self.by_error else (scores["solved"], -scores["error"])
+        return (-scores["error"],) if self.by_error else (scores["accuracy"], -scores["error"])
 
     @property
     def since_best(self) -> int:

@@ -149,7 +149,7 @@ class Member:
         Args:
             outputs: Loss and predictions of this member.
             batch: Its batch.
-            number: Of the batch in the epoch.
+            number: Of the batch since the last validation.
         """
         with self.alone():
             self.curves.on_train_batch_end(self.trainer, self.module, outputs, batch, number)
