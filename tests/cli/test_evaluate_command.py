@@ -46,7 +46,7 @@ def test_without_further_ado_everything_is_the_checkpoints_but_for_fixed_lengths
 def test_at_the_lengths_of_training_it_gives_the_logged_test_score(evaluate, workplace):
     evaluate("length=paper")
     logged = json.loads((workplace / "run" / "result.json").read_text())
-    for name in ("solved", "error", "floor"):
+    for name in ("accuracy", "error", "baseline"):
         assert result(workplace)["test"][name] == pytest.approx(logged["test"][name])
 
 
@@ -61,7 +61,7 @@ def test_another_length_is_taken(evaluate, workplace):
     done = evaluate("T=40")
     assert (done.status, result(workplace)["T"]) == (0, 40)
     assert "T=40" in done.out
-    assert "floor" in done.out
+    assert "baseline" in done.out
     expected = ffattn.load("run/checkpoints/best.ckpt").evaluate(T=40, sequences=10)
     assert result(workplace)["test"]["error"] == pytest.approx(expected["error"])
 
@@ -75,8 +75,8 @@ def test_another_rule_of_lengths_is_taken(evaluate, workplace):
 
 def test_a_variant_of_the_task_is_taken(evaluate, workplace):
     assert evaluate("+task.tolerance=10").status == 0
-    assert result(workplace)["test"]["solved"] == 1
-    assert result(workplace)["test"]["floor"]["solved"] == 1
+    assert result(workplace)["test"]["accuracy"] == 1
+    assert result(workplace)["test"]["baseline"]["accuracy"] == 1
 
 
 def test_another_task_of_the_same_sizes_is_taken(evaluate, workplace):

@@ -11,7 +11,7 @@ from tiny_runs import TINY
 from ffattn import fit
 from ffattn.lightning.callbacks import progress
 
-MODULE = Mock(spec=LightningModule, latest={"solved": 0.25})
+MODULE = Mock(spec=LightningModule, latest={"accuracy": 0.25})
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def clock(monkeypatch):
     """The time in seconds, which stands until a test changes it."""
     clock = SimpleNamespace(time=1024.0)
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock.time)
-    monkeypatch.setattr(progress, "_measure", lambda *_: {"loss": 0.25, "solved": 0.5})
+    monkeypatch.setattr(progress, "_measure", lambda *_: {"loss": 0.25, "accuracy": 0.5})
     return clock
 
 
@@ -43,8 +43,8 @@ def test_the_first_update_which_compiles_kernels_is_no_measure_of_the_rest(clock
         clock.time += 1 / 128
         end_update(shown, trainer)
     first, second = capsys.readouterr().out.splitlines()
-    assert first == "update      1 of at most 100000  loss 2.50e-01  solved  50.0%"
-    assert second.startswith("update   3841 of at most 100000  loss 2.50e-01  solved  50.0%")
+    assert first == "update      1 of at most 100000  loss 2.50e-01  accuracy  50.0%"
+    assert second.startswith("update   3841 of at most 100000  loss 2.50e-01  accuracy  50.0%")
     assert second.endswith("128 updates/s  at most 0:12:31 left")
 
 
@@ -53,7 +53,9 @@ def test_a_run_of_one_update_has_no_rate(clock, capsys):
     clock.time += 20
     end_update(shown, trainer)
     shown.on_validation_end(trainer, MODULE)
-    assert capsys.readouterr().out == ("update      1 of at most 1  loss 2.50e-01  solved  50.0%  val solved 25.0%\n")
+    assert capsys.readouterr().out == (
+        "update      1 of at most 1  loss 2.50e-01  accuracy  50.0%  val accuracy 25.0%\n"
+    )
 
 
 def test_a_validation_is_no_part_of_the_rate(clock, capsys):
@@ -64,7 +66,7 @@ def test_a_validation_is_no_part_of_the_rate(clock, capsys):
         end_update(shown, trainer)
     clock.time += 1000
     shown.on_validation_end(trainer, MODULE)
-    assert capsys.readouterr().out.splitlines()[-1].endswith("val solved 25.0%  2 updates/s  at most 0:00:48 left")
+    assert capsys.readouterr().out.splitlines()[-1].endswith("val accuracy 25.0%  2 updates/s  at most 0:00:48 left")
 
 
 @pytest.mark.parametrize("mode", ["none", "quiet"])

@@ -65,7 +65,7 @@ def assert_close(a, b, tolerance=1e-4, path=""):
 def assert_same_files(folder, other, tolerance):
     for name in ("best", "last"):
         assert_close(read(folder, name), read(other, name), tolerance, name)
-    for column in ("val/solved", "train/loss"):
+    for column in ("val/accuracy", "train/loss"):
         assert_close(rows(folder, column), rows(other, column), tolerance, column)
 
 
@@ -79,7 +79,7 @@ def test_each_ends_where_it_would_have_ended_alone(tmp_path, options):
         tolerance = 0.03 if options.get("precision") == "bf16-mixed" else 1e-4
         assert_same_files(tmp_path / "stack" / name, alone.folder, tolerance)
         done = finish(tmp_path / "stack" / name, **options, **different)
-        kept = {"updates", "epochs", "stopped_because", "val", "test", "parameters"}
+        kept = {"updates", "updates_to_solve", "solved", "stopped_because", "val", "test", "parameters"}
         assert_close({key: done.result[key] for key in kept}, {key: alone.result[key] for key in kept}, tolerance)
 
 
@@ -144,7 +144,7 @@ def test_a_mistake_in_the_code_leaves_each_job_to_itself(tmp_path, monkeypatch, 
     def broken(self, prediction, y):
         raise KeyError("oh")
 
-    monkeypatch.setattr("ffattn.tasks.Add.solved", broken)
+    monkeypatch.setattr("ffattn.tasks.Add.is_correct", broken)
     stack(tmp_path, {"a": {"seed": 0}, "b": {"seed": 1}})
     assert "the stack failed; its jobs go on alone" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.ckpt"))
