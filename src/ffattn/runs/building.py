@@ -11,7 +11,8 @@ from ffattn.config.schema import ACCUMULATE, IGNORE, PARAMETERS, TIME, Train
 from ffattn.inference.checkpoint import LAST, checkpoints_of, load_weights, read
 from ffattn.lightning import CapturedModule, DividedModule, PartedModule, SequenceData, SequenceModule, ShardedModule
 from ffattn.lightning.callbacks.checkpoints import Checkpoints
-from ffattn.lightning.callbacks.progress import Curves, Watch
+from ffattn.lightning.callbacks.curves import Curves
+from ffattn.lightning.callbacks.progress import RunProgress
 from ffattn.lightning.callbacks.signals import Interruptions, save_run
 from ffattn.lightning.callbacks.stopping import StopRule
 from ffattn.lightning.loggers import make_loggers
@@ -135,7 +136,7 @@ def _callbacks(settings: Train, folder: Path, is_first: bool) -> list[Callback]:
     is_sharded = _is_sharded(settings)
     return [
         Curves(options.log_every),
-        Watch(options.progress if is_first else "none", settings.updates, Console(stderr=True)),
+        RunProgress(options.progress if is_first else "none", settings.updates, Console(stderr=True)),
         make_checkpoints(settings, folder),
         Interruptions(partial(save_run, checkpoints_of(folder) / LAST, is_sharded), is_sharded),
         *(_pictures(settings, folder) if is_first else []),

@@ -16,7 +16,7 @@ from ffattn.config.jobs import locked
 from ffattn.config.schema import ACCUMULATE, Train
 from ffattn.errors import FFAttnError
 from ffattn.inference.checkpoint import build_network
-from ffattn.lightning.callbacks.progress import Curves
+from ffattn.lightning.callbacks.curves import Curves
 from ffattn.lightning.callbacks.signals import Interruptions
 from ffattn.lightning.stacking.member import Member, MemberModule
 from ffattn.lightning.stacking.module import FEWEST, EndOfUpdate, StackedModule, save_members, stack_batches

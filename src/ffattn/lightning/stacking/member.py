@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 from ffattn.errors import TrainingError
 from ffattn.inference.checkpoint import LAST, load_weights, read
 from ffattn.lightning.callbacks.checkpoints import Checkpoints, save_curves
-from ffattn.lightning.callbacks.progress import Curves
+from ffattn.lightning.callbacks.curves import Curves
 from ffattn.lightning.data import SequenceData
 from ffattn.lightning.modules.base import SequenceModule
 from ffattn.tasks.batch import Batch

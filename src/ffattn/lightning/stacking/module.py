@@ -68,8 +68,8 @@ class _Optimizers:
 class StackedModule(LightningModule):
     """Trains several models on their own streams, and ends up with the weights that each would have had alone.
 
-    A member that has finished or failed leaves after the next validation. When fewer than two are left training stops: one alone
-    goes on faster by itself.
+    A member that has finished or failed leaves after the next validation. When fewer than two are left training stops:
+    one alone goes on faster by itself.
 
     Args:
         members: Of the same task, model, batch size and course of training, all after the same number of updates.
