@@ -5,11 +5,11 @@ import signal
 
 import pytest
 import torch
-from lightning.pytorch.loggers import CSVLogger
 from tiny_runs import about, fit, in_words, read, rows, settings_of, snapshot
 
 from ffattn.config.jobs import locked
 from ffattn.errors import TrainingError
+from ffattn.lightning.loggers.csv_file import CSVFileLogger
 from ffattn.lightning.stacking.module import StackedModule
 from ffattn.runs.resuming import find_start
 from ffattn.runs.stacked import PlannedRun, groups_of, obstacle_to, train_together
@@ -133,7 +133,7 @@ def test_a_disk_that_is_full_leaves_each_job_to_itself(tmp_path, monkeypatch, ca
     def fail(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(CSVLogger, "__init__", fail)
+    monkeypatch.setattr(CSVFileLogger, "__init__", fail)
     stack(tmp_path, {"a": {"seed": 0}, "b": {"seed": 1}}, logger="csv")
     _, line = capsys.readouterr().err.splitlines()
     assert line.startswith(f"hydra/launcher=stacked: {tmp_path / 'a'}: logger=csv cannot write curves: No space left")

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 
 from ffattn.figures.attention import draw_all, record_attention
 from ffattn.figures.html import page, paragraph, slides
+from ffattn.lightning.loggers.tensorboard import boards_of
 from ffattn.models.feed_forward import FeedForwardNetwork
 from ffattn.rng.streams import Split, Stream
 from ffattn.system.atomic_files import whole
@@ -52,7 +52,7 @@ class Pictures(Callback):
         _write_page(self.folder, pl_module.task.summary())
         if isinstance(pl_module.network, FeedForwardNetwork):
             contexts = _contexts(pl_module.network, pl_module.task, self.stream)
-            for board in _boards(trainer):
+            for board in boards_of(trainer.loggers):
                 board.add_embedding(*contexts, global_step=trainer.global_step, tag="context")
 
     def _draw(self, trainer: Trainer, pl_module: Any) -> None:
@@ -65,7 +65,7 @@ class Pictures(Callback):
         for name, figure in figures.items():
             with whole(self.folder / f"{name}_{self.drawn:09d}.png") as part:
                 figure.savefig(part)
-            for board in _boards(trainer):
+            for board in boards_of(trainer.loggers):
                 board.add_figure(f"pictures/{name}", figure, self.drawn, close=False)
 
 
@@ -80,10 +80,6 @@ def _averaged(trainer: Trainer, module: Any) -> Iterator[None]:
     finally:
         for callback in averaging:
             callback.on_validation_epoch_end(trainer, module)
-
-
-def _boards(trainer: Trainer) -> list[Any]:
-    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
 def _sequences(task: Task) -> int:
