@@ -135,7 +135,7 @@ def test_pictures_are_of_the_averaged_weights_that_are_scored(tmp_path, monkeypa
         seen.append({f"network.{name}": numbers.clone() for name, numbers in network.state_dict().items()})
         return attention.record_attention(network, *rest)
 
-    monkeypatch.setattr("ffattn.lightning.callbacks.figures.look", look)
+    monkeypatch.setattr("ffattn.lightning.callbacks.figures.record_attention", record)
     options = {"updates": 3, "trainer__validate_every": 1, "trainer__ema_decay": 0.9, "optim__lr": 0.05}
     run = fit(tmp_path / "run", logger="none", trainer__pictures=1, **options)
     plain = fit(tmp_path / "plain", logger="none", **options)

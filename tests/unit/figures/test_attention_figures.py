@@ -34,7 +34,7 @@ def network_of(model, task):
 
 
 def seen_by_hand():
-    """Two sequences of the addition task: four and three steps, relevant steps 1 and 2, weights on the second of them alone."""
+    """Two sequences of the addition task: four and three steps, relevant ones 1 and 2, weights on the latter alone."""
     weights = torch.tensor([[0.0, 0.25, 0.75, 0.0], [0.0, 0.5, 0.5, 0.0]])
     x = torch.zeros(2, 4, 2)
     batch = Batch(x, torch.tensor([4, 3]), torch.tensor([[0.5], [0.5]]), torch.tensor([[1, 2], [1, 2]]))

@@ -95,7 +95,7 @@ def softmax(scores, lengths):
 
 
 def test_attention_metrics_by_hand():
-    """Four steps and one of padding, whose score is the largest; weights 4, 2, 1, 1 eighths; relevant 0 and 1, 3 and 0."""
+    """Four steps and one of padding, whose score is the largest; weights 4, 2, 1, 1 eighths; relevant: 0, 1; 3, 0."""
     scores = torch.tensor([[2.0, 1.0, 0.0, 0.0, 9.0]]).mul(math.log(2)).repeat(2, 1)
     lengths, relevant = torch.tensor([4, 4]), torch.tensor([[0, 1], [3, 0]])
     found = attention_metrics(softmax(scores, lengths), scores, lengths, relevant)
