@@ -13,10 +13,7 @@ from ffattn.lightning.loggers.tracking import close_run, make_mlflow, make_wandb
 __all__ = ["close", "make_loggers"]
 
 _MAKERS = {"tensorboard": make_tensorboard, "csv": make_csv, "mlflow": make_mlflow, "wandb": make_wandb}
-_KINDS: dict[str, tuple[str, ...]] = {
-    "many": ("tensorboard", "csv"),
-    "none": (),
-}  # what stands for several, or for none
+_GROUPS: dict[str, tuple[str, ...]] = {"many": ("tensorboard", "csv"), "none": ()}
 
 
 def make_loggers(
@@ -36,7 +33,7 @@ def make_loggers(
     """
     flat = _flatten(settings)
     loggers: list[Logger] = []
-    for each in _KINDS.get(kind, (kind,)):
+    for each in _GROUPS.get(kind, (kind,)):
         guard = LoggerGuard(each, folder, is_optional)
         if logger := guard.call(_MAKERS[each], folder, flat, update):
             loggers.append(GuardedLogger(logger, guard))
