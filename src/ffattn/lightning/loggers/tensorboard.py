@@ -1,8 +1,8 @@
 """Curves in TensorBoard."""
 
 import threading
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,12 @@ def make_tensorboard(folder: Path, settings: dict[str, Any], update: int) -> Ten
 @cache
 def _silence_writers() -> None:
     """TensorBoard's writer raises its thread's error where it is called, and need not print it from the thread too."""
-    before = threading.excepthook
+    threading.excepthook = partial(_tell_unless_writer, threading.excepthook)
 
-    def hook(arguments: threading.ExceptHookArgs) -> None:
-        if type(arguments.thread).__name__ != "_AsyncWriterThread":  # by another name, the error is printed twice
-            before(arguments)
 
-    threading.excepthook = hook
+def _tell_unless_writer(tell: Callable[..., Any], arguments: threading.ExceptHookArgs) -> None:
+    if type(arguments.thread).__name__ != "_AsyncWriterThread":  # by another name, the error is printed twice
+        tell(arguments)
 
 
 def _columns(settings: dict[str, Any]) -> dict[str, Any]:
