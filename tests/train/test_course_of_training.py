@@ -15,6 +15,7 @@ from ffattn.config.errors import ConfigError
 from ffattn.errors import TrainingError
 from ffattn.lightning import SequenceModule
 from ffattn.lightning.callbacks.checkpoints import Checkpoints
+from ffattn.lightning.callbacks.stopping import StopRule
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def saved_as_best(validations):
     """The updates whose checkpoints were kept as the best, for (accuracy, error) after one update, two, ..."""
     saved, trainer = [], Mock(spec=Trainer, global_step=0, loggers=[])
     trainer.save_checkpoint = lambda path: saved.append((path.name, trainer.global_step))
-    callback = Checkpoints(Path("run"), {}, 100, stop_when_solved=False)
+    callback = Checkpoints(Path("run"), {}, StopRule(100, when_solved=False))
     for accuracy, error in validations:
         trainer.global_step += 1
         callback.on_validation_end(trainer, Mock(latest={"accuracy": accuracy, "error": error}))

@@ -18,10 +18,10 @@ from ffattn.config.compose import compose_config
 from ffattn.config.errors import ConfigError
 from ffattn.config.schema import Evaluate
 from ffattn.errors import DataError, FFAttnError
-from ffattn.evaluate import prepare
 from ffattn.models import FFAttention
 from ffattn.predict import run as predict
 from ffattn.rng.streams import Split
+from ffattn.runs.evaluating import prepare
 from ffattn.tasks import File
 
 OPTIONS = {

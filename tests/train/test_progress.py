@@ -11,7 +11,11 @@ from tiny_runs import TINY
 from ffattn import fit
 from ffattn.lightning.callbacks import progress
 
-MODULE = Mock(spec=LightningModule, latest={"accuracy": 0.25})
+MODULE = Mock(
+    spec=LightningModule, latest={"accuracy": 0.25}, measure=lambda loss, prediction, y: {"loss": loss, "accuracy": y}
+)
+OUTPUTS = {"loss": 0.25, "prediction": None}
+BATCH = SimpleNamespace(y=0.5)  # the accuracy that is measured
 
 
 @pytest.fixture
@@ -19,12 +23,11 @@ def clock(monkeypatch):
     """The time in seconds, which stands until a test changes it."""
     clock = SimpleNamespace(time=1024.0)
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock.time)
-    monkeypatch.setattr(progress, "_measure", lambda *_: {"loss": 0.25, "accuracy": 0.5})
     return clock
 
 
 def watch(updates):
-    watch = progress.Watch("lines", updates, Console(width=200))
+    watch = progress.RunProgress("lines", updates, Console(width=200))
     trainer = Mock(spec=Trainer, global_step=0, num_training_batches=1000, world_size=1)
     watch.on_train_start(trainer, MODULE)
     return watch, trainer
@@ -32,7 +35,7 @@ def watch(updates):
 
 def end_update(watch, trainer):
     trainer.global_step += 1
-    watch.on_train_batch_end(trainer, MODULE, None, None, trainer.global_step - 1)
+    watch.on_train_batch_end(trainer, MODULE, OUTPUTS, BATCH, trainer.global_step - 1)
 
 
 def test_the_first_update_which_compiles_kernels_is_no_measure_of_the_rest(clock, capsys):
@@ -71,7 +74,7 @@ def test_a_validation_is_no_part_of_the_rate(clock, capsys):
 
 @pytest.mark.parametrize("mode", ["none", "quiet"])
 def test_no_progress_is_none(clock, capsys, mode):
-    watch = progress.Watch(mode, 10, Console(width=200))
+    watch = progress.RunProgress(mode, 10, Console(width=200))
     trainer = Mock(spec=Trainer, global_step=0, num_training_batches=1000, world_size=1)
     watch.on_train_start(trainer, MODULE)
     for trainer.global_step in range(1, 11):
