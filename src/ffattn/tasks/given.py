@@ -210,9 +210,9 @@ class GivenTask(Task):
             shares = torch.bincount(y, minlength=self.num_outputs).double() / len(y)
             return Baseline(float(shares.max()), float(torch.special.entr(shares).sum()))
         values = y.double()
-        deviations = values.var(dim=0, correction=0)
+        variances = values.var(dim=0, correction=0)
         accuracy = _best_window(values[:, 0], 2 * self.tolerance) if values.shape[1] == 1 else math.nan
-        return Baseline(accuracy, float(deviations.mean()))
+        return Baseline(accuracy, float(variances.mean()))
 
 
 def _best_window(values: Float[Tensor, " sequence"], width: float) -> float:
