@@ -33,13 +33,13 @@ def run(config: DictConfig) -> None:
     from ffattn.config.schema import Export
     from ffattn.inference.checkpoint import load, read
     from ffattn.inference.exporters import to_safetensors
-    from ffattn.system.atomic_files import whole
+    from ffattn.system.atomic_files import atomic_write
 
     trust = trusted_packages(config)
     settings = to_settings(config, Export)
     output = Path(settings.output)
     trained = load(settings.checkpoint, trust)
-    with whole(output) as part:
+    with atomic_write(output) as part:
         if settings.format == "safetensors":
             to_safetensors(read(settings.checkpoint), part)
             load(part, trust)

@@ -41,7 +41,7 @@ def run(config: DictConfig) -> None:
     from ffattn.errors import DataError
     from ffattn.inference.checkpoint import load
     from ffattn.inference.on_files import columns_of, predict, preparation_of, read_inputs
-    from ffattn.system.atomic_files import naming, whole
+    from ffattn.system.atomic_files import atomic_write, errors_naming
 
     trust = trusted_packages(config)
     settings = to_settings(config, Predict)
@@ -55,13 +55,13 @@ def run(config: DictConfig) -> None:
         raise DataError(f"{first} ({wrong} of {total} sequences cannot be used; on_error=skip goes on)")
     part, start = _resume(output, _identity(settings))
     rows = predict(trained, inputs.pieces, weights=settings.weights, start=start)
-    with naming(output), part.open("a", newline="") as file, _progress(total, start) as advance:
+    with errors_naming(output), part.open("a", newline="") as file, _progress(total, start) as advance:
         write = _writer(output.suffix, file, columns_of(preparation, settings.weights), is_new=start == 0)
         for row in rows:
             write(row)
             advance()
     if output.suffix == ".parquet":
-        with whole(output) as table:
+        with atomic_write(output) as table:
             _to_parquet(part, table, preparation, settings.weights)
         part.unlink()
     else:

@@ -21,7 +21,7 @@ from ffattn.config.command import short_errors
 from ffattn.errors import FFAttnError
 from ffattn.figures.html import grid, page, picture
 from ffattn.reports.table import COLUMNS, Cell, cells_of, markdown, read_runs, table_rows
-from ffattn.system.atomic_files import whole
+from ffattn.system.atomic_files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,17 +43,17 @@ def write(cells: Sequence[Cell], output: Path, title: str) -> list[Path]:
     text, rows, site = (output.with_name(f"{output.name}{suffix}") for suffix in (".md", ".csv", ".html"))
     pictures = {name: output.with_name(f"{output.name}_{name}.png") for name in figures}
     shown = "".join(f"\n![{figures[name][1]}]({path.name})\n" for name, path in pictures.items())
-    with whole(text) as part:
+    with atomic_write(text) as part:
         part.write_text(f"# {title}\n\n{markdown(cells)}{shown}")
-    with whole(rows) as part, part.open("w", newline="") as file:
+    with atomic_write(rows) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(table_rows(cells))
     for name, path in pictures.items():
-        with whole(path) as part:
+        with atomic_write(path) as part:
             figures[name][0].savefig(part)
     parts = [picture(figure, caption) for figure, caption in figures.values()]
-    with whole(site) as part:
+    with atomic_write(site) as part:
         part.write_text(page(title, [grid(_page_rows(cells), codes={"command"}), *parts]))
     return [text, rows, site, *pictures.values()]
 

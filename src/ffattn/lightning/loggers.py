@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from torch.utils.tensorboard.summary import hparams
 
 from ffattn.errors import TrainingError, reason_of
-from ffattn.system.atomic_files import whole
+from ffattn.system.atomic_files import atomic_write
 
 _FINAL_METRICS = ("val/solved", "val/error", "test/solved", "test/error")
 _LAYOUT = {  # of the CUSTOM SCALARS tab: what belongs together is in one chart
@@ -166,7 +166,7 @@ def _csv(folder: Path, settings: dict[str, Any], update: int) -> CSVLogger:
             writer.metrics_keys = names = lines[0].strip().split(",")
             rows = (dict(zip(names, line.strip().split(","), strict=False)) for line in lines[1:])
             kept = [line for line, row in zip(lines[1:], rows, strict=True) if _is_past(row, update)]
-            with whole(path) as part:
+            with atomic_write(path) as part:
                 part.write_text("".join([lines[0], *kept]))
         aside.unlink()
     return logger
@@ -183,7 +183,7 @@ def _rewrite(path: Path, names: list[str]) -> None:
     """Give a CSV file further columns, whole or not at all."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    with whole(path) as part, part.open("w", newline="") as file:
+    with atomic_write(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(rows)

@@ -17,7 +17,7 @@ from ffattn.config.errors import disk_errors
 from ffattn.config.jobs import Finished, Place, Sweep, is_busy
 from ffattn.errors import FFAttnError
 from ffattn.runs.result import read_result
-from ffattn.system.atomic_files import whole
+from ffattn.system.atomic_files import atomic_write
 
 FAILURE = "failure.txt"
 TABLE = "sweep.csv"
@@ -186,7 +186,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> str:
     """Write the table; returns why it cannot be written, if so."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as part, part.open("w", newline="") as file:
+        with atomic_write(path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, (*_COLUMNS, "reason"))
             writer.writeheader()
             writer.writerows(rows)

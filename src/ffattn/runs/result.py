@@ -13,7 +13,7 @@ from rich.table import Table
 from ffattn.config.errors import DamagedError
 from ffattn.inference.checkpoint import BEST, checkpoints_of
 from ffattn.inference.metrics import USUAL
-from ffattn.system.atomic_files import whole
+from ffattn.system.atomic_files import atomic_write
 
 RESULT = "result.json"
 _FOCUS = {  # of attention: a title, and how the number is written
@@ -32,7 +32,7 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
         folder: The run directory.
         result: Plain values.
     """
-    with whole(folder / RESULT) as part:
+    with atomic_write(folder / RESULT) as part:
         part.write_text(json.dumps(result, indent=2, allow_nan=True) + "\n")
 
 
