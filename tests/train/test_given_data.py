@@ -19,6 +19,8 @@ from ffattn.config.errors import ConfigError
 from ffattn.config.schema import Evaluate
 from ffattn.errors import DataError, FFAttnError
 from ffattn.evaluate import prepare
+from ffattn.files import Preparation, Target
+from ffattn.inference.output_files import OutputFile
 from ffattn.models import FFAttention
 from ffattn.predict import run as predict
 from ffattn.rng.streams import Split
@@ -84,7 +86,7 @@ def test_the_usual_measures_are_those_of_the_predictions(run, sensors):
     trained = run.load()
     task = trained.task
     batch = task.given(Split.TEST).batch(torch.arange(task.size(Split.TEST)))
-    _, scale = task.scales()
+    scale = task.target_scaling().float().scale
     errors = ((trained.predict(batch.x, batch.lengths) - batch.y) * scale).double()
     expected = {"mae": errors.abs().mean(), "rmse": errors.square().mean().sqrt()}
     variance = (batch.y * scale).double().var(correction=0)
@@ -262,7 +264,7 @@ def test_weights_have_one_number_a_step(run, sensors, tmp_path, suffix):
 
 @pytest.mark.parametrize("target", ["load", "grade"])
 def test_parquet_has_the_rows_of_json(sensors, broken, tmp_path, monkeypatch, target):
-    monkeypatch.setattr("ffattn.predict._ROWS", 7)
+    monkeypatch.setattr("ffattn.inference.output_files._ROWS", 7)
     run = fit(sensors, tmp_path / "run", updates=2, task__target=target)
     rows = {s: predicted(run, broken, tmp_path / f"answers.{s}", on_error="skip") for s in ("jsonl", "parquet")}
     assert rows["parquet"] == rows["jsonl"]
@@ -351,14 +353,11 @@ def test_rows_that_stand_apart_are_put_together(run, sensors, tmp_path, monkeypa
     ("torn", "kept"), [('i,j\na,1\n"b\n', 1), ('i,j\na,1\n"b\nc",2\n', 2), ("i,j\n", 0), ("i,", 0)]
 )
 def test_rows_of_csv_end_where_their_quotes_do(tmp_path, torn, kept):
-    from ffattn.predict import _resume
-
-    output = tmp_path / "answers.csv"
+    output = OutputFile(tmp_path / "answers.csv", Preparation((), (Target("y"),)))
     (tmp_path / "answers.csv.part").write_text(torn)
     (tmp_path / "answers.csv.part.json").write_text("{}")
-    part, start = _resume(output, {})
-    assert start == kept
-    assert len(list(csv.reader(part.read_text().splitlines(keepends=True)))) == (kept + 1 if kept else 0)
+    assert output.resume({}) == kept
+    assert len(list(csv.reader(output.part.read_text().splitlines(keepends=True)))) == (kept + 1 if kept else 0)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
