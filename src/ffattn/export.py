@@ -1,4 +1,4 @@
-"""`python -m ffattn.export`: a trained network for use without this package.
+"""`python -m ffattn.export`: write a trained network as a file that works without this package.
 
 python -m ffattn.export checkpoint=outputs/mine/checkpoints/best.ckpt output=model.onnx
 """

@@ -1,4 +1,4 @@
-"""`python -m ffattn.plan`: the jobs of a sweep, and the time and memory that they would take, from measured updates.
+"""`python -m ffattn.plan`: list the jobs of a sweep, with the time and memory that they take by measured updates.
 
 python -m ffattn.plan -m task=add,multiply T=100,10000 seed=0,1 hydra/launcher=joblib hydra.launcher.n_jobs=2
 

@@ -1,4 +1,4 @@
-"""`python -m ffattn.predict`: the answers of a trained network for the sequences of a file.
+"""`python -m ffattn.predict`: write a trained network's answers for the sequences of a file.
 
 python -m ffattn.predict checkpoint=outputs/mine/checkpoints/best.ckpt input=new.csv output=answers.csv
 """

@@ -1,4 +1,4 @@
-"""`python -m ffattn.stream`: answers to a sequence that never ends, from standard input.
+"""`python -m ffattn.stream`: answer a sequence that never ends, from standard input.
 
 tail -f steps.csv | python -m ffattn.stream checkpoint=outputs/mine/checkpoints/best.ckpt every=100
 """
