@@ -1,4 +1,4 @@
-"""`python -m ffattn`: list the commands; `python -m ffattn NAME ...` runs one, as `python -m ffattn.NAME` does.
+"""`python -m ffattn`: list the commands; `python -m ffattn NAME ...` runs one, as `python -m ffattn.NAME` does."""
 
 import ast
 import sys

@@ -62,7 +62,7 @@ def _write_graph(settings: "Export", trained: "Trained", part: Path) -> str:
     check_kind(trained.network, settings.format)
     model = ExportedModel(trained, settings.weights)
     preparation = preparation_of(trained.task)
-    example = next(examples(preparation))
+    _, example, *_ = examples(preparation)  # sizes of 1, as the first one has, torch would fix
     with _short_errors_of_torch(trained.model.name):
         exported = EXPORTERS[settings.format](model, part, example, json.dumps(_about(preparation)))
     difference = largest_difference(exported, trained, examples(preparation), settings.weights)
