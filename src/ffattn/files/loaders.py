@@ -14,8 +14,8 @@ def _load_watch() -> Any:
     data = load_watch()  # a pickle, but the package's own
     columns = {name: pa.array([x[:, i] for x in data["X"]]) for i, name in enumerate(data["X_labels"])}
     exercises = [data["y_labels"][number] for number in np.asarray(data["y"], dtype=int)]
-    people, sides = (np.asarray(data[name], dtype=int) for name in ("subject", "side"))
-    return pa.table(columns | {"exercise": exercises, "subject": people, "side": sides})
+    columns |= {"exercise": exercises, "subject": np.asarray(data["subject"], dtype=int)}
+    return pa.table(columns | {"side": np.asarray(data["side"], dtype=int)})
 
 
 def _load_peptides() -> Any:

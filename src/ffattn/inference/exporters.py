@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -169,11 +170,11 @@ def to_onnx(model: ExportedModel, path: Path, example: Example, about: str) -> R
     program.model.metadata_props[KEY] = about
     program.save(str(path), external_data=False)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return partial(_run_session, session)
 
-    def run(x: Tensor, lengths: Tensor) -> list[np.ndarray]:
-        return list(session.run(None, {"x": x.numpy(), "lengths": lengths.numpy()}))
 
-    return run
+def _run_session(session: Any, x: Tensor, lengths: Tensor) -> list[np.ndarray]:
+    return list(session.run(None, {"x": x.numpy(), "lengths": lengths.numpy()}))
 
 
 def to_torch_export(model: ExportedModel, path: Path, example: Example, about: str) -> Runner:
@@ -182,13 +183,12 @@ def to_torch_export(model: ExportedModel, path: Path, example: Example, about: s
     file = BytesIO()  # on a full disk its own writer would end the process
     torch.export.save(program, file, extra_files={f"{KEY}.json": about})
     path.write_bytes(file.getbuffer())
-    module = torch.export.load(path).module()
+    return partial(_run_module, torch.export.load(path).module())
 
-    def run(x: Tensor, lengths: Tensor) -> list[np.ndarray]:
-        outputs = module(x, lengths)
-        return [output.detach().numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
-    return run
+def _run_module(module: nn.Module, x: Tensor, lengths: Tensor) -> list[np.ndarray]:
+    outputs = module(x, lengths)
+    return [output.detach().numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
 
 def _dynamic_shapes() -> dict[str, dict[int, Any]]:

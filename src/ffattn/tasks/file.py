@@ -185,7 +185,8 @@ class File(GivenTask):
         places = np.arange(len(pieces)) - np.repeat(np.cumsum(file.counts) - file.counts, file.counts)
         targets = prepare_targets(self.preparation, file.index.select(chosen))
         assert self.window is not None
-        load = self._loaders.setdefault(file.path, functools.lru_cache(self.window)(self._load(file)))
+        read = functools.lru_cache(self.window)(functools.partial(_read_piece, file, self.preparation))
+        load = self._loaders.setdefault(file.path, read)
         return Streamed(load, self.window, pieces[chosen], places[chosen], targets)
 
     @property
@@ -193,15 +194,6 @@ class File(GivenTask):
         """All splits of a file share what is in memory."""
         loaders: dict[Path, Callable[[int], Given]] = self.__dict__.setdefault("_kept_loaders", {})
         return loaders
-
-    def _load(self, file: ParquetPieces) -> Callable[[int], Given]:
-        def load(piece: int) -> Given:
-            raw = file.read(piece)
-            refuse_faults(self.preparation, raw)
-            x = prepare_inputs(self.preparation, raw)
-            return Given(x, torch.from_numpy(raw.offsets), torch.zeros(len(raw)))
-
-        return load
 
     @property
     def is_classification(self) -> bool:
@@ -233,7 +225,7 @@ class File(GivenTask):
         return Scaling(self.preparation.targets)
 
     def summary(self) -> str:
-        """The file and its sizes in a few words."""
+        """Return the file and its sizes in a few words."""
         where = f" {self.path}" if self.name == "file" else ""
         return f"{self.name}{where}, up to {self.length.T} steps in training"
 
@@ -285,3 +277,10 @@ def _in_memory(raw: RawSequences, preparation: Preparation) -> Given:
     targets = prepare_targets(preparation, raw)
     refuse_faults(preparation, raw)
     return Given(prepare_inputs(preparation, raw), torch.from_numpy(raw.offsets), targets)
+
+
+def _read_piece(file: ParquetPieces, preparation: Preparation, piece: int) -> Given:
+    """Inputs of the sequences of a piece; their targets are known already."""
+    raw = file.read(piece)
+    refuse_faults(preparation, raw)
+    return Given(prepare_inputs(preparation, raw), torch.from_numpy(raw.offsets), torch.zeros(len(raw)))
