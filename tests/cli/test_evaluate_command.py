@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -165,3 +166,12 @@ def test_a_sweep_over_lengths_makes_a_directory_for_each(evaluate, workplace):
         f"{folder}: was evaluated with other settings; choose another hydra.sweep.dir",
         "sequences=9: the result has 10",
     ]
+
+
+def test_a_checkpoint_of_format_1_is_evaluated(evaluate, workplace):
+    old = Path(__file__).parents[1] / "data" / "run_of_format_1"
+    done = evaluate(f"checkpoint={old / 'checkpoints' / 'best.ckpt'}", "length=paper", "sequences=50")
+    assert done.status == 0
+    logged = json.loads((old / "result.json").read_text())["test"]
+    for name, before in {"accuracy": "solved", "error": "error", "attention_mass": "mass"}.items():
+        assert result(workplace)["test"][name] == pytest.approx(logged[before], rel=1e-4)

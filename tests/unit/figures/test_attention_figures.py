@@ -99,13 +99,13 @@ def test_zero_weights_are_counted_and_not_drawn():
     assert np.nansum(last.lines[0].get_ydata()) == 4
 
 
-def test_marks_are_highlighted_once_in_the_legend():
+def test_relevant_steps_are_highlighted_once_in_the_legend():
     figure = draw_sequence(seen_by_hand())
     words = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
-    assert sorted(words) == ["a marked step", "equal weights"]
+    assert sorted(words) == ["a relevant step", "equal weights"]
 
 
-def test_the_heat_map_is_aligned_at_the_marks_and_sorted_by_length():
+def test_the_heat_map_is_aligned_at_the_relevant_steps_and_sorted_by_length():
     figure = draw_heat_map(seen_by_hand())
     first, second = (axes.images[0].get_array() for axes in figure.axes[:2])
     middle = first.shape[1] // 2
