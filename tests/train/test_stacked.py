@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 from tiny_runs import about, fit, in_words, read, rows, settings_of, snapshot
 
-from ffattn.config.jobs import locked
+from ffattn.config.lock import locked
 from ffattn.errors import TrainingError
 from ffattn.lightning.stacking.module import StackedModule
 from ffattn.runs.resuming import find_start

@@ -130,7 +130,9 @@ class _Converter:
             return self._report(key, value, f"must be {_describe(kind, value)}")
         schema = _schema(cls)  # type: ignore[arg-type]
         try:
-            schema[name] = value
+            OmegaConf.update(
+                schema, name, value, merge=False
+            )  # may convert; an assignment should not, says OmegaConf 2.4
         except OmegaConfBaseException:
             return self._report(key, "null" if value is None else value, f"must be {_describe(kind, value)}")
         checked = schema[name]
