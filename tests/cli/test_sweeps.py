@@ -143,7 +143,8 @@ def test_more_updates_go_on_where_the_sweep_was(train, workplace):
 def test_a_job_that_fails_stops_no_other_and_is_tried_again(train, workplace, monkeypatch):
     options = (*SWEEP, "optim.lr=1e30,0.003", "updates=12", "trainer.log_every=1")
     done = train(*options)
-    failed, fine = "add_ffattn/T12/lr1e+30", "add_ffattn/T12/lr0.003"
+    failed = "add_ffattn/T12/lr1e+30"
+    fine = "add_ffattn/T12/lr0.003"
     assert done.status == 1
     assert f"[1/2] {failed}: failed: the loss of update 2 is not finite (optim.lr=1e+30)" in done.err
     assert "Traceback" not in done.err

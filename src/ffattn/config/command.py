@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ffattn.config.compose import Loader, compose_config, select, without_hydra
+from ffattn.config.compose import Loader, compose_config, resolve_value, without_hydra
 from ffattn.config.errors import ConfigError, DiskError, disk_errors, wants_traceback
 from ffattn.config.explain import explain
 from ffattn.config.hydra_access import VERSION_BASE, command_line_parser
@@ -144,7 +144,7 @@ def _show(arguments: argparse.Namespace, name: str) -> None:
 def _run_beside(arguments: argparse.Namespace, command: Command) -> None:
     """Take part in a run that torchrun or srun has started in several processes; the first one keeps the directory."""
     config = Loader(command.name, arguments.config_dir).compose(arguments.overrides)
-    run_dir = Path(select(config, "hydra.run.dir"))
+    run_dir = Path(resolve_value(config, "hydra.run.dir"))
     command.execute(command.prepare(without_hydra(config), run_dir, False), run_dir, False)
 
 
@@ -163,7 +163,7 @@ def _run_one(arguments: argparse.Namespace, command: Command) -> None:
     if config.hydra.mode == RunMode.MULTIRUN:  # said by a file
         _exit(run_sweep(command, arguments.overrides, arguments.config_dir))
         return
-    run_dir = Path(select(config, "hydra.run.dir"))
+    run_dir = Path(resolve_value(config, "hydra.run.dir"))
     if not isinstance(command.prepare(without_hydra(config), run_dir, False), Finished):
         _run_alone(command)
 

@@ -156,7 +156,7 @@ def without_hydra(config: DictConfig) -> DictConfig:
     return config
 
 
-def select(config: DictConfig, key: str) -> str:
+def resolve_value(config: DictConfig, key: str) -> str:
     """A value as text, its interpolations resolved.
 
     Args:

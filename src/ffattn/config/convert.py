@@ -59,7 +59,8 @@ class _Converter:
     """Builds settings bottom-up and collects problems on the way."""
 
     def __init__(self, root: DictConfig, objects: dict[str, Any]) -> None:
-        self.root, self.objects = root, objects
+        self.root = root
+        self.objects = objects
         self.problems: list[str] = []
 
     def build(self, node: DictConfig, base: type[Settings], path: str) -> Any:

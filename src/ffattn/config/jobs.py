@@ -112,7 +112,7 @@ def job_directory(base: str, differing: Iterable[str], config: DictConfig) -> st
     last = [key.rpartition(".")[2] for key in keys]
     names = [short if last.count(short) == 1 else key for short, key in zip(last, keys, strict=True)]
     values = [f"-{choices[key]}" if key in choices else _text(OmegaConf.select(config, key)) for key in keys]
-    own = _plain("_".join(name + value for name, value in zip(names, values, strict=True)))
+    own = _file_name("_".join(name + value for name, value in zip(names, values, strict=True)))
     return f"{base}/{own}" if own else base
 
 
@@ -121,7 +121,7 @@ def _text(value: object) -> str:
     return words[value] if value is None or isinstance(value, bool) else str(value)
 
 
-def _plain(text: str) -> str:
+def _file_name(text: str) -> str:
     """The text if it is short and of plain characters; else what is left of it, and a digest to tell it from others."""
     plain = re.sub(r"[^\w.+-]+", "-", text, flags=re.ASCII)
     if plain == text and len(text) <= _LONGEST:

@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ffattn.config.compose import Loader, select, without_hydra
+from ffattn.config.compose import Loader, resolve_value, without_hydra
 from ffattn.config.errors import ConfigError, DamagedError
 from ffattn.config.hydra_access import builtin_plugin
 from ffattn.config.jobs import Command, job_directory
@@ -55,7 +55,7 @@ class Plan:
         _refuse_contradictions(parsed)
         has_mode = any(override.key_or_group == "hydra.mode" for override in parsed)
         self.master = self.loader.compose([*self.overrides, *([] if has_mode else ["hydra.mode=MULTIRUN"])], True)
-        self.root = Path(select(self.master, "hydra.sweep.dir")).absolute()
+        self.root = Path(resolve_value(self.master, "hydra.sweep.dir")).absolute()
         self.master.hydra.sweep.dir = str(self.root)
         hydra = OmegaConf.to_container(self.master.hydra, resolve=False)
         self.base: str = hydra["sweep"]["subdir"]  # type: ignore[call-overload,index]
@@ -116,7 +116,7 @@ class Plan:
         keys |= {str(override.key_or_group): None for override in self.swept if override.is_sweep_override()}
         config.hydra.sweep.dir = str(self.root)
         config.hydra.sweep.subdir = self.base if self.has_own_names else job_directory(self.base, keys, config)
-        subdir = select(config, "hydra.sweep.subdir")
+        subdir = resolve_value(config, "hydra.sweep.subdir")
         config.hydra.sweep.subdir = str(Path(subdir))
         return self.root / subdir
 
