@@ -16,7 +16,7 @@ from ffattn.config.jobs import Command, Finished
 
 if TYPE_CHECKING:
     from ffattn.config.jobs import Sweep
-    from ffattn.config.schema import Inspect
+    from ffattn.config.trained_schema import Inspect
 
 PAGE = "index.html"
 _CAPTIONS = {
@@ -29,7 +29,7 @@ _CAPTIONS = {
 
 
 def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Inspect | Finished":
-    from ffattn.config.schema import Inspect
+    from ffattn.config.trained_schema import Inspect
 
     if importlib.util.find_spec("matplotlib") is None:
         raise ConfigError("python -m ffattn.inspect: needs matplotlib: pip install 'ffattn[pictures]'")

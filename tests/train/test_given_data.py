@@ -16,7 +16,7 @@ import ffattn
 from ffattn.api import fit as fit_objects
 from ffattn.config.compose import compose_config
 from ffattn.config.errors import ConfigError
-from ffattn.config.schema import Evaluate
+from ffattn.config.trained_schema import Evaluate
 from ffattn.errors import DataError, FFAttnError
 from ffattn.models import FFAttention
 from ffattn.predict import run as predict
