@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from ffattn.config.command import short_errors
 from ffattn.errors import FFAttnError
 from ffattn.figures.html import grid, page, picture
-from ffattn.reports.table import COLUMNS, Cell, cells_of, markdown, read_runs, table_rows
+from ffattn.reports.kept import read_runs
+from ffattn.reports.table import COLUMNS, Cell, cells_of, markdown, table_rows
 from ffattn.system.atomic_files import whole
 
 if TYPE_CHECKING:

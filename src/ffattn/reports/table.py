@@ -8,7 +8,6 @@ from statistics import median
 from typing import Any
 
 from ffattn.reports.paper import published
-from ffattn.runs.result import RESULT, read_result
 
 COLUMNS = (
     *("folder", "task", "model", "T", "variant", "lr", "seed", "stopped_because", "updates", "epochs", "val_solved"),
@@ -69,20 +68,6 @@ def _leaves(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f"{path}{name}.")
         elif value is not None:  # where nothing is set, results of older versions have no such setting
             yield f"{path}{name}", str(value)
-
-
-def read_runs(folders: Iterable[Path]) -> list[Run]:
-    """Every training run below some directories.
-
-    Args:
-        folders: They hold `result.json` at any depth.
-
-    Raises:
-        DamagedError: A result cannot be read.
-    """
-    found = sorted({path.parent for folder in folders for path in folder.rglob(RESULT)})
-    runs = [Run(folder, result) for folder in found if (result := read_result(folder)) is not None]
-    return [run for run in runs if "stopped_because" in run.result]
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,12 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         DamagedError: The file is not what `write_result` wrote.
     """
     path = folder / RESULT
-    return parse_result(path.read_bytes(), str(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return parse_result(path.read_bytes(), str(path))
+    except DamagedError as error:
+        raise DamagedError(f"{error}; remove it, and it is computed again") from None
 
 
 def parse_result(text: str | bytes, source: str) -> dict[str, Any]:
@@ -72,7 +77,7 @@ def parse_result(text: str | bytes, source: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError):
         result = {}
     if "settings" not in result:
-        raise DamagedError(f"{source}: not a result, or a damaged one; remove it, and it is computed again")
+        raise DamagedError(f"{source}: not a result, or a damaged one")
     if result["format"] != FORMAT:
         raise DamagedError(f"{source}: a result of format {result['format']}; this version reads formats 1 to {FORMAT}")
     return result
