@@ -1,4 +1,4 @@
-"""Finished runs on disk: in run directories, and in files of kept results, which hold many runs without their checkpoints.
+"""Finished runs on disk: in run directories, and in files of kept results, which hold many without their checkpoints.
 
 A file of kept results is JSON Lines: a run a line, sorted by folder. A line is what `result.json` holds, and before it
 `folder`: where the run was below the directory that the file stands for. `table1.jsonl` stands for `table1`.
@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ffattn.reports.table import Run
+from ffattn.runs.cells import FinishedRun
 from ffattn.runs.result import RESULT, parse_result, read_result
 from ffattn.system.atomic_files import whole
 
@@ -17,7 +17,16 @@ _FOLDER = "folder"
 _START = f'{{"{_FOLDER}":'.encode()
 
 
-def read_runs(paths: Iterable[Path]) -> list[Run]:
+def directory_of(path: Path) -> Path:
+    """Return the directory of runs that a file of kept results stands for; a directory stands for itself.
+
+    Args:
+        path: A file or a directory.
+    """
+    return path.with_suffix("") if path.suffix == SUFFIX else path
+
+
+def read_runs(paths: Iterable[Path]) -> list[FinishedRun]:
     """Return the training runs that some directories and files hold, sorted by folder.
 
     Args:
@@ -32,12 +41,12 @@ def read_runs(paths: Iterable[Path]) -> list[Run]:
     found = {run.folder: run for path in paths for file in _kept_files(path) for run in read_kept(file)}
     for folder in sorted({file.parent for path in paths for file in path.rglob(RESULT)}):
         if (result := read_result(folder)) is not None:
-            found[folder] = Run(folder, result)
+            found[folder] = FinishedRun(folder, result)
     return [found[folder] for folder in sorted(found) if "stopped_because" in found[folder].result]
 
 
 def _kept_files(path: Path) -> Iterator[Path]:
-    """Yield the files of kept results that a path names: itself, or those below it, where other files may have the suffix."""
+    """Yield the files of kept results that a path names: itself, or those below it among others of that suffix."""
     if path.is_file():
         yield path
         return
@@ -47,7 +56,7 @@ def _kept_files(path: Path) -> Iterator[Path]:
                 yield file
 
 
-def read_kept(path: Path) -> list[Run]:
+def read_kept(path: Path) -> list[FinishedRun]:
     """Return the runs that a file of kept results holds.
 
     Args:
@@ -60,12 +69,12 @@ def read_kept(path: Path) -> list[Run]:
     return [_parse_line(path, number, line) for number, line in enumerate(path.read_bytes().splitlines(), start=1)]
 
 
-def _parse_line(path: Path, number: int, line: bytes) -> Run:
+def _parse_line(path: Path, number: int, line: bytes) -> FinishedRun:
     result = parse_result(line, f"{path}, line {number}")
-    return Run(path.with_suffix("") / str(result.pop(_FOLDER, "")), result)
+    return FinishedRun(directory_of(path) / str(result.pop(_FOLDER, "")), result)
 
 
-def write_kept(path: Path, runs: Sequence[Run]) -> None:
+def write_kept(path: Path, runs: Sequence[FinishedRun]) -> None:
     """Write a file of kept results, whole or not at all.
 
     Args:
@@ -80,6 +89,6 @@ def write_kept(path: Path, runs: Sequence[Run]) -> None:
         part.write_text("".join(lines))
 
 
-def _format_line(path: Path, run: Run) -> str:
-    folder = run.folder.relative_to(path.with_suffix("")).as_posix()
+def _format_line(path: Path, run: FinishedRun) -> str:
+    folder = run.folder.relative_to(directory_of(path)).as_posix()
     return json.dumps({_FOLDER: folder, **run.result}, separators=(",", ":")) + "\n"

@@ -120,6 +120,51 @@ def _first_solved(result: dict[str, Any]) -> int | None:
     return int(result["val"]["update"]) if result["solved"] else None  # early versions kept no validations
 
 
+def scores_of(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the scores of the test set, or of the set that an evaluation was asked for.
+
+    Args:
+        result: Of a training run or of an evaluation.
+    """
+    return dict(result[result["settings"].get("split", "test")])
+
+
+def accuracy_of(result: dict[str, Any]) -> float:
+    """Return the accuracy (0..1) that tables have: of the set that `scores_of` returns.
+
+    Args:
+        result: Of a training run or of an evaluation.
+    """
+    return float(scores_of(result)["accuracy"])
+
+
+def baseline_of(result: dict[str, Any]) -> float:
+    """Return the accuracy (0..1) of the best constant answer on the same set.
+
+    Args:
+        result: Of a training run or of an evaluation.
+    """
+    return float(scores_of(result)["baseline"]["accuracy"])
+
+
+def is_solved(result: dict[str, Any]) -> bool:
+    """Return whether the best validation of a training run had accuracy 1.
+
+    Args:
+        result: Of a training run.
+    """
+    return bool(result["solved"])
+
+
+def updates_to_solve(result: dict[str, Any]) -> int | None:
+    """Return the update of the first validation with accuracy 1, or None if the run has not solved its task.
+
+    Args:
+        result: Of a training run.
+    """
+    return int(result["updates_to_solve"]) if is_solved(result) else None
+
+
 def percent(share: float) -> str:
     """Return a share (0..1) in percent with one decimal; less than 1 is never 100 %.
 
