@@ -21,7 +21,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ffattn.inference.checkpoint import BEST, Trained, checkpoints_of, load
+from ffattn.inference.checkpoint import BEST, TrainedModel, checkpoints_of, load
 from ffattn.inference.evaluation import evaluate
 from ffattn.models.feed_forward import FeedForwardNetwork
 from ffattn.rng.streams import Split, Stream
@@ -54,7 +54,7 @@ def train(folder: Path, recipe: str) -> Path:
 
 
 @torch.inference_mode()
-def unmarked_score(trained: Trained) -> float:
+def unmarked_score(trained: TrainedModel) -> float:
     """The largest score of a step without a marker: every value that there is, is tried.
 
     Below zero, it says that such steps never have weight. How many there are, does then not matter: the context is
@@ -70,7 +70,7 @@ def unmarked_score(trained: Trained) -> float:
     return float(scores.max())
 
 
-def measure(trained: Trained, T: int, sequences: int) -> dict[str, Any]:
+def measure(trained: TrainedModel, T: int, sequences: int) -> dict[str, Any]:
     """What a model reaches at a length."""
     started = time.monotonic()
     task = replace(trained.task, length=Fixed(T=T))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ffattn.errors import SettingError
-from ffattn.inference.checkpoint import Trained, load
+from ffattn.inference.checkpoint import TrainedModel, load
 from ffattn.settings import Settings
 from ffattn.tasks import GivenTask
 
@@ -90,4 +90,4 @@ def _quoted(value: object) -> str:
     return f"'{escaped}'"
 
 
-__all__ = ["Trained", "fit", "load"]
+__all__ = ["TrainedModel", "fit", "load"]

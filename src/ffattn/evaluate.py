@@ -16,7 +16,7 @@ from ffattn.config.jobs import Command, Finished
 if TYPE_CHECKING:
     from ffattn.config.jobs import Sweep
     from ffattn.config.schema import Evaluate
-    from ffattn.inference.checkpoint import Trained
+    from ffattn.inference.checkpoint import TrainedModel
     from ffattn.tasks import GivenTask
 
 
@@ -77,7 +77,7 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Evaluate | Fi
     return settings
 
 
-def _fill_in(kind: Any, config: DictConfig, trained: "Trained") -> None:
+def _fill_in(kind: Any, config: DictConfig, trained: "TrainedModel") -> None:
     """What the command line leaves open is the checkpoint's: T, seed, and the task but for its length."""
     from ffattn.settings import to_plain
     from ffattn.tasks import GivenTask
@@ -120,7 +120,8 @@ def _execute(settings: "Evaluate", folder: Path, in_sweep: bool) -> None:
     from rich.console import Console
 
     from ffattn.inference.checkpoint import load
-    from ffattn.runs.result import print_header, scores_table, write_result
+    from ffattn.runs.console import metrics_table, print_header
+    from ffattn.runs.result import write_result
 
     if settings.accelerator.num_threads is not None:
         torch.set_num_threads(settings.accelerator.num_threads)
@@ -129,12 +130,13 @@ def _execute(settings: "Evaluate", folder: Path, in_sweep: bool) -> None:
     print_header(console, task=task.summary(), model=model, checkpoint=settings.checkpoint, written_to=folder)
     result = _evaluate(settings, trained)
     write_result(folder, result)
-    console.print(scores_table({settings.split: result[settings.split]}))
+    console.print(metrics_table({settings.split: result[settings.split]}))
 
 
-def _evaluate(settings: "Evaluate", trained: "Trained") -> dict[str, Any]:
+def _evaluate(settings: "Evaluate", trained: "TrainedModel") -> dict[str, Any]:
     from ffattn.inference.evaluation import evaluate
     from ffattn.rng.streams import Split, Stream
+    from ffattn.runs.result import FORMAT
     from ffattn.settings import to_plain
     from ffattn.system.provenance import provenance
 
@@ -142,6 +144,7 @@ def _evaluate(settings: "Evaluate", trained: "Trained") -> dict[str, Any]:
     stream = Stream(settings.seed, Split[settings.split.upper()])
     means = evaluate(trained.network, task, stream, settings.sequences, settings.batch_size)
     return {
+        "format": FORMAT,
         "checkpoint": settings.checkpoint,
         "task": task.name,
         "model": trained.model.name,
@@ -149,7 +152,7 @@ def _evaluate(settings: "Evaluate", trained: "Trained") -> dict[str, Any]:
         "seed": settings.seed,
         "sequences": settings.sequences,
         "seconds": time.monotonic() - started,
-        settings.split: {**means, "floor": task.floor()._asdict()},
+        settings.split: {**means, "baseline": task.baseline()._asdict()},
         **provenance(settings.accelerator.torch_device),
         "settings": to_plain(settings),
     }

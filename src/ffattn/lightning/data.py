@@ -21,7 +21,8 @@ class Batches:
     Args:
         make: Makes the batches with some numbers.
         numbers: The numbers to go through, asked for anew by every iteration.
-        size: What Lightning takes for the length: of a whole epoch, even where a resumed one has fewer left.
+        size: What Lightning takes for the length: batches between two validations, even where a resumed run has fewer
+            left.
         group: How many batches are made at a time.
     """
 
@@ -57,7 +58,7 @@ class SequenceData(LightningDataModule):
         seed: Of all of them.
         batch_size: Sequences in a batch, over all processes.
         sequences: Sequences in the validation set, and in the test set, unless the task has its own.
-        epoch: Updates in an epoch.
+        validate_every: Updates between two validations.
         accumulate: Batches in an update.
         distinct_batches: Train on the first so many batches again and again, and validate on them; or None.
         divides_time: Whether processes divide the time of all sequences, rather than the sequences.
@@ -70,19 +71,21 @@ class SequenceData(LightningDataModule):
         seed: int = 0,
         batch_size: int = 100,
         sequences: int = 1000,
-        epoch: int = 1000,
+        validate_every: int = 1000,
         accumulate: int = 1,
         distinct_batches: int | None = None,
         divides_time: bool = False,
     ) -> None:
         super().__init__()
         self.task, self.seed, self.batch_size, self.sequences = task, seed, batch_size, sequences
-        self.epoch, self.accumulate, self.distinct_batches = epoch, accumulate, distinct_batches
+        self.validate_every = validate_every
+        self.accumulate, self.distinct_batches = accumulate, distinct_batches
         self.divides_time = divides_time
 
     def train_dataloader(self) -> Batches:
-        """Batches from the optimiser's step on, to the end of the epoch."""
-        return Batches(self.training_batches, self._rest_of_epoch, self.epoch * self.accumulate, self._group())
+        """Batches from the optimiser's step on, to the next validation."""
+        size = self.validate_every * self.accumulate
+        return Batches(self.training_batches, self._until_validation, size, self._group())
 
     def val_dataloader(self) -> Batches:
         """The validation set; under `distinct_batches` the training batches."""
@@ -129,9 +132,9 @@ class SequenceData(LightningDataModule):
         count = -(-total // self.batch_size)
         return Batches(make, lambda: range(count), count)
 
-    def _rest_of_epoch(self) -> range:
+    def _until_validation(self) -> range:
         update = self.trainer.global_step if self.trainer else 0
-        end = (update // self.epoch + 1) * self.epoch
+        end = (update // self.validate_every + 1) * self.validate_every
         return range(update * self.accumulate, end * self.accumulate)
 
     def _share(self, first: int, stop: int) -> Tensor:

@@ -18,16 +18,16 @@ from torch.utils.tensorboard.summary import hparams
 from ffattn.errors import TrainingError, reason_of
 from ffattn.system.atomic_files import whole
 
-_FINAL_METRICS = ("val/solved", "val/error", "test/solved", "test/error")
+_FINAL_METRICS = ("val/accuracy", "val/error", "test/accuracy", "test/error")
 _LAYOUT = {  # of the CUSTOM SCALARS tab: what belongs together is in one chart
     "learning": {
-        "share solved": ["Multiline", ["train/solved", "val/solved"]],
+        "accuracy": ["Multiline", ["train/accuracy", "val/accuracy"]],
         "error": ["Multiline", ["train/loss", "val/error"]],
     },
     "attention": {
-        "weight on the marks, and marks found": ["Multiline", ["attention/mass", "attention/found"]],
-        "scores: marks above the rest": ["Multiline", ["attention/margin"]],
-        "steps that attention is spread over": ["Multiline", ["attention/steps"]],
+        "attention mass; relevant steps found": ["Multiline", ["attention/mass", "attention/found"]],
+        "score margin of relevant steps over all others": ["Multiline", ["attention/margin"]],
+        "effective number of attended steps": ["Multiline", ["attention/effective_steps"]],
     },
 }
 _PROJECT = "ffattn"

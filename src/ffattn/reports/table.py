@@ -5,7 +5,7 @@ from typing import Any
 
 from ffattn.reports.paper import published
 from ffattn.runs.cells import Cell, FinishedRun, Spread
-from ffattn.runs.result import accuracy_of, baseline_of, is_solved, percent, updates_to_solve
+from ffattn.runs.result import accuracy_of, baseline_of, is_solved, percent, updates_to_solve_of
 
 UPDATES_PER_EPOCH = 1000  # of the paper, whatever `validate_every` is
 RUN_COLUMNS = (
@@ -131,7 +131,7 @@ def run_rows(cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
 
 def _run_row(run: FinishedRun, variant: str) -> dict[str, Any]:
     result = run.result
-    to_solve = updates_to_solve(result)
+    to_solve = updates_to_solve_of(result)
     values = {
         "folder": run.folder.as_posix(),
         "variant": variant,

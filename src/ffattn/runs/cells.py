@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from ffattn.runs.result import accuracy_of, baseline_of, is_solved, percent, updates_to_solve
+from ffattn.runs.result import accuracy_of, baseline_of, is_solved, percent, updates_to_solve_of
 
 # settings that make no other cell
 _IRRELEVANT = "accelerator", "logger", "resume", "seed", "updates", "T"
@@ -139,7 +139,7 @@ class Cell:
 
     def updates_to_solve(self) -> Spread | None:
         """Return the updates to solve the task over the seeds that did, or None if none did."""
-        known = (updates_to_solve(run.result) for run in self.best_runs())
+        known = (updates_to_solve_of(run.result) for run in self.best_runs())
         updates = [count for count in known if count is not None]
         return spread_of(updates) if updates else None
 
@@ -175,7 +175,7 @@ class Cell:
 
 def _merit(run: FinishedRun) -> tuple[bool, float, float]:
     """Return what is larger for a better run; a tie goes to the smaller error."""
-    updates = updates_to_solve(run.result)
+    updates = updates_to_solve_of(run.result)
     validation = run.result["val"]
     main = float(validation["accuracy"] if updates is None else -updates)
     return updates is not None, main, -validation["error"]

@@ -18,7 +18,15 @@ from ffattn.config.errors import disk_errors
 from ffattn.config.jobs import Finished, Place, Sweep, is_busy
 from ffattn.errors import FFAttnError
 from ffattn.runs.cells import FinishedRun, cells_of
-from ffattn.runs.result import accuracy_of, baseline_of, is_solved, percent, read_result, scores_of, updates_to_solve
+from ffattn.runs.result import (
+    accuracy_of,
+    baseline_of,
+    is_solved,
+    metrics_of,
+    percent,
+    read_result,
+    updates_to_solve_of,
+)
 from ffattn.system.atomic_files import whole
 
 FAILURE = "failure.txt"
@@ -94,7 +102,7 @@ class Outcome(NamedTuple):
             values |= {"accuracy": accuracy_of(self.result), "baseline": baseline_of(self.result)}
             values |= {name: self.result[name] for name in ("updates", "seconds") if name in self.result}
         if self.result is not None and self.is_trained:
-            to_solve = updates_to_solve(self.result)
+            to_solve = updates_to_solve_of(self.result)
             values["solved"] = "yes" if is_solved(self.result) else "no"
             values["updates_to_solve"] = "" if to_solve is None else to_solve
         return {name: values.get(name, "") for name in (*_JOB_COLUMNS, "reason")}
@@ -104,7 +112,7 @@ def _objective(outcome: Outcome) -> float:
     """Return what a search minimises: the error of the best validation, or of the set that was evaluated."""
     if outcome.result is None:
         return float("inf")
-    return float(outcome.result.get("val", scores_of(outcome.result))["error"])
+    return float(outcome.result.get("val", metrics_of(outcome.result))["error"])
 
 
 def run_job(work: Callable[[], Finished | None], place: Place) -> float:

@@ -1,36 +1,32 @@
-"""What a person reads of a run: the header, the table at the end, and `result.json`."""
+"""`result.json`: what a finished run leaves behind."""
 
 import json
-import shlex
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from ffattn.config.errors import DamagedError
-from ffattn.inference.checkpoint import BEST, checkpoints_of
-from ffattn.inference.metrics import USUAL
+from ffattn.inference.metrics import percent, rename_metrics
 from ffattn.system.atomic_files import whole
+
+__all__ = [
+    "FORMAT",
+    "RESULT",
+    "accuracy_of",
+    "baseline_of",
+    "is_solved",
+    "metrics_of",
+    "parse_result",
+    "percent",
+    "read_result",
+    "updates_to_solve",
+    "updates_to_solve_of",
+    "upgrade_result",
+    "write_result",
+]
 
 RESULT = "result.json"
 FORMAT = 2  # of `result.json`; format 1 had no number
 _SPLITS = "train", "val", "test"
-_RENAMED = {  # from format 1 to 2
-    "solved": "accuracy",
-    "floor": "baseline",
-    "mass": "attention_mass",
-    "steps": "effective_steps",
-}
-_FOCUS = {  # of attention: a title, and how the number is written
-    "mass": ("on marks", "{:.2%}"),
-    "lift": ("lift", "{:.3g}x"),
-    "found": ("found", "{:.1%}"),
-    "steps": ("steps", "{:,.1f}"),
-    "margin": ("margin", "{:.3g}"),
-}
 
 
 def write_result(folder: Path, result: dict[str, Any]) -> None:
@@ -99,29 +95,34 @@ def upgrade_result(result: dict[str, Any]) -> dict[str, Any]:
             upgraded[name] = value
     if "stopped_because" in result:
         upgraded["solved"] = upgraded["val"]["accuracy"] == 1
-        upgraded["updates_to_solve"] = _first_solved(upgraded)
+        upgraded["updates_to_solve"] = updates_to_solve(upgraded.get("validations", {}), upgraded["val"])
     return upgraded
 
 
 def _renamed(values: dict[str, Any]) -> dict[str, Any]:
     """Return scores of format 1, the baseline among them, by the names of format 2."""
-    named = {_RENAMED.get(name, name): value for name, value in values.items()}
-    if "baseline" in named:
-        named["baseline"] = _renamed(named["baseline"])
+    named = rename_metrics(values)
+    if "floor" in named:
+        named["baseline"] = rename_metrics(named.pop("floor"))
     return named
 
 
-def _first_solved(result: dict[str, Any]) -> int | None:
-    """Return the update of the first validation with accuracy 1, as far as a result of format 1 knows it."""
-    known = result.get("validations", {"update": [], "accuracy": []})
-    for update, accuracy in zip(known["update"], known["accuracy"], strict=True):
-        if accuracy == 1:
-            return int(update)
-    return int(result["val"]["update"]) if result["solved"] else None  # early versions kept no validations
+def updates_to_solve(validations: dict[str, Any], best: dict[str, Any]) -> int | None:
+    """Return the update of the first validation with accuracy 1; None if there was none.
+
+    Args:
+        validations: Lists of `update` and `accuracy`; empty if they were not kept, as in early versions.
+        best: The best validation.
+    """
+    updates, accuracies = validations.get("update", []), validations.get("accuracy", [])
+    solved = [update for update, accuracy in zip(updates, accuracies, strict=True) if accuracy == 1]
+    if best["accuracy"] == 1:
+        solved.append(best["update"])
+    return min(solved, default=None)
 
 
-def scores_of(result: dict[str, Any]) -> dict[str, Any]:
-    """Return the scores of the test set, or of the set that an evaluation was asked for.
+def metrics_of(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the metrics of the test set, or of the set that an evaluation was asked for.
 
     Args:
         result: Of a training run or of an evaluation.
@@ -130,12 +131,12 @@ def scores_of(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def accuracy_of(result: dict[str, Any]) -> float:
-    """Return the accuracy (0..1) that tables have: of the set that `scores_of` returns.
+    """Return the accuracy (0..1) that tables have: of the set that `metrics_of` returns.
 
     Args:
         result: Of a training run or of an evaluation.
     """
-    return float(scores_of(result)["accuracy"])
+    return float(metrics_of(result)["accuracy"])
 
 
 def baseline_of(result: dict[str, Any]) -> float:
@@ -144,7 +145,7 @@ def baseline_of(result: dict[str, Any]) -> float:
     Args:
         result: Of a training run or of an evaluation.
     """
-    return float(scores_of(result)["baseline"]["accuracy"])
+    return float(metrics_of(result)["baseline"]["accuracy"])
 
 
 def is_solved(result: dict[str, Any]) -> bool:
@@ -156,82 +157,10 @@ def is_solved(result: dict[str, Any]) -> bool:
     return bool(result["solved"])
 
 
-def updates_to_solve(result: dict[str, Any]) -> int | None:
+def updates_to_solve_of(result: dict[str, Any]) -> int | None:
     """Return the update of the first validation with accuracy 1, or None if the run has not solved its task.
 
     Args:
         result: Of a training run.
     """
     return int(result["updates_to_solve"]) if is_solved(result) else None
-
-
-def percent(share: float) -> str:
-    """Return a share (0..1) in percent with one decimal; less than 1 is never 100 %.
-
-    Args:
-        share: The share.
-    """
-    text = f"{share:.1%}"
-    return "99.9%" if text == "100.0%" and share < 1 else text
-
-
-def print_header(console: Console, **lines: object) -> None:
-    """Print a few facts, one a line, before the work starts."""
-    for name, value in lines.items():
-        console.print(f"{name.replace('_', ' '):>12}  {value}", highlight=False, markup=False, soft_wrap=True)
-
-
-def scores_table(scores: dict[str, dict[str, Any]]) -> Table:
-    """Solved share and error of each evaluation set against the task's floor.
-
-    Args:
-        scores: For each set, `solved`, `error` and `floor` (the same two for the best constant answer); and what
-            attention is doing, if it was measured (see `metrics.focus`).
-    """
-    measured = {name: form for name, form in _FOCUS.items() if any(name in values for values in scores.values())}
-    usual = [name for name in USUAL if any(name in values for values in scores.values())]
-    titles = [*(name.upper() for name in usual), *(title for title, _ in measured.values())]
-    table = Table("", "solved", "error", *titles, title_justify="left")
-    for name, values in scores.items():
-        focus = (form.format(values[key]) if key in values else "" for key, (_, form) in measured.items())
-        known = (f"{values[key]:.4g}" for key in usual)
-        table.add_row(name, f"{values['solved']:.1%}", f"{values['error']:.3g}", *known, *focus)
-    floor = next(iter(scores.values()))["floor"]
-    table.add_row("floor", f"{floor['solved']:.1%}", f"{floor['error']:.3g}", style="dim")
-    return table
-
-
-def _tensorboard() -> str:
-    """The command, with its place where the environment that runs this is not the shell's."""
-    return "tensorboard" if shutil.which("tensorboard") else str(Path(sys.executable).with_name("tensorboard"))
-
-
-def print_result(console: Console, result: dict[str, Any], folder: Path) -> None:
-    """Print the table at the end of a training run.
-
-    Args:
-        console: Where to.
-        result: What `result.json` holds.
-        folder: The run directory.
-    """
-    table = scores_table({"validation": result["val"], "test": result["test"]})
-    console.print(table)
-    best = result["val"]["update"]
-    reason = {"solved": "every validation sequence solved", "updates": "the most updates were made"}
-    reason["patience"] = "no validation has been better for a while"
-    reason["raced"] = "another learning rate has solved it in as few updates"
-    folder = folder.resolve()
-    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    board = f"{_tensorboard()} --logdir {shlex.quote(str(folder))}"
-    curves = {"tensorboard": board, "csv": folder / "metrics.csv", "many": board, "none": "not logged"}
-    curves |= {"mlflow": "in MLflow's store, outputs/mlflow.db or MLFLOW_TRACKING_URI", "wandb": folder / "wandb"}
-    epochs = f"{result['epochs']:g} epoch{'' if result['epochs'] == 1 else 's'}"
-    print_header(
-        console,
-        stopped=f"{reason[result['stopped_because']]}, after {epochs} = {result['updates']} updates",
-        scores_of=f"the weights after {best} updates",
-        time=f"{result['seconds']:.1f} s, {result['updates_per_second']:.4g} updates/s",
-        peak_memory=f"{result['peak_memory_mb']:.0f} MB",
-        curves=curves[result["settings"]["logger"]["kind"]],
-        checkpoint=checkpoints_of(folder) / BEST,
-    )

@@ -16,8 +16,8 @@ from rich.console import Console
 from torch import Tensor
 
 from ffattn.config.schema import ACCUMULATE, IGNORE, PARAMETERS, QUIET, TIME, Train
-from ffattn.inference.checkpoint import BEST, KEY, LAST, Numbers, Trained, checkpoints_of, load, load_weights, read
-from ffattn.inference.metrics import KEPT
+from ffattn.inference.checkpoint import BEST, KEY, LAST, Numbers, TrainedModel, checkpoints_of, load, load_weights, read
+from ffattn.inference.metrics import RESULT_METRICS
 from ffattn.lightning import CapturedModule, DividedModule, PartedModule, SequenceData, SequenceModule, ShardedModule
 from ffattn.lightning.callbacks.checkpoints import Checkpoints
 from ffattn.lightning.callbacks.progress import Curves, Watch
@@ -25,7 +25,8 @@ from ffattn.lightning.callbacks.signals import Interruptions, save_run
 from ffattn.lightning.launch import from_first, launch, together
 from ffattn.lightning.loggers import close, make_loggers
 from ffattn.lightning.trainer import make_trainer, quiet_lightning, threads
-from ffattn.runs.result import print_header, print_result, read_result, write_result
+from ffattn.runs.console import print_header, print_result
+from ffattn.runs.result import FORMAT, read_result, updates_to_solve, write_result
 from ffattn.runs.resuming import FRESH, Start, settle, updates_to_beat
 from ffattn.settings import TARGET, to_plain
 from ffattn.system.denormals import flushed_denormals
@@ -52,13 +53,13 @@ class Run:
         """The best checkpoint."""
         return checkpoints_of(self.folder) / BEST
 
-    def load(self) -> Trained:
+    def load(self) -> TrainedModel:
         """The best network, ready to predict."""
         targets = [self.result["settings"][part][TARGET] for part in ("task", "model")]
         return load(self.checkpoint, trust=tuple(target.partition(".")[0] for target in targets))
 
     def predict(self, x: Numbers, lengths: Numbers | None = None) -> Tensor:
-        """Answers of the best network (see `Trained.predict`)."""
+        """Answers of the best network (see `TrainedModel.predict`)."""
         return self.load().predict(x, lengths)
 
 
@@ -203,7 +204,7 @@ def make_data(settings: Train) -> SequenceData:
         seed=settings.seed,
         batch_size=settings.batch_size,
         sequences=options.sequences or 0,
-        epoch=settings.epoch,
+        validate_every=settings.validate_every,
         accumulate=options.accumulate,
         distinct_batches=options.distinct_batches,
         divides_time=settings.accelerator.divide == TIME,
@@ -277,13 +278,14 @@ def _test(trainer: Trainer, module: SequenceModule, data: SequenceData, folder: 
     best = checkpoints_of(folder) / BEST
     module.load(read(best), best)
     trainer.test(module, data, verbose=False)
-    return {name: value for name, value in module.latest.items() if name in KEPT}
+    return {name: value for name, value in module.latest.items() if name in RESULT_METRICS}
 
 
 def _result(settings: Train, about: dict[str, Any], module: SequenceModule, test: dict[str, float]) -> dict[str, Any]:
-    floor = settings.task.floor()._asdict()
+    baseline = settings.task.baseline()._asdict()
     device = settings.accelerator.torch_device
     return {
+        "format": FORMAT,
         "task": settings.task.name,
         "model": settings.model.name,
         "processes": settings.accelerator.processes,
@@ -291,13 +293,14 @@ def _result(settings: Train, about: dict[str, Any], module: SequenceModule, test
         "seed": settings.seed,
         "parameters": _num_parameters(module),
         "updates": about["update"],
-        "epochs": about["update"] / settings.epoch,
         "stopped_because": about["stopped_because"],
+        "solved": about["best"]["accuracy"] == 1,
+        "updates_to_solve": updates_to_solve(about["history"], about["best"]),
         "seconds": about["seconds"],
         "updates_per_second": about["update"] / about["seconds"],
         "peak_memory_mb": peak_memory_mb(device),
-        "val": about["best"] | {"floor": floor},
-        "test": test | {"floor": floor},
+        "val": about["best"] | {"baseline": baseline},
+        "test": test | {"baseline": baseline},
     }
 
 

@@ -12,11 +12,11 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ffattn.errors import TrainingError, reason_of
-from ffattn.inference.checkpoint import BEST, FORMAT, KEY, LAST, PREVIOUS
-from ffattn.inference.metrics import KEPT
+from ffattn.inference.checkpoint import BEST, FORMAT, KEY, LAST, PREVIOUS, upgrade
+from ffattn.inference.metrics import RESULT_METRICS
 from ffattn.system.atomic_files import sync
 
-HISTORY = "update", "solved", "error"  # what is kept of every validation
+HISTORY = "update", "accuracy", "error"  # what is kept of every validation
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -57,13 +57,13 @@ def _write(checkpoint: dict[str, Any], path: Path) -> None:
 
 
 class Checkpoints(Checkpoint):
-    """Write `best.ckpt` (most solved; among equals the smallest error) and `last.ckpt` after every validation.
+    """Write `best.ckpt` (highest accuracy; among equals the smallest error) and `last.ckpt` after every validation.
 
     Args:
         folder: Where.
         settings: Plain settings of the run, for whoever loads the file.
         updates: Stop training after so many.
-        stop_when_solved: Stop training once a validation solves every sequence.
+        stop_when_solved: Stop training at the first validation with accuracy 1.
         patience: Stop after so many validations without a better one, or None.
         data: What the task has learned from data, for whoever loads the file.
         to_beat: Asked at every validation for a number of updates at which training is stopped (None: not yet).
@@ -90,7 +90,7 @@ class Checkpoints(Checkpoint):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take up the run that is resumed."""
-        about = checkpoint[KEY]
+        about = upgrade(checkpoint[KEY])
         self.best, self.seconds = about["best"], about["seconds"]
         known = about.get("history", self.history)  # earlier versions kept none
         self.history = {name: list(values) for name, values in known.items()}
@@ -110,11 +110,11 @@ class Checkpoints(Checkpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Decide whether to stop, then write."""
-        now = {name: value for name, value in pl_module.latest.items() if name in KEPT}
+        now = {name: value for name, value in pl_module.latest.items() if name in RESULT_METRICS}
         now["update"] = trainer.global_step
         for name, values in self.history.items():
             values.append(now[name])
-        if self.stop_when_solved and now["solved"] == 1:
+        if self.stop_when_solved and now["accuracy"] == 1:
             self.stopped_because = "solved"
         elif self.to_beat is not None and _is_beaten(trainer, self.to_beat()):
             self.stopped_because = "raced"
@@ -131,7 +131,7 @@ class Checkpoints(Checkpoint):
 
     def _rank(self, validation: dict[str, float]) -> tuple[float, ...]:
         """What is better is larger. Of given data it is the error that counts, as in training."""
-        return (-validation["error"],) if self.data else (validation["solved"], -validation["error"])
+        return (-validation["error"],) if self.data else (validation["accuracy"], -validation["error"])
 
     def _is_patient_no_more(self) -> bool:
         """Whether the best validation lies so many validations back."""

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 
-from ffattn.figures.attention import draw_all, look
+from ffattn.figures.attention import draw_all, record_attention
 from ffattn.figures.html import page, paragraph, slides
 from ffattn.models.feed_forward import FeedForwardNetwork
 from ffattn.rng.streams import Split, Stream
@@ -59,7 +59,7 @@ class Pictures(Callback):
         task, network, self.drawn = pl_module.task, pl_module.network, trainer.global_step
         was_training = network.training
         with _averaged(trainer, pl_module):
-            figures = draw_all(network, look(network.eval(), task, self.stream, _sequences(task)))
+            figures = draw_all(network, record_attention(network.eval(), task, self.stream, _sequences(task)))
         network.train(was_training)
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():

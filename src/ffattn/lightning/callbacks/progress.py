@@ -7,6 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from ffattn.inference.metrics import percent
 from ffattn.tasks.batch import Batch
 
 _REFRESH = 0.5  # seconds between looks at the loss, which stall a GPU
@@ -30,13 +31,13 @@ class _Rate:
 
 
 def _measure(module: Any, outputs: Any, batch: Batch) -> dict[str, float]:
-    """Loss and share solved of a training batch; stops the run if a loss was not finite."""
+    """Measure loss and accuracy of a training batch; stops the run if a loss was not finite."""
     measured: dict[str, float] = module.measure(outputs["loss"], outputs["prediction"], batch.y)
     return measured
 
 
 class Curves(Callback):
-    """Log loss, share solved, learning rate and speed of training.
+    """Log loss, accuracy, learning rate and speed of training.
 
     Args:
         every: Updates between entries.
@@ -76,7 +77,7 @@ class Curves(Callback):
 
 
 class Watch(Callback):
-    """Show loss, share solved, updates per second and time left: a bar in a terminal, lines elsewhere.
+    """Show loss, accuracy, updates per second and time left: a bar in a terminal, lines elsewhere.
 
     Args:
         mode: `auto`, `bar`, `lines`, or `none` or `quiet`, which show nothing.
@@ -113,15 +114,17 @@ class Watch(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Show the validation."""
-        self.shown["val"] = pl_module.latest["solved"]
+        self.shown["val"] = pl_module.latest["accuracy"]
         self.shown |= {name: value for name, value in pl_module.latest.items() if name == "r2"}
         if self.mode in {"bar", "lines"}:
             self._show(trainer.global_step)
         self.rate.look(trainer.global_step)  # validation is no part of the rate of training
 
     def _show(self, update: int) -> None:
-        parts = [f"loss {self.shown['loss']:.2e}  solved {self.shown['solved']:6.1%}"] if "loss" in self.shown else []
-        parts += [f"val solved {self.shown['val']:.1%}"] if "val" in self.shown else []
+        parts = []
+        if "loss" in self.shown:
+            parts += [f"loss {self.shown['loss']:.2e}", f"accuracy {percent(self.shown['accuracy']):>6}"]
+        parts += [f"val accuracy {percent(self.shown['val'])}"] if "val" in self.shown else []
         parts += [f"R2 {self.shown['r2']:.4f}"] if "r2" in self.shown else []
         parts += [f"{self.rate.value:.4g} updates/s"] if self.rate.value else []
         text = "  ".join(parts)

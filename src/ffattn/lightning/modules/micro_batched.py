@@ -58,7 +58,7 @@ class PartedModule(SequenceModule):
         known: Tensor = _KnownGradient.apply(loss, gradients, *self._weights())  # type: ignore[no-untyped-call]
         return {"loss": known, "prediction": prediction}
 
-    def weigh(self, batch: Batch) -> Answer:
+    def forward_with_weights(self, batch: Batch) -> Answer:
         """The network's answers, with weights, from parts of a batch that is evaluated.
 
         Raises:
@@ -83,7 +83,7 @@ class PartedModule(SequenceModule):
         return torch.stack(losses).sum(), gradients, torch.cat(predictions)
 
     def _evaluate_on(self, parts: list[Batch]) -> Answer:
-        answers = [super(PartedModule, self).weigh(part) for part in parts]
+        answers = [super(PartedModule, self).forward_with_weights(part) for part in parts]
         prediction, weights, scores = map(_joined, zip(*answers, strict=True))
         assert prediction is not None
         return Answer(prediction, weights, scores)

@@ -144,7 +144,7 @@ class Member:
         Args:
             outputs: Loss and predictions of this member.
             batch: Its batch.
-            number: Of the batch in the epoch.
+            number: Of the batch since the last validation.
         """
         with self.alone():
             self.curves.on_train_batch_end(self.seat, self.module, outputs, batch, number)

@@ -68,8 +68,8 @@ class _Optimizers:
 class StackedModule(LightningModule):
     """Trains several models on their own streams, and ends up with the weights that each would have had alone.
 
-    A member that has finished or failed takes no part in the next epoch. When fewer than two are left training stops:
-    one alone goes on faster by itself.
+    A member that has finished or failed leaves after the next validation. When fewer than two are left training stops: one
+    alone goes on faster by itself.
 
     Args:
         members: Of the same task, model, batch size and course of training, all after the same number of updates.
@@ -163,7 +163,7 @@ class StackedModule(LightningModule):
         Args:
             outputs: Of `training_step`.
             batch: Of all.
-            batch_idx: Its number in the epoch.
+            batch_idx: Its number since the last validation.
         """
         update, losses = self.global_step, outputs["losses"] / self.trainer.accumulate_grad_batches  # as alone
         for i, member in enumerate(self.members):
@@ -188,7 +188,7 @@ class StackedModule(LightningModule):
             member.module.validation_step(batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the scores of those who are well."""
+        """Log the metrics of those who are well."""
         for member in self.members:
             if member.failure is None:
                 with member.alone():
