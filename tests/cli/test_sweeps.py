@@ -107,14 +107,14 @@ def test_every_job_has_a_line_a_row_and_a_directory(train, workplace):
     done = train(*SWEEP, "task=add,xor", "seed=0,1")
     names = [f"{task}_ffattn/T12/seed{seed}" for task in ("add", "xor") for seed in (0, 1)]
     assert done.status == 0
-    assert [line.partition(": done: solved")[0] for line in done.err.splitlines()] == [
+    assert [line.partition(": done: accuracy")[0] for line in done.err.splitlines()] == [
         f"[{number}/4] {name}" for number, name in enumerate(names, start=1)
     ]
     assert list(table(workplace)) == names
     for name, row in table(workplace).items():
         result = json.loads((workplace / "sweep" / name / "result.json").read_text())
         assert name in done.out
-        assert (float(row["solved"]), float(row["epochs"])) == (result["test"]["solved"], 1.0)
+        assert (float(row["accuracy"]), int(row["updates"])) == (result["test"]["accuracy"], result["updates"])
         assert (row["state"], row["reason"]) == ("done", "")
     assert "4 jobs, 0 failed" in done.out
 

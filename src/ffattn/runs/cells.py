@@ -43,13 +43,13 @@ class Spread(NamedTuple):
         return f"{middle} ({', '.join(beside)})" if beside else middle
 
 
-def spread_of(values: Sequence[float]) -> Spread:
+def spread_of(values: Sequence[int | float]) -> Spread:
     """Return the median, the smallest and the largest of some numbers: all that is ever said of several seeds.
 
     Args:
         values: One for each seed, at least one.
     """
-    return Spread(median(values), min(values), max(values), len(values))
+    return Spread(float(median(values)), float(min(values)), float(max(values)), len(values))
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def rates_text(rates: Iterable[float]) -> str:
     return ", ".join(f"{rate:g}" for rate in sorted(set(rates)))
 
 
-def whole_number(value: float) -> str:
+def whole_number(value: int | float) -> str:
     """Return a number without decimals.
 
     Args:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -41,7 +42,8 @@ _JOB_COLUMNS = (
     "updates",
     "seconds",
 )
-_SEEDS_COLUMNS = "task", "model", "T", "variant", "accuracy", "seeds solved", "updates to solve", "best rates"
+_SEEDS_COLUMNS = "task", "model", "T", "variant", "accuracy", "seeds solved", "updates to solve"
+_FOLDED = "job", "task", "model", "variant"  # columns that give way where a screen is narrow
 
 
 class State(StrEnum):
@@ -126,7 +128,8 @@ def run_job(work: Callable[[], Finished | None], place: Place) -> float:
         What a search minimises; infinite after a failure.
     """
     folder = place.folder
-    reason, before = "", None
+    reason = ""
+    before = None
     try:
         with disk_errors(folder):
             (folder / FAILURE).unlink(missing_ok=True)
@@ -157,7 +160,7 @@ def _in_words(outcome: Outcome) -> str:
 
 
 def outcome_of(folder: Path, before: Finished | None = None) -> Outcome:
-    """What became of a job, from what lies in its directory.
+    """Return what has become of a job, from what its directory holds.
 
     Args:
         folder: Its run directory.
@@ -199,7 +202,8 @@ def finish(root: Path, folders: Mapping[Path, Finished | None]) -> int:
     console = Console()
     console.print(_table([outcome.row(root) for outcome in outcomes], _JOB_COLUMNS))
     if rows := _rows_over_seeds(outcomes):
-        console.print(_table(rows, _SEEDS_COLUMNS, "over seeds, each with its best learning rate"))
+        print("\nOver seeds, each with its best learning rate:")
+        console.print(_table(rows, _SEEDS_COLUMNS))
     for outcome in outcomes:
         if outcome.reason:
             print(f"{os.path.relpath(outcome.folder, root)}: {outcome.state}: {outcome.reason}")
@@ -230,7 +234,7 @@ def _print_counts(outcomes: Sequence[Outcome], last: str) -> bool:
 
 
 def _earlier(root: Path, folders: Mapping[Path, Finished | None]) -> list[Outcome]:
-    """Jobs that other commands have written to the same directory."""
+    """Return the jobs that other commands have written to the same directory."""
     if not (root / TABLE).is_file():
         return []
     with (root / TABLE).open(newline="") as file:
@@ -239,12 +243,13 @@ def _earlier(root: Path, folders: Mapping[Path, Finished | None]) -> list[Outcom
     return [outcome_of(folder) for folder in inside if folder not in folders and folder.is_dir()]
 
 
-def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str], title: str | None = None) -> Table:
+def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Table:
     """Return a table for the screen, without columns that are empty throughout."""
     shown = [name for name in columns if any(row[name] != "" for row in rows)]
-    table = Table(title=title, title_justify="left")
+    table = Table(box=SIMPLE_HEAD, padding=0, collapse_padding=True, show_edge=False)
     for name in shown:
-        table.add_column(name.replace("_", " "), no_wrap=name not in ("job", "variant"), overflow="fold")
+        heading = name.replace("_", " ").replace(" ", "\n", 1)
+        table.add_column(heading, no_wrap=name not in _FOLDED, overflow="fold")
     for row in rows:
         table.add_row(*(escape(_formatted(name, row[name])) for name in shown))
     return table
