@@ -33,7 +33,7 @@ def test_a_sweep_leaves_what_it_leaves_job_by_job(train, workplace):
         assert names(together) == names(alone)
         one, other = (json.loads((folder / "result.json").read_text()) for folder in (together, alone))
         for split in ("val", "test"):
-            assert one[split].pop("floor") == other[split].pop("floor")
+            assert one[split].pop("baseline") == other[split].pop("baseline")
             assert one[split] == pytest.approx(other[split], rel=1e-4)
 
 

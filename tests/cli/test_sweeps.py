@@ -157,7 +157,7 @@ def test_a_mistake_in_the_code_is_a_failure_with_a_traceback(train, workplace, m
     def broken(self, prediction, y):
         raise KeyError("oh")
 
-    monkeypatch.setattr("ffattn.tasks.Add.solved", broken)
+    monkeypatch.setattr("ffattn.tasks.Add.is_correct", broken)
     done = train(*SWEEP, "task=add,xor")
     assert done.status == 1
     assert "Traceback" in done.err
@@ -332,15 +332,15 @@ def test_a_signal_to_a_sweep_makes_no_directory_and_waits_for_no_job_of_its_own(
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(130)], ids=repr)
 def test_an_interrupted_sweep_says_how_to_go_on(train, workplace, monkeypatch, stop):
-    fine = Add.solved
+    fine = Add.is_correct
 
     def interrupt(self, prediction, y):
         raise stop
 
     with monkeypatch.context() as patch:
-        patch.setattr("ffattn.tasks.Add.solved", interrupt)
+        patch.setattr("ffattn.tasks.Add.is_correct", interrupt)
         done = train(*SWEEP, "task=xor,add,multiply")
-    assert fine is Add.solved
+    assert fine is Add.is_correct
     assert done.status == 130
     assert done.err.splitlines()[1:] == ["interrupted"]
     assert list(states(workplace).values()) == ["done", "stopped", "pending"]
