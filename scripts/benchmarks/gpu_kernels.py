@@ -1,7 +1,7 @@
 """Compile the Triton kernels for a GPU that need not be there, and print what each one uses.
 
-python -m scripts.gpu_kernels                      # for compute capability 9.0 (H100)
-python -m scripts.gpu_kernels --capability 8.0     # A100; or 80
+python -m scripts.benchmarks.gpu_kernels                      # for compute capability 9.0 (H100)
+python -m scripts.benchmarks.gpu_kernels --capability 8.0     # A100; or 80
 
 The operators are called as in training, with every option that makes a kernel of its own; nothing is launched.
 """
@@ -38,7 +38,8 @@ Compiled = list[tuple[str, Any]]
 
 def record_instead_of_launching(capability: int) -> Compiled:
     """Let every launch compile for a target, and note (kernel's name, compiled kernel) in the list that is returned."""
-    target, compiled = GPUTarget("cuda", capability, 32), []
+    target = GPUTarget("cuda", capability, 32)
+    compiled = []
     driver.set_active(
         SimpleNamespace(
             get_current_device=lambda: 0, get_current_stream=lambda device: 0, get_current_target=lambda: target
@@ -73,8 +74,10 @@ def call_operators(time: int, features: int, hidden: int, dtype: torch.dtype) ->
     """Forward and backward of both operators in every form; yields what is called, before it is called."""
     batch = 3
     extras = {"plain": (None, None), "jitter and scale": (torch.zeros(()), torch.ones(batch))}
-    lengths, x = torch.full((batch,), time), torch.zeros(batch, time, features, dtype=dtype)
-    states, outer = torch.zeros(batch, time, hidden, dtype=dtype), torch.zeros(batch, hidden)
+    lengths = torch.full((batch,), time)
+    x = torch.zeros(batch, time, features, dtype=dtype)
+    states = torch.zeros(batch, time, hidden, dtype=dtype)
+    outer = torch.zeros(batch, hidden)
     for form, (name, extra) in itertools.product(itertools.product(SCORES, NORMALIZERS), extras.items()):
         for needs_x in (False, True):
             yield f"{'-'.join(form)}, {name}, T={time}, {features} features, {hidden} hidden, {dtype}"
@@ -126,10 +129,11 @@ def main() -> None:
     parser.add_argument("--capability", type=capability, default=90, help="of the GPU: 9.0, or 90")
     parser.add_argument("--every", action="store_true", help="all sizes and types, not the paper's alone")
     arguments = parser.parse_args()
-    compiled, seen = record_instead_of_launching(arguments.capability), set()
+    compiled = record_instead_of_launching(arguments.capability)
+    seen = set()
     print(f"# GPU kernels for compute capability {arguments.capability / 10}, by Triton {triton.__version__}\n")
-    print("Made by `python -m scripts.gpu_kernels`, which needs no GPU; nothing here is a measurement. A thread may")
-    print("have 255 registers; what does not fit goes to its stack.\n")
+    print("Made by `python -m scripts.benchmarks.gpu_kernels`, which needs no GPU; nothing here is a measurement.")
+    print("A thread may have 255 registers; what does not fit goes to its stack.\n")
     print("| kernel | called for | registers | stack, bytes | shared, bytes |\n|---|---|---:|---:|---:|")
     what = ""
     for following in itertools.chain(calls(arguments.every), [""]):

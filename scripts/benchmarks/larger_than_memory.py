@@ -1,7 +1,7 @@
 """Train on a generated Parquet file that is not held in memory, answer for it, and say what memory that takes.
 
-    python -m scripts.larger_than_memory                 # 2 GB
-    python -m scripts.larger_than_memory --gigabytes 0.2 --window 2
+    python -m scripts.benchmarks.larger_than_memory                 # 2 GB
+    python -m scripts.benchmarks.larger_than_memory --gigabytes 0.2 --window 2
 
 The file has a row for each step of sequences of 50 to 149 steps: an id, a target and 8 features, in row groups of about
 32 MB. Answers are given for its sequences from Parquet and from CSV. Memory is the peak of a process beyond what it has
@@ -26,7 +26,7 @@ import ffattn.runs.training  # what training imports
 from ffattn import predict
 from ffattn.config.compose import compose_config
 from ffattn.system.provenance import commit
-from scripts.benchmark import status_kb
+from scripts.benchmarks.meters import reset_peak, status_kb
 
 FEATURES = 8
 GROUP_BYTES = 32e6
@@ -35,13 +35,15 @@ _ROW_BYTES = 8 * (FEATURES + 2)
 
 def groups(gigabytes: float) -> Iterator[Any]:
     """Tables of about one row group each."""
-    random, number = np.random.default_rng(0), 0
+    random = np.random.default_rng(0)
+    number = 0
     for _ in range(max(2, round(gigabytes * 1e9 / GROUP_BYTES))):
         lengths = random.integers(50, 150, int(GROUP_BYTES / _ROW_BYTES / 100))
         x = random.standard_normal((FEATURES, lengths.sum()))
         starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
         target = np.add.reduceat(x[0] + 0.5 * x[1], starts) / lengths
-        ids, number = np.arange(number, number + len(lengths)), number + len(lengths)
+        ids = np.arange(number, number + len(lengths))
+        number = number + len(lengths)
         features = {f"sensor_{i}": column for i, column in enumerate(x)}
         yield pa.table({"id": np.repeat(ids, lengths), "target": np.repeat(target, lengths), **features})
 
@@ -66,8 +68,9 @@ def rewrite(path: Path, output: Path) -> None:
 
 def peak_of(work: Callable[[], Any]) -> tuple[float, float, Any]:
     """Megabytes beyond those that there are before, seconds, and what came of it."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before, start = status_kb("VmRSS"), time.perf_counter()
+    reset_peak()
+    before = status_kb("VmRSS")
+    start = time.perf_counter()
     found = work()
     return (status_kb("VmHWM") - before) / 1024, time.perf_counter() - start, found
 

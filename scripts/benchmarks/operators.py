@@ -1,44 +1,31 @@
-"""How fast is the fused attention, and what does the rest of a training step cost?
+"""Tables of the fused attention: its speed beside what one would write instead, and how it scales."""
 
-    python -m scripts.benchmark                    # all tables on the screen
-    python -m scripts.benchmark --save docs/benchmarks/cpu.md
-    python -m scripts.benchmark --only step
-
-Every table compares alternatives that take turns in one process, and quotes medians. Peak memory is that of a process
-of its own, beyond its inputs.
-"""
-
-import argparse
 import itertools
-import os
-import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 
-# OpenMP's threads would go on spinning after one alternative has ended, and take the cores from the next.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 import torch
-from llvmlite.binding import get_host_cpu_name
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from ffattn.nn import FeedForwardAttention
-from ffattn.system.provenance import device_name
-from scripts.clock import now
+from scripts.benchmarks.meters import now, reset_peak, status_kb
 
-BATCH, HIDDEN, FEATURES, SLOPE = 100, 100, 2, 0.01
+BATCH = 100
+HIDDEN = 100
+FEATURES = 2
+SLOPE = 0.01
 # For each (sequence, step, hidden unit), with 2 features. Forward: embedding 4, activation 1, score 2, weighted sum 2.
 # Backward: embedding and activation again 5, g . h 2, dL/dh 3, dL/dW 4, dL/db 1, dL/dquery 2.
 OPERATIONS = 26
 TIMES = 50, 500, 5_000, 10_000, 100_000
 MOST_BYTES = 8e9  # eager PyTorch keeps about five tensors of batch x time x hidden; beyond this it is not tried
 _REST = 0.2  # seconds of a turn that do not count: they bring memory and caches back from the turn before
-_COUNTED, _LEAST = 0.2, 3  # seconds of those that do, and how many they are at least
+_COUNTED = 0.2  # seconds of a turn that do
+_LEAST = 3  # steps of a turn that count
 Step = Callable[[], object]
 
 
@@ -81,7 +68,8 @@ class Problem:
 
     def multiply_add(self, x: Tensor) -> Tensor:
         """Plain PyTorch, written as multiplications and additions, which a compiler can fuse."""
-        weight, query = self.layer.embed.weight, self.layer.query
+        weight = self.layer.embed.weight
+        query = self.layer.query
         z = self.layer.embed.bias + x[..., :1] * weight[:, 0] + x[..., 1:] * weight[:, 1]
         states = torch.where(z > 0, z, SLOPE * z)
         scores = ((states * query.weight[0]).sum(dim=2, keepdim=True) + query.bias).tanh()
@@ -94,7 +82,8 @@ class Problem:
         except ImportError:
             return None
         arrays = [jax.numpy.asarray(p.detach().cpu().numpy()) for p in self.layer.parameters()]
-        x, g = jax.numpy.asarray(self.x.cpu().numpy()), jax.numpy.asarray(self.g.cpu().numpy())
+        x = jax.numpy.asarray(self.x.cpu().numpy())
+        g = jax.numpy.asarray(self.g.cpu().numpy())
 
         def loss(parameters: list, x: object) -> object:
             query, query_bias, weight, bias = parameters
@@ -167,27 +156,26 @@ def _gpu_peak_megabytes(name: str, time: int) -> float:
 
 def _peak_megabytes(name: str, time: int) -> float:
     """Peak memory of one way beyond what stood before its first step, in a process of its own (Linux)."""
-    command = [sys.executable, "-m", "scripts.benchmark", "--memory", name, str(time)]
+    command = [sys.executable, "-m", "scripts.benchmarks", "--memory", name, str(time)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
-def _memory(name: str, time: int) -> None:
-    """What `peak_megabytes` starts."""
+def print_peak(name: str, time: int) -> None:
+    """Print the megabytes that one way takes at its peak beyond what stood before its first step.
+
+    Args:
+        name: Of the way, as in the table.
+        time: Steps in each sequence.
+    """
     Problem(11).run(Problem(11).fused)()  # load the compiled kernels first
     problem = Problem(time)
     step = problem.steps()[name]
     if "compile" in name:
         step()
     before = status_kb("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    reset_peak()
     step()
     print((status_kb("VmHWM") - before) / 1024)
-
-
-def status_kb(field: str) -> int:
-    """A field of the process's status, in kB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def operator_table(device: str) -> Iterator[str]:
@@ -199,8 +187,8 @@ def operator_table(device: str) -> Iterator[str]:
     names = ["this package", "eager", "compile, linear", "compile, multiply-add", "JAX jit"]
     memory = ["MB, this package", "MB, eager"] if device == "cuda" or sys.platform == "linux" else []
     header = ["T", *names, "eager / this", "best compile / this", "GFLOP/s", "of sgemm", *memory]
-    yield _row(header)
-    yield _row(["---:"] * len(header))
+    yield row_of(header)
+    yield row_of(["---:"] * len(header))
     for steps_of_time in TIMES:
         steps = Problem(steps_of_time, device=device).steps()
         taken = seconds(steps)
@@ -212,14 +200,14 @@ def operator_table(device: str) -> Iterator[str]:
         shares = [f"{flops / 1e9:.0f}", f"{flops / rate:.0%}"]
         peak = _gpu_peak_megabytes if device == "cuda" else _peak_megabytes
         peaks = [f"{peak(name, steps_of_time):.0f}" if name in steps else "-" for name in names[:2] if memory]
-        yield _row([f"{steps_of_time:,}", *cells, *ratios, *shares, *peaks])
+        yield row_of([f"{steps_of_time:,}", *cells, *ratios, *shares, *peaks])
 
 
 def scaling_table(device: str) -> Iterator[str]:
     """Time of this package's operator against length, batch and threads."""
     yield f"\n## Scaling of this package's operator ({HIDDEN} hidden units, {FEATURES} features)\n"
-    yield _row(["batch", "T", "threads", "ms", "ns a (sequence, step)"])
-    yield _row(["---:"] * 5)
+    yield row_of(["batch", "T", "threads", "ms", "ns a (sequence, step)"])
+    yield row_of(["---:"] * 5)
     threads = torch.get_num_threads()
     cases = [(100, length, threads) for length in (1_000, 10_000, 100_000, 1_000_000)]
     cases += [(batch, 10_000, threads) for batch in (1, 10, 1_000)] + [(1, 1_000_000, threads)]
@@ -228,56 +216,14 @@ def scaling_table(device: str) -> Iterator[str]:
         torch.set_num_threads(count)
         problem = Problem(length, batch, device)
         taken = seconds({"": problem.run(problem.fused)}, budget=3.0)[""]
-        yield _row([batch, f"{length:,}", count, f"{taken * 1e3:.2f}", f"{taken * 1e9 / batch / length:.1f}"])
+        yield row_of([batch, f"{length:,}", count, f"{taken * 1e3:.2f}", f"{taken * 1e9 / batch / length:.1f}"])
     torch.set_num_threads(threads)
 
 
-def _row(cells: list) -> str:
+def row_of(cells: Sequence[object]) -> str:
+    """Return a row of a Markdown table.
+
+    Args:
+        cells: What stands in it.
+    """
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
-
-
-def header(device: str) -> Iterator[str]:
-    """The machine and the code."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
-    yield f"# Benchmarks: {device_name(torch.device(device))}\n"
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
-    if device == "cpu":
-        versions += f", {get_host_cpu_name()}"
-    yield f"Made by `python -m scripts.benchmark` at commit {commit.strip() or 'unknown'}: {versions}."
-    yield "Alternatives take turns in one process, with OMP_WAIT_POLICY=passive; times are medians.\n"
-
-
-def main() -> None:
-    """Print the tables, and save them if asked to."""
-    from scripts import benchmark_steps as steps  # noqa: PLC0415
-
-    tables = {
-        "operator": operator_table,
-        "scaling": scaling_table,
-        "step": steps.step_table,
-        "recurrent": steps.recurrent_table,
-        "gpu": steps.gpu_table,
-    }
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--only", choices=tables, action="append", help="one table; may be repeated")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
-    parser.add_argument("--save", type=Path, help="a Markdown file to write")
-    parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.memory:
-        return _memory(arguments.memory[0], int(arguments.memory[1]))
-    torch.set_num_threads(arguments.threads)
-    lines = []
-    for table in [header, *(tables[name] for name in arguments.only or tables)]:
-        for line in table(arguments.device):
-            print(line, flush=True)
-            lines.append(line)
-    if arguments.save:
-        arguments.save.parent.mkdir(parents=True, exist_ok=True)
-        arguments.save.write_text("\n".join(lines) + "\n")
-    return None
-
-
-if __name__ == "__main__":
-    main()

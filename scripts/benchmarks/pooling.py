@@ -1,6 +1,6 @@
 """Attention pooling as people write it, and as it is here: time, memory, and what padding does. For docs/layers.md.
 
-python -m scripts.pooling
+python -m scripts.benchmarks.pooling
 
 Forward and backward of one pooling of (batch, time, feature) states whose lengths differ; medians of repetitions that
 take turns. `beyond` is what autograd keeps for the backward pass beyond the states themselves. `padding` is what NaN in
@@ -17,7 +17,10 @@ from torch import Tensor, nn
 from ffattn.nn import AttentionPooling, GatedPooling, MultiHeadPooling, StatisticsPooling
 from ffattn.system.provenance import commit, device_name
 
-BATCH, TIME, FEATURES, REPETITIONS = 64, 2000, 128, 7
+BATCH = 64
+TIME = 2000
+FEATURES = 128
+REPETITIONS = 7
 Pooling = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -40,10 +43,8 @@ class QueryAttention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.query, self.attention = (
-            nn.Parameter(torch.randn(1, 1, FEATURES)),
-            nn.MultiheadAttention(FEATURES, 1, batch_first=True),
-        )
+        self.query = nn.Parameter(torch.randn(1, 1, FEATURES))
+        self.attention = nn.MultiheadAttention(FEATURES, 1, batch_first=True)
 
     def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
         """The context."""
@@ -80,7 +81,8 @@ def poolings() -> dict[str, Pooling]:
 
 def once(pooling: Pooling, states: Tensor, lengths: Tensor) -> tuple[float, float]:
     """Milliseconds of forward and backward, and megabytes that autograd keeps beyond the states."""
-    states.grad, kept = None, {}
+    states.grad = None
+    kept = {}
 
     def pack(tensor: Tensor) -> Tensor:
         if tensor.untyped_storage().data_ptr() != states.untyped_storage().data_ptr():
@@ -99,7 +101,8 @@ def padding(pooling: Pooling, states: Tensor, lengths: Tensor) -> str:
     dirty = states.detach().clone()
     dirty[torch.arange(TIME) >= lengths[:, None]] = torch.nan
     with torch.inference_mode():
-        clean, found = pooling(states, lengths), pooling(dirty, lengths)
+        clean = pooling(states, lengths)
+        found = pooling(dirty, lengths)
     return "NaN" if found.isnan().any() else "none" if torch.equal(clean, found) else "changes it"
 
 

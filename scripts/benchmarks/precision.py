@@ -1,6 +1,6 @@
 """The accuracy in each precision after the same updates: the table in docs/precision.md.
 
-python -m scripts.precision --T 1000 --updates 2000
+python -m scripts.benchmarks.precision --T 1000 --updates 2000
 """
 
 import argparse
@@ -35,7 +35,9 @@ def row(precision: str, arguments: argparse.Namespace) -> str:
             )
         except SettingError as error:
             return f"| {precision} | | | | | {error.problem} |"
-    val, test, result = run.result["val"], run.result["test"], run.result
+    val = run.result["val"]
+    test = run.result["test"]
+    result = run.result
     speed = f"{result['updates_per_second']:.1f}"
     return (
         f"| {precision} | {percent(val['accuracy'])} | {percent(test['accuracy'])} | {test['error']:.2e} | {speed} | |"

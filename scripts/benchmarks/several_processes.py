@@ -1,7 +1,7 @@
 """Training steps of one and of several processes: time, memory and bytes exchanged; the tables in docs/scale.md.
 
-python -m scripts.several_processes --divide time --T 10000000 --batch 2 --updates 3
-python -m scripts.several_processes --divide batch --T 1000 --batch 100 --updates 300
+python -m scripts.benchmarks.several_processes --divide time --T 10000000 --batch 2 --updates 3
+python -m scripts.benchmarks.several_processes --divide batch --T 1000 --batch 100 --updates 300
 
 `--batch` is the whole batch where time is divided (the same work, divided), and each process's own where the batch is
 (more work for more processes). Every process has one thread.
@@ -93,7 +93,8 @@ def work(folder: str, divide: str, T: int, batch: int, updates: int) -> None:
     """
     torch.set_num_threads(1)
     quiet_lightning()
-    size, divides_time = world().size, divide == "time"
+    size = world().size
+    divides_time = divide == "time"
     with together("cpu"):
         task = Add(length=Fixed(T=T))
         module = (DividedModule if size > 1 and divides_time else SequenceModule)(task, FFAttention())
@@ -114,7 +115,8 @@ def measure(processes: int, arguments: argparse.Namespace) -> list[dict[str, Any
 
 def row(processes: int, reports: list[dict[str, Any]], alone: dict[str, Any], divides_time: bool) -> str:
     """A row of the table."""
-    first, seconds = reports[0], max(report["seconds"] for report in reports)
+    first = reports[0]
+    seconds = max(report["seconds"] for report in reports)
     efficiency = alone["seconds"] / seconds / (processes if divides_time else 1)
     mine, whole = (torch.cat([part.flatten() for part in report["gradients"]]) for report in (first, alone))
     difference = float((mine - whole).norm() / whole.norm())

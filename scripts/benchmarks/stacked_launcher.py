@@ -1,6 +1,6 @@
 """What `hydra/launcher=stacked` gains: the same sweep by several launchers, each a command of its own.
 
-python -m scripts.stacked --save docs/benchmarks/stacked.md
+python -m scripts.benchmarks.stacked_launcher --save docs/benchmarks/stacked.md
 """
 
 import argparse
@@ -77,7 +77,7 @@ def main() -> None:
     arguments = parser.parse_args()
     head = [f"{platform.machine()}, {os.cpu_count()} cores. {JOBS} jobs: optim.lr={RATES} seed={SEEDS}."]
     head.append("Seconds are of whole commands, with their imports and checks.")
-    made = f"Made by `python -m scripts.stacked` at commit {commit()}: torch {versions()['torch']}."
+    made = f"Made by `python -m scripts.benchmarks.stacked_launcher` at commit {commit()}: torch {versions()['torch']}."
     lines = ["# What a stack gains", "", made, "", *head]
     for T in UPDATES:
         lines += ["", *table(T)]

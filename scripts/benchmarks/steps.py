@@ -1,4 +1,4 @@
-"""Tables of `scripts.benchmark` about whole training steps, and about recurrent networks."""
+"""Tables of whole training steps, and of recurrent networks."""
 
 import itertools
 import tempfile
@@ -26,8 +26,8 @@ from ffattn.runs.building import make_data, make_module, trainer_of
 from ffattn.tasks import Multiply
 from ffattn.tasks.batch import Batch
 from ffattn.tasks.length import Paper
-from scripts.benchmark import BATCH, HIDDEN, OPERATIONS, TIMES, Problem, sgemm_rate
-from scripts.clock import now
+from scripts.benchmarks.meters import now
+from scripts.benchmarks.operators import BATCH, HIDDEN, OPERATIONS, TIMES, Problem, sgemm_rate
 
 STEPS = {50: 2000, 500: 600, 10_000: 120}  # updates to time at each length
 ROUNDS = 3
@@ -62,7 +62,8 @@ def _settings(T: int, device: str, captured: bool = False) -> Train:
 
 def lightning_step(T: int, device: str, captured: bool = False) -> float:
     """Seconds of an update in a run as the command makes it: curves, progress lines, TensorBoard, checkpoints."""
-    settings, watch = _settings(T, device, captured), _Stopwatch(STEPS[T])
+    settings = _settings(T, device, captured)
+    watch = _Stopwatch(STEPS[T])
     with tempfile.TemporaryDirectory() as folder, redirect_stderr(StringIO()):
         trainer = trainer_of(settings, Path(folder))
         trainer.callbacks.append(watch)
@@ -80,13 +81,16 @@ def _batches(data: SequenceData, updates: int) -> Iterator[Batch]:
 def bare_step(T: int, device: str) -> tuple[float, float]:
     """Seconds of an update in a plain loop with the same operator, and of making its batch."""
     settings = _settings(T, device)
-    module, data = make_module(settings, SequenceModule).to(device), make_data(settings)
+    module = make_module(settings, SequenceModule).to(device)
+    data = make_data(settings)
     optimizer = module.optim.optimizer(module.network.parameters())
     batches = _batches(data, STEPS[T])
-    making, start = 0.0, 0.0
+    making = 0.0
+    start = 0.0
     for update in range(STEPS[T]):
         if update == _WARM:
-            making, start = 0.0, now()
+            making = 0.0
+            start = now()
         before = time.perf_counter()
         batch = Batch(*(column.to(device) for column in next(batches)))
         making += time.perf_counter() - before
@@ -120,7 +124,8 @@ def gpu_table(device: str) -> Iterator[str]:
     """
     if device != "cuda":
         return
-    numbers, one = torch.zeros(2**28, device=device), torch.zeros(1, device=device)
+    numbers = torch.zeros(2**28, device=device)
+    one = torch.zeros(1, device=device)
     twin = torch.empty_like(numbers)
     copy = _seconds_of(lambda: twin.copy_(numbers))
     yield "\n## GPU\n"
@@ -143,7 +148,8 @@ def _captured_rows(device: str) -> Iterator[str]:
     for T in TIMES:
         problem = Problem(T, device=device)
         step = problem.run(problem.fused)
-        queued, captured = _seconds_of(step), _seconds_of(_captured(step))
+        queued = _seconds_of(step)
+        captured = _seconds_of(_captured(step))
         share = f"{OPERATIONS * BATCH * T * HIDDEN / captured / rate:.0%}"
         eager = _seconds_of(_captured(problem.run(problem.linear))) if problem.fits else None
         last = ["-", "-"] if eager is None else [f"{eager * 1e3:.3f}", f"{eager / captured:.1f}"]
@@ -169,8 +175,10 @@ def _seconds_of(launch: Callable[[], object], repeats: int = 100) -> float:
 def _recurrent(T: int, device: str) -> dict[str, float]:
     """Median seconds, forward and backward, of an LSTM's encoder and of attention over its states."""
     encoder = RecurrentEncoder("lstm", 2, 128).to(device)
-    x, lengths = torch.randn(100, T, 2, device=device), torch.full((100,), T, device=device)
-    query, bias = torch.randn(128, device=device, requires_grad=True), torch.zeros(1, device=device)
+    x = torch.randn(100, T, 2, device=device)
+    lengths = torch.full((100,), T, device=device)
+    query = torch.randn(128, device=device, requires_grad=True)
+    bias = torch.zeros(1, device=device)
     taken: dict[str, list[float]] = {"LSTM": [], "attention": []}
     for _ in range(7):
         start = now()

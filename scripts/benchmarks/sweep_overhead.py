@@ -1,6 +1,6 @@
 """What a sweep of short jobs costs beyond the jobs themselves; the table in docs/scale.md.
 
-python -m scripts.sweep_overhead --jobs 100 --updates 100
+python -m scripts.benchmarks.sweep_overhead --jobs 100 --updates 100
 
 A job lasts from its lock to its result: checks, training, validation, test and checkpoints, and in the first of each
 worker the imports. Beyond it are Hydra's and joblib's work around a job, and the time that a worker waits.
@@ -55,9 +55,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         whole = sweep(given.jobs, given.updates, Path(folder))
         taken = spans(Path(folder))
-    first, last = min(begin for begin, _ in taken), max(end for _, end in taken)
+    first = min(begin for begin, _ in taken)
+    last = max(end for _, end in taken)
     own = sum(end - begin for begin, end in taken) / WORKERS
-    print(f"`python -m scripts.sweep_overhead --jobs {given.jobs} --updates {given.updates}` at commit {commit()}:\n")
+    command = f"python -m scripts.benchmarks.sweep_overhead --jobs {given.jobs} --updates {given.updates}"
+    print(f"`{command}` at commit {commit()}:\n")
     print("| jobs | whole command, s | from the first job's start, s | the jobs themselves, s | beyond them |")
     print("|---:|---:|---:|---:|---:|")
     print(f"| {len(taken)} | {whole:.1f} | {last - first:.1f} | {own:.1f} | {(last - first) / own - 1:.0%} |")

@@ -1,7 +1,7 @@
 """What the Lightning-Hydra-Template does under the tests of docs/reliability.md: a table.
 
 git clone https://github.com/ashleve/lightning-hydra-template
-python -m scripts.hydra_template lightning-hydra-template
+python -m scripts.checks.hydra_template lightning-hydra-template
 
 The template is copied, and given a small data set with a delay, whose validation gets better with each epoch, so that
 each is saved; network, training and callbacks are its own. It needs
@@ -23,7 +23,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from scripts.plain_lightning import Hostile
+from scripts.checks.plain_lightning import Hostile
 
 DATA = """
 import hashlib, os, time
@@ -61,7 +61,8 @@ class PicturesDataModule(LightningDataModule):
                 file.write(hashlib.sha256(weights).hexdigest())
 """
 CONFIG = "_target_: src.data.pictures_datamodule.PicturesDataModule\nbatch_size: 4\n"
-EPOCH, EPOCHS = 40, 4  # pictures; how many epochs a run has
+EPOCH = 40  # pictures; how many epochs a run has
+EPOCHS = 4
 MISTAKES = {  # of the template, and here
     "a name that is not there": ("trainer.max_epocs=3", "updatse=3"),
     "a name that is not there, with +": ("+trainer.max_epocs=3", "+updatse=3"),
@@ -88,7 +89,9 @@ class Template:
     """
 
     def __init__(self, clone: Path, folder: Path, python: str) -> None:
-        self.root, self.python, self.folder = folder / "template", python, folder
+        self.root = folder / "template"
+        self.python = python
+        self.folder = folder
         shutil.copytree(clone, self.root)
         (self.root / "src/data/pictures_datamodule.py").write_text(DATA)
         (self.root / "configs/data/pictures.yaml").write_text(CONFIG)
@@ -163,7 +166,8 @@ def after_a_kill(template: Template) -> str:
     how = ending(run)
     if run.returncode:
         return f"does not go on: {how}"
-    whole, going_on = template.seen("whole"), template.seen("going_on")
+    whole = template.seen("whole")
+    going_on = template.seen("going_on")
     order = "the same" if whole[-len(going_on) : -1] == going_on[:-1] else "another"
     weights = "the same" if whole[-1] == going_on[-1] else "other"
     return f"{order} order of the pictures, {weights} weights"
@@ -171,7 +175,8 @@ def after_a_kill(template: Template) -> str:
 
 def after_an_altered_bit(template: Template) -> str:
     """Whether a checkpoint with another weight is noticed; it is stored, not packed, and torch checks no sum."""
-    path, altered = template.checkpoint("whole"), template.folder / "altered.ckpt"
+    path = template.checkpoint("whole")
+    altered = template.folder / "altered.ckpt"
     with zipfile.ZipFile(path) as archive:
         largest = max(archive.infolist(), key=lambda item: item.file_size)
         data = archive.read(largest)
@@ -184,7 +189,8 @@ def after_an_altered_bit(template: Template) -> str:
 
 def after_a_hostile_checkpoint(template: Template, trusts: bool) -> str:
     """Whether code in a checkpoint is run."""
-    trace, path = template.folder / f"trace_of_checkpoint_{trusts}", template.folder / "hostile.ckpt"
+    trace = template.folder / f"trace_of_checkpoint_{trusts}"
+    path = template.folder / "hostile.ckpt"
     path.write_bytes(pickle.dumps({"state_dict": Hostile(trace)}))
     how = ending(template.start("hostile", f"ckpt_path={path}", trusts=trusts))
     return f"its code is {'' if trace.exists() else 'not '}run; {how}"

@@ -1,6 +1,6 @@
 """Runs that are killed at random moments, again and again, beside the same runs left alone: they must end alike.
 
-python -m scripts.kills --kills 100
+python -m scripts.checks.kills --kills 100
 """
 
 import argparse
@@ -122,7 +122,8 @@ def kill_and_compare(overrides: list[str], kills: int, numbers: random.Random, f
     Returns:
         What is different.
     """
-    straight, killed = folder / "straight", folder / "killed"
+    straight = folder / "straight"
+    killed = folder / "killed"
     started = time.monotonic()
     train_in_a_process(overrides, straight, None)
     whole = time.monotonic() - started
@@ -141,7 +142,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100, help="in all")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     arguments = parser.parse_args()
-    pairs, numbers, bad = list(product(TASKS, MODELS)), random.Random(arguments.seed), 0
+    pairs = list(product(TASKS, MODELS))
+    numbers = random.Random(arguments.seed)
+    bad = 0
     torch.set_num_threads(1)  # before the first fork: threads do not survive one
     print("| task | model | kills | different |\n|---|---|---:|---|")
     for number, (task, model) in enumerate(pairs):

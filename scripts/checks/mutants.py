@@ -27,7 +27,7 @@ from cosmic_ray.mutating import mutate_and_test
 from cosmic_ray.work_db import WorkDB
 from cosmic_ray.work_item import TestOutcome
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OPERATORS = (
     "tests/unit/ops/test_reference.py tests/unit/ops/test_operator_arguments.py tests/unit/ops/test_operators.py"
 )
@@ -37,7 +37,7 @@ SWEEPS = "tests/cli/test_sweeps.py tests/config/test_bad_overrides.py"
 TESTS = {  # of each module
     "src/ffattn/ops/operators.py": f"{OPERATORS} tests/unit/ops/test_operators_in_graphs.py",
     "src/ffattn/ops/reference.py": OPERATORS,
-    "src/ffattn/ops/cpu.py": CPU,
+    **{str(path.relative_to(ROOT)): CPU for path in sorted((ROOT / "src/ffattn/ops/cpu").glob("*.py"))},
     "src/ffattn/settings.py": SETTINGS,
     "src/ffattn/config/command.py": f"{SETTINGS} tests/cli/test_train_command.py",
     "src/ffattn/config/compose.py": SETTINGS,
@@ -155,7 +155,8 @@ def main() -> None:
     options = parser.parse_args()
     os.chdir(ROOT)
     found = mutations(options.only or TESTS, options.seed)
-    folder, end = ROOT / "build" / "mutants", time.time() + 60 * options.minutes
+    folder = ROOT / "build" / "mutants"
+    end = time.time() + 60 * options.minutes
     python = str(Path(options.python).absolute())
     with ProcessPoolExecutor(options.processes, initializer=_enter, initargs=(folder,)) as pool:
         jobs = [pool.submit(_try, mutation, python, end) for mutation in _in_turn(found.values())]

@@ -1,6 +1,6 @@
 """What Lightning alone does under the tests of docs/reliability.md: a table.
 
-python -m scripts.plain_lightning
+python -m scripts.checks.plain_lightning
 """
 
 import os

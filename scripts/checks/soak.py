@@ -1,7 +1,7 @@
 """Whether a long run stays as it began: memory, open files and speed, with logging, validation and checkpoints on.
 
-python -m scripts.soak --updates 1000000
-python -m scripts.soak --runs 200
+python -m scripts.checks.soak --updates 1000000
+python -m scripts.checks.soak --runs 200
 """
 
 import argparse
@@ -50,7 +50,8 @@ def watch(command: list[str], last: Path, pause: float) -> Iterator[Sample]:
     Raises:
         subprocess.CalledProcessError: It failed.
     """
-    started, update = time.monotonic(), 0
+    started = time.monotonic()
+    update = 0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as run:
         process = psutil.Process(run.pid)
         while run.poll() is None:
@@ -59,7 +60,8 @@ def watch(command: list[str], last: Path, pause: float) -> Iterator[Sample]:
                 continue
             update = now
             try:
-                memory, files = process.memory_info().rss / 1e6, process.num_fds()
+                memory = process.memory_info().rss / 1e6
+                files = process.num_fds()
             except psutil.Error:  # it has just ended
                 break
             if not memory:  # so has it, but for its status
@@ -89,7 +91,8 @@ def many_runs(count: int, folder: Path) -> Iterator[str]:
         folder: Where they are written.
     """
     yield "| runs | memory, MB | open files |\n|---:|---:|---:|"
-    process, known = psutil.Process(), []
+    process = psutil.Process()
+    known = []
     small = ("T=50", "updates=20", "trainer.validate_every=10", "trainer.sequences=100", "accelerator=cpu")
     for number in range(1, count + 1):
         ffattn.fit(*small, "accelerator.num_threads=1", seed=number, folder=folder / str(number), quiet=True)

@@ -1,6 +1,6 @@
 """A picture of an example of every task, for docs/tasks.md.
 
-python -m scripts.task_pictures docs/pictures
+python -m scripts.docs.task_pictures docs/pictures
 """
 
 import argparse

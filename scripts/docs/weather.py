@@ -1,6 +1,6 @@
 """A file to try things on: generated, weather-like weeks of ten features, and a load to be predicted of each.
 
-python -m scripts.weather weather.csv
+python -m scripts.docs.weather weather.csv
 
 Nothing in it has been measured. A week is seven days; its load is a constant, plus heating of the cold days and cooling
 of the hot ones (which add up over the week, so that order matters little), plus what one day that is marked as an event
@@ -44,7 +44,8 @@ def weeks(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         "weekend": np.tile(np.arange(DAYS) >= DAYS - 2, (count, 1)).astype(float),
         "event": event,
     }
-    heating, cooling = np.maximum(0, 15 - temperature), np.maximum(0, temperature - 22)
+    heating = np.maximum(0, 15 - temperature)
+    cooling = np.maximum(0, temperature - 22)
     days = (heating + 1.5 * cooling) * (1 - 0.3 * columns["weekend"])
     load = 200 + 2 * days.sum(axis=1) + 8 * (event * wind).sum(axis=1) + numbers.normal(0, 4, count)
     return np.stack([columns[name] for name in FEATURES], axis=2), load

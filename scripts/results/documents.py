@@ -1,7 +1,7 @@
 """Classify documents, and show the words that are attended to: the table in docs/results/documents.md.
 
-    python -m scripts.documents documents.parquet             # only write the file
-    python -m scripts.documents documents.parquet --seeds 5   # and train
+    python -m scripts.results.documents documents.parquet             # only write the file
+    python -m scripts.results.documents documents.parquet --seeds 5   # and train
 
 The documents are in every Python installation: the docstrings of the standard library, of at least 15 words each. What
 is to be told is the package that one is from. Documents of one module are all on one side of the split, so that
@@ -75,7 +75,8 @@ def overrides(path: Path, model: str, seed: int) -> list[str]:
 def bag_of_words(path: Path, seed: int) -> float:
     """Score of logistic regression on TF-IDF, trained on the same documents, those for validation included."""
     raw = read(path, Layout(features=("text",), of_sequence=("package", "module")))
-    parts, table = split(raw, GROUP, "module", (0.15, 0.15), seed), parquet.read_table(path)
+    parts = split(raw, GROUP, "module", (0.15, 0.15), seed)
+    table = parquet.read_table(path)
     texts, packages = (np.array(table[name].to_pylist(), dtype=object) for name in ("text", "package"))
     is_test = parts == TEST
     model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=2000))

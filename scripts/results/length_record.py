@@ -1,6 +1,6 @@
 """How far models carry that were trained on at most 1,000 steps: the table and the picture of docs/results/length.md.
 
-python -m scripts.length_record outputs/length_record --output docs/results/length
+python -m scripts.results.length_record outputs/length_record --output docs/results/length
 
 Trains what has not been trained (`experiment=length_record`, in several recipes), evaluates every model on lengths up
 to a million, and one for each task on up to a billion. What has been evaluated before is not evaluated again.
@@ -31,7 +31,8 @@ from ffattn.system.provenance import provenance
 from ffattn.tasks import Fixed
 from ffattn.tasks.marked import MarkedPair
 
-SHIFTED, HALF = "shifted", "updates=10000"
+SHIFTED = "shifted"
+HALF = "updates=10000"
 SOFTMAX = HALF, "model.normalizer=softmax", "model.score_jitter=0", "seed=0,1,2"
 RECIPES = {  # folder: what it is called, and what experiment=length_record is changed by
     SHIFTED: ("relu2, scores shifted in training", ()),
@@ -61,7 +62,8 @@ def unmarked_score(trained: TrainedModel) -> float:
     Below zero, it says that such steps never have weight. How many there are, does then not matter: the context is
     made of the two marked steps, and perhaps the first and the last, at any length.
     """
-    network, task = trained.network, trained.task
+    network = trained.network
+    task = trained.task
     assert isinstance(network, FeedForwardNetwork)
     assert isinstance(task, MarkedPair)
     low, high, levels = task.values
@@ -81,7 +83,8 @@ def measure(trained: TrainedModel, T: int, sequences: int) -> dict[str, Any]:
 
 def rows_of(run: Path, recipe: str, far: bool) -> list[dict[str, Any]]:
     """All lengths of one model, from its file or measured now."""
-    kept, result = run / "lengths.json", read_result(run)
+    kept = run / "lengths.json"
+    result = read_result(run)
     assert result is not None
     trained = load(checkpoints_of(run) / BEST)
     about = {"task": result["task"], "recipe": recipe, "seed": result["seed"], "train_seconds": result["seconds"]}

@@ -1,6 +1,6 @@
 """Real data sets: this package's models beside what one would pick instead. The table in docs/results/real_data.md.
 
-python -m scripts.real_data docs/results/real_data --seeds 5
+python -m scripts.results.real_data docs/results/real_data --seeds 5
 
 Each row is the mean and the standard deviation over seeds: of weights, of the order of training, and of which part of
 the training set is for validation. The test set is the archive's own, or, where there is none, another part of the
@@ -165,7 +165,8 @@ def table(rows: list[dict[str, Any]], seeds: int) -> str:
     """Markdown."""
     lines = ["| data | model | test | seconds of training |", "|---|---|---|---|"]
     for found in rows:
-        mean, sd = found["mean"], found["sd"]
+        mean = found["mean"]
+        sd = found["sd"]
         is_number = found["data"] == "tecator"
         form = "{:.2f}" if is_number else "{:.1%}"
         score = ("RMSE " if is_number else "") + " +- ".join(form.format(n) for n in (mean, sd) if n is not None)

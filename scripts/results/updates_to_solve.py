@@ -1,6 +1,6 @@
 """How many updates training takes under some settings, over several seeds: the tables in docs/training.md.
 
-python -m scripts.epochs --task multiply --T 1000 trainer.gradient_clip=null "optim.lr=0.01 model.init=he"
+python -m scripts.results.updates_to_solve --task multiply --T 1000 model.init=he "optim.lr=0.01 model.init=he"
 
 Every argument is a row: overrides, separated by spaces.
 """

@@ -20,7 +20,9 @@ from ffattn.runs.result import percent, write_result
 from made_results import curve, result_of
 from numpy.testing import assert_allclose
 
-TASK, MODEL, T = "add", "ffattn", 60  # a length that the paper does not have
+TASK = "add"  # a length that the paper does not have
+MODEL = "ffattn"
+T = 60
 
 
 def made(seed, *accuracies, T=T):
@@ -67,7 +69,8 @@ def expected_row(jobs):
 
 
 def _text(values, write, count=""):
-    low, high = write(min(values)), write(max(values))
+    low = write(min(values))
+    high = write(max(values))
     beside = ", ".join(filter(None, (f"{low}-{high}" if low != high else "", count)))
     return write(median(values)) + (f" ({beside})" if beside else "")
 

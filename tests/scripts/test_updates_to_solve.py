@@ -15,7 +15,15 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.cli
 @pytest.mark.slow
 def test_a_signal_ends_the_workers_and_leaves_no_file(tmp_path):
-    command = [sys.executable, "-m", "scripts.epochs", "--T=5000", "--jobs=1", "--seeds=2", "model=mean"]
+    command = [
+        sys.executable,
+        "-m",
+        "scripts.results.updates_to_solve",
+        "--T=5000",
+        "--jobs=1",
+        "--seeds=2",
+        "model=mean",
+    ]
     place = tmp_path / "tmp"
     place.mkdir()
     environment = {**os.environ, "TMPDIR": str(place), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}  # torch's own file
