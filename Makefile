@@ -81,12 +81,12 @@ test-newest:  ## Run tests, in .venv-newest, with the newest versions that are a
 	$(call test_with,newest,highest)
 
 kills: $(STAMP)  ## Kill runs at a hundred random moments, and compare them with runs that were left alone
-	$(BIN)/python -m scripts.kills $(ARGS)
+	$(BIN)/python -m scripts.checks.kills $(ARGS)
 
 mutants: $(STAMP)  ## Change operators and settings in small ways, and list the changes that no test notices: an hour
 	$(PYTHON) -m venv .venv-mutants
 	.venv-mutants/bin/python -m pip install -q --disable-pip-version-check cosmic-ray==8.7.0
-	.venv-mutants/bin/python -m scripts.mutants --python $(BIN)/python $(ARGS)
+	.venv-mutants/bin/python -m scripts.checks.mutants --python $(BIN)/python $(ARGS)
 
 # a local build, such as torch+cpu, is looked up as the release that it was made from
 audit: $(STAMP)  ## List licences, and known vulnerabilities; fails where the internet cannot be asked for them
@@ -114,10 +114,10 @@ tensorboard: $(STAMP)  ## Look at all runs under outputs/ in a browser
 	$(BIN)/tensorboard --logdir outputs
 
 benchmark: $(STAMP)  ## Time the operators and a training step; ARGS="--save docs/benchmarks/cpu.md"
-	$(BIN)/python -m scripts.benchmark $(ARGS)
+	$(BIN)/python -m scripts.benchmarks $(ARGS)
 
 gpu-kernels: $(STAMP)  ## Compile the GPU's kernels, here, and print what they use; ARGS="--capability 8.0"
-	@$(BIN)/python -m scripts.gpu_kernels $(ARGS)
+	@$(BIN)/python -m scripts.benchmarks.gpu_kernels $(ARGS)
 
 build: $(STAMP)  ## Build the wheel and the source distribution into dist/
 	$(BIN)/python -m build --no-isolation
