@@ -17,9 +17,9 @@ from omegaconf import DictConfig
 from ffattn.config.command import run_tool
 
 if TYPE_CHECKING:
-    from ffattn.config.schema import Export
+    from ffattn.config.trained_schema import Export
     from ffattn.files import Preparation
-    from ffattn.inference.checkpoint import Trained
+    from ffattn.inference.checkpoint import TrainedModel
 
 
 def run(config: DictConfig) -> None:
@@ -33,7 +33,7 @@ def run(config: DictConfig) -> None:
         CheckpointError: The file is no checkpoint, or its network cannot be exported, or the export differs from it.
     """
     from ffattn.config.convert import to_settings, trusted_packages
-    from ffattn.config.schema import Export
+    from ffattn.config.trained_schema import Export
     from ffattn.inference.checkpoint import load, read
     from ffattn.inference.exporters import to_safetensors
     from ffattn.system.atomic_files import atomic_write
@@ -52,7 +52,7 @@ def run(config: DictConfig) -> None:
     print(f"{output}: {output.stat().st_size / 1e3:,.0f} kB, {said}")
 
 
-def _write_graph(settings: "Export", trained: "Trained", part: Path) -> str:
+def _write_graph(settings: "Export", trained: "TrainedModel", part: Path) -> str:
     """Export a graph and check it; returns what is said of it."""
     from ffattn.errors import CheckpointError
     from ffattn.inference.columns import preparation_of

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ffattn.config.command import read_arguments, short_errors
 from ffattn.config.jobs import Finished
-from ffattn.config.sweeps import Job, Plan
+from ffattn.config.sweep_plan import Plan, SweepJob
 from ffattn.train import COMMAND
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class JobGroup(NamedTuple):
     updates: list[int]
 
 
-def group_jobs(jobs: list[Job]) -> list[JobGroup]:
+def group_jobs(jobs: list[SweepJob]) -> list[JobGroup]:
     """Put together the jobs of which an update takes equally long, the cheapest first.
 
     Args:
@@ -55,7 +55,7 @@ def group_jobs(jobs: list[Job]) -> list[JobGroup]:
     return sorted(groups.values(), key=lambda group: group.settings.batch_size * group.settings.task.length.T)
 
 
-def jobs_of(plan: Plan) -> list[Job]:
+def jobs_of(plan: Plan) -> list[SweepJob]:
     """All jobs of a sweep; of a search, as many of one that it might try as it has trials.
 
     Args:
@@ -107,9 +107,7 @@ def print_plan(plan: Plan) -> None:
     left = sum(len(group.updates) for group in groups)
     at_a_time = "one at a time" if workers == 1 else f"{workers} at a time"
     print(f"{len(jobs)} job{'s' * (len(jobs) != 1)}, {len(jobs) - left} finished or damaged; {at_a_time}")
-    print(
-        f"at most {_clock_time(total / workers)} of training and {memory * workers:.0f} MB; who solves it stops sooner"
-    )
+    print(f"at most {_clock_time(total / workers)} of training and {memory * workers:.0f} MB; solved runs stop sooner")
 
 
 def _cells(group: JobGroup, cost: "Cost", seconds: float) -> list[str]:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from ffattn.config.command import run_tool
 
 if TYPE_CHECKING:
-    from ffattn.config.schema import Predict
+    from ffattn.config.trained_schema import Predict
 
 
 def run(config: DictConfig) -> None:
@@ -31,7 +31,7 @@ def run(config: DictConfig) -> None:
         DataError: The input cannot be used.
     """
     from ffattn.config.convert import to_settings, trusted_packages
-    from ffattn.config.schema import Predict
+    from ffattn.config.trained_schema import Predict
     from ffattn.errors import DataError
     from ffattn.inference.checkpoint import load
     from ffattn.inference.columns import preparation_of

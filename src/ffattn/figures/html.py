@@ -16,7 +16,7 @@ from markupsafe import Markup
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ffattn.figures.attention import Look
+    from ffattn.figures.attention import AttentionRecord
 
 _MOST_STEPS = 2000  # of one sequence that can be pointed at; more would make a slow page
 
@@ -114,7 +114,7 @@ class _Row(NamedTuple):
     points: list[_Point]
 
 
-def steps_of(seen: "Look", index: int = 0) -> Markup:
+def steps_of(seen: "AttentionRecord", index: int = 0) -> Markup:
     """Return one sequence, step by step: pointing at a step shows its number, input, score and weight.
 
     Args:
@@ -122,7 +122,7 @@ def steps_of(seen: "Look", index: int = 0) -> Markup:
         index: Which one.
     """
     length = int(seen.lengths[index])
-    marks = {int(mark) for mark in seen.marks[index]}
+    marks = {int(mark) for mark in seen.relevant_steps[index]}
     shown = _shown_steps(seen, index, length, marks)
     size = _Size()
     across = size.left + (size.width - size.left - size.right) * shown / max(length - 1, 1)
@@ -134,12 +134,12 @@ def steps_of(seen: "Look", index: int = 0) -> Markup:
     rows = [_row(name, numbers, points, size, place) for place, (name, numbers) in enumerate(values.items())]
     size = size._replace(height=len(rows) * (size.row + size.gap) + size.gap)
     left_out = f" {length - len(shown):,} of {length:,} steps are left out." if len(shown) < length else ""
-    caption = f"Sequence {index}: point at a step to read it. Marked steps are orange.{left_out}"
+    caption = f"Sequence {index}: point at a step to read it. Relevant steps are orange.{left_out}"
     return _part("figure", _part("chart", rows, size), caption)
 
 
-def _shown_steps(seen: "Look", index: int, length: int, marks: set[int]) -> Any:
-    """All steps; of very many the marked ones, those with the largest weights, and some that are evenly spaced."""
+def _shown_steps(seen: "AttentionRecord", index: int, length: int, marks: set[int]) -> Any:
+    """All steps; of very many the relevant ones, those with the largest weights, and some that are evenly spaced."""
     if length <= _MOST_STEPS:
         return np.arange(length)
     even = np.linspace(0, length - 1, _MOST_STEPS // 2).astype(int)
@@ -147,7 +147,7 @@ def _shown_steps(seen: "Look", index: int, length: int, marks: set[int]) -> Any:
     return np.unique(np.concatenate((even, by_weight, sorted(marks)))).astype(int)
 
 
-def _values_of(seen: "Look", index: int, length: int, shown: Any) -> dict[str, Any]:
+def _values_of(seen: "AttentionRecord", index: int, length: int, shown: Any) -> dict[str, Any]:
     """What each row shows of the steps."""
     values = {"input": seen.x[index, shown, 0]}
     if seen.scores is not None:
@@ -157,7 +157,7 @@ def _values_of(seen: "Look", index: int, length: int, shown: Any) -> dict[str, A
     return values
 
 
-def _describe_step(seen: "Look", index: int, step: int) -> str:
+def _describe_step(seen: "AttentionRecord", index: int, step: int) -> str:
     inputs = zip(seen.task.feature_names, seen.x[index, step], strict=True)
     words = [f"step {step:,}", *(f"{name} {value:.4g}" for name, value in inputs if value)]
     if seen.scores is not None:

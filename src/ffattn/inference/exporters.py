@@ -15,7 +15,7 @@ from torch.nn.functional import leaky_relu
 
 from ffattn.errors import CheckpointError
 from ffattn.files import Preparation, Preprocessing, Scaling
-from ffattn.inference.checkpoint import KEY, Trained
+from ffattn.inference.checkpoint import KEY, TrainedModel
 from ffattn.inference.columns import preparation_of
 from ffattn.models import Answer, EmbeddedNetwork, FeedForwardNetwork, LastStateNetwork, LSTMAttentionNetwork, Network
 from ffattn.nn.masking import clear_padding
@@ -50,7 +50,7 @@ class ExportedModel(nn.Module):
         CheckpointError: The network is of a kind that is not known here, or has no weights.
     """
 
-    def __init__(self, trained: Trained, weights: bool = False) -> None:
+    def __init__(self, trained: TrainedModel, weights: bool = False) -> None:
         super().__init__()
         preparation = preparation_of(trained.task)
         self.network = trained.network.float().eval()
@@ -133,7 +133,7 @@ def examples(preparation: Preparation) -> Iterator[Example]:
         yield Example(torch.cat([numbers, *symbols], dim=-1), lengths)
 
 
-def expected(trained: Trained, example: Example) -> Answer:
+def expected(trained: TrainedModel, example: Example) -> Answer:
     """Return what the checkpoint answers, through the package's own operators, in the unit of the targets.
 
     Args:
@@ -216,7 +216,7 @@ def to_safetensors(contents: dict[str, Any], path: Path) -> None:
     path.write_bytes(save(state, {KEY: json.dumps(about)}))  # its own writer has errors of its own
 
 
-def largest_difference(run: Runner, trained: Trained, inputs: Iterator[Example], weights: bool) -> float:
+def largest_difference(run: Runner, trained: TrainedModel, inputs: Iterator[Example], weights: bool) -> float:
     """Return how far an export is from the checkpoint, relative to the largest answer.
 
     Args:

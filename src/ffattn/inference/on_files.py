@@ -24,7 +24,7 @@ from ffattn.files import (
 )
 from ffattn.files.preparation import CATEGORY, WORD
 from ffattn.files.tables import ARRAYS, TIME_SERIES
-from ffattn.inference.checkpoint import Trained
+from ffattn.inference.checkpoint import TrainedModel
 from ffattn.inference.columns import ID, PROBLEM, WEIGHTS, WORDS, answer_columns, answer_values, preparation_of
 from ffattn.inference.evaluation import MAX_STEPS
 from ffattn.tasks import File, Given, Task
@@ -123,7 +123,7 @@ def problems_of(raw: RawSequences, preparation: Preparation) -> dict[int, str]:
 
 
 def predict(
-    trained: Trained, pieces: Iterable[RawSequences], *, weights: bool = False, start: int = 0
+    trained: TrainedModel, pieces: Iterable[RawSequences], *, weights: bool = False, start: int = 0
 ) -> Iterator[dict[str, Any]]:
     """Answer for one sequence after the other, in their order.
 
@@ -147,7 +147,7 @@ def predict(
 
 
 def _answer_rows(
-    trained: Trained, preparation: Preparation, raw: RawSequences, weights: bool, start: int
+    trained: TrainedModel, preparation: Preparation, raw: RawSequences, weights: bool, start: int
 ) -> Iterator[dict[str, Any]]:
     nothing = dict.fromkeys(answer_columns(preparation, weights))
     problems = problems_of(raw, preparation)
@@ -174,7 +174,9 @@ def _batch_ranges(lengths: Int[np.ndarray, " sequence"], start: int) -> Iterator
         yield range(start, len(lengths))
 
 
-def _answer_batch(trained: Trained, preparation: Preparation, raw: RawSequences, weights: bool) -> list[dict[str, Any]]:
+def _answer_batch(
+    trained: TrainedModel, preparation: Preparation, raw: RawSequences, weights: bool
+) -> list[dict[str, Any]]:
     offsets = torch.from_numpy(raw.offsets.astype(np.int64))
     given = Given(prepare_inputs(preparation, raw), offsets, torch.zeros(len(raw)))
     batch = given.batch(torch.arange(len(raw)))

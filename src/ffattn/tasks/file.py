@@ -230,7 +230,7 @@ class File(GivenTask):
         return f"{self.name}{where}, up to {self.length.T} steps in training"
 
     def describe(self) -> dict[str, str]:
-        """Return sizes, what is an input, what is predicted, and the floor."""
+        """Return sizes, what is an input, what is predicted, and the constant baseline."""
         sizes = [f"{self.size(part):,} {name}" for part, name in _PARTS.items()]
         window = "" if self.window is None else f"; read in pieces, {self.window} at a time"
         return {
@@ -255,7 +255,7 @@ class File(GivenTask):
         largest = sorted(zip(counts, preparation.classes, strict=True), reverse=True)[:_MOST_CLASSES]
         shares = ", ".join(f"{name} {count / sum(counts):.1%}" for count, name in largest)
         shares += _and_more(len(counts) - len(largest))
-        return f"{preparation.targets[0].name}: {shares}; the best constant is right in {self.floor().solved:.1%}"
+        return f"{preparation.targets[0].name}: {shares}; the best constant is right in {self.baseline().accuracy:.1%}"
 
 
 def _and_more(count: int) -> str:

@@ -15,7 +15,7 @@ from ffattn.errors import SettingError
 from ffattn.files import Scaling, Target
 from ffattn.rng.streams import Draw, Split, Stream, share
 from ffattn.settings import setting
-from ffattn.tasks.base import Floor, Task
+from ffattn.tasks.base import Baseline, Task
 from ffattn.tasks.batch import Batch
 from ffattn.tasks.length import Length
 
@@ -92,7 +92,8 @@ class Given(Sequences):
 
     def batch(self, places: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)) -> Batch:
         """Some sequences (see `Sequences.batch`)."""
-        starts, lengths = self.offsets[places], self.offsets[places + 1] - self.offsets[places]
+        starts = self.offsets[places]
+        lengths = self.offsets[places + 1] - starts
         first, stop = share(int(lengths.max()), *part)
         steps = torch.arange(first, stop, device=self.x.device)
         is_real = steps < lengths[:, None]
@@ -191,7 +192,7 @@ class GivenTask(Task):
         """Processes read the data themselves."""
         return {name: value for name, value in self.__dict__.items() if not name.startswith("_kept")}
 
-    def solved(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
+    def is_correct(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
         """The largest logit is the right class; or every output is within the tolerance."""
         if self.is_classification:
             return prediction.argmax(dim=1) == y
@@ -203,15 +204,16 @@ class GivenTask(Task):
             return nn.functional.cross_entropy(prediction, y, reduction="none")
         return (prediction - y).square().mean(dim=1)
 
-    def floor(self) -> Floor:
+    def baseline(self) -> Baseline:
         """What the best constant answer reaches on the training sequences."""
         y = self.on(torch.device("cpu"), Split.TRAIN).y
         if self.is_classification:
             shares = torch.bincount(y, minlength=self.num_outputs).double() / len(y)
-            return Floor(float(shares.max()), float(torch.special.entr(shares).sum()))
-        values, deviations = y.double(), y.double().var(dim=0, correction=0)
-        solved = _best_window(values[:, 0], 2 * self.tolerance) if values.shape[1] == 1 else math.nan
-        return Floor(solved, float(deviations.mean()))
+            return Baseline(float(shares.max()), float(torch.special.entr(shares).sum()))
+        values = y.double()
+        variances = values.var(dim=0, correction=0)
+        accuracy = _best_window(values[:, 0], 2 * self.tolerance) if values.shape[1] == 1 else math.nan
+        return Baseline(accuracy, float(variances.mean()))
 
 
 def _best_window(values: Float[Tensor, " sequence"], width: float) -> float:
@@ -234,7 +236,8 @@ def shuffled(seed: int, number: int, counts: tuple[int, ...], window: int) -> In
     random = np.random.Generator(np.random.Philox(key=[seed, number]))
     if len(counts) == 1:
         return random.permutation(counts[0])
-    starts, pieces = np.cumsum((0, *counts)), random.permutation(len(counts))
+    starts = np.cumsum((0, *counts))
+    pieces = random.permutation(len(counts))
     windows = [pieces[first : first + window] for first in range(0, len(pieces), window)]
     places = [np.concatenate([np.arange(starts[piece], starts[piece + 1]) for piece in some]) for some in windows]
     return np.concatenate([random.permutation(some) for some in places])

@@ -47,7 +47,8 @@ class CapturedModule(SequenceModule):
         TrainingError: The model does what a graph cannot hold, such as reading a number back from the GPU.
     """
 
-    run_aside, capture = staticmethod(run_aside), staticmethod(capture)
+    run_aside = staticmethod(run_aside)
+    capture = staticmethod(capture)
 
     def on_train_start(self) -> None:
         """Nothing is captured yet; optimisers get their rate where a graph finds it."""
@@ -85,9 +86,10 @@ class CapturedModule(SequenceModule):
             self.run_aside(step)
             return
         if self.replay is None:
-            self.replay, self.outcome = self._capture(step), optimizer_closure._result
+            self.replay = self._capture(step)
+            self.outcome = optimizer_closure.consume_result()
         self.replay()
-        optimizer_closure._result = self.outcome  # Lightning asks the closure, which only the capture has run
+        _run_instead(optimizer_closure, lambda: self.outcome)  # Lightning wants a result of every closure
 
     def _capture(self, step: Step) -> Step:
         try:
@@ -95,3 +97,12 @@ class CapturedModule(SequenceModule):
         except RuntimeError as error:
             reason = str(error).strip().partition("\n")[0]
             raise TrainingError(f"accelerator.cuda_graph=true does not work with this model ({reason})") from error
+
+
+def _run_instead(closure: Any, work: Callable[[], Any]) -> None:
+    """Run a closure of Lightning's once with other work; its result is what that returns."""
+    closure.closure = work
+    try:
+        closure()
+    finally:
+        del closure.closure
