@@ -18,8 +18,6 @@ from ffattn.config.compose import compose_config
 from ffattn.config.errors import ConfigError
 from ffattn.config.trained_schema import Evaluate
 from ffattn.errors import DataError, FFAttnError
-from ffattn.files import Preparation, Target
-from ffattn.inference.output_files import OutputFile
 from ffattn.models import FFAttention
 from ffattn.predict import run as predict
 from ffattn.rng.streams import Split
@@ -349,17 +347,6 @@ def test_rows_that_stand_apart_are_put_together(run, sensors, tmp_path, monkeypa
     monkeypatch.setattr("ffattn.files.tables._BLOCK", 200)
     found = {row["id"]: float(row["load"]) for row in predicted(run, mixed, tmp_path / "answers.csv")}
     assert found == pytest.approx({row["id"]: float(row["load"]) for row in whole}, rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("torn", "kept"), [('i,j\na,1\n"b\n', 1), ('i,j\na,1\n"b\nc",2\n', 2), ("i,j\n", 0), ("i,", 0)]
-)
-def test_rows_of_csv_end_where_their_quotes_do(tmp_path, torn, kept):
-    output = OutputFile(tmp_path / "answers.csv", Preparation((), (Target("y"),)))
-    (tmp_path / "answers.csv.part").write_text(torn)
-    (tmp_path / "answers.csv.part.json").write_text("{}")
-    assert output.resume({}) == kept
-    assert len(list(csv.reader(output.part.read_text().splitlines(keepends=True)))) == (kept + 1 if kept else 0)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
