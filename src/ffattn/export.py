@@ -64,7 +64,7 @@ def _write_graph(settings: "Export", trained: "TrainedModel", part: Path) -> str
     preparation = preparation_of(trained.task)
     _, example, *_ = examples(preparation)  # sizes of 1, as the first one has, torch would fix
     with _short_errors_of_torch(trained.model.name):
-        exported = EXPORTERS[settings.format](model, part, example, json.dumps(_about(preparation)))
+        exported = EXPORTERS[settings.format](model, part, example, json.dumps(_describe_graph(preparation)))
     difference = largest_difference(exported, trained, examples(preparation), settings.weights)
     if not difference <= TOLERANCE:
         raise CheckpointError(
@@ -74,7 +74,7 @@ def _write_graph(settings: "Export", trained: "TrainedModel", part: Path) -> str
     return f"differs from the checkpoint by at most {difference:.0e}; inputs x (batch, time, {count}) and lengths"
 
 
-def _about(preparation: "Preparation") -> dict[str, Any]:
+def _describe_graph(preparation: "Preparation") -> dict[str, Any]:
     """What is said in the file of its inputs and outputs."""
     return {
         "columns": [feature.name for feature in preparation.features],

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ffattn.config.command import short_errors
 from ffattn.errors import FFAttnError
-from ffattn.figures.html import grid, page, picture
+from ffattn.figures.html import page, picture, table
 from ffattn.reports.kept import SUFFIX, directory_of, read_runs
 from ffattn.reports.table import RUN_COLUMNS, cell_rows, command_of, markdown, run_rows
 from ffattn.runs.cells import Cell, cells_of
@@ -53,7 +53,7 @@ def write(cells: Sequence[Cell], output: Path, title: str) -> list[Path]:
             figures[name][0].savefig(part)
     parts = [picture(figure, caption) for figure, caption in figures.values()]
     with atomic_write(site) as part:
-        part.write_text(page(title, [grid(_page_rows(cells), codes={"command"}), *parts]))
+        part.write_text(page(title, [table(_page_rows(cells), codes={"command"}), *parts]))
     return [text, rows, site, *pictures.values()]
 
 

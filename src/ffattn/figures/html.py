@@ -27,7 +27,7 @@ def _templates() -> Environment:
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
 
 
-def _part(name: str, *arguments: Any) -> Markup:
+def _render(name: str, *arguments: Any) -> Markup:
     """What a macro of `parts.html` makes."""
     return Markup(getattr(_templates().get_template("parts.html").module, name)(*arguments))
 
@@ -44,17 +44,17 @@ def page(title: str, parts: Iterable[str]) -> str:
 
 def paragraph(text: str) -> Markup:
     """Return a paragraph of plain text."""
-    return _part("paragraph", text)
+    return _render("paragraph", text)
 
 
-def grid(rows: Sequence[Mapping[str, str]], codes: Collection[str] = ()) -> Markup:
+def table(rows: Sequence[Mapping[str, str]], codes: Collection[str] = ()) -> Markup:
     """Return a table with a heading for each column.
 
     Args:
         rows: Values by column, the same columns in each.
         codes: Columns that hold commands.
     """
-    return _part("grid", rows, codes)
+    return _render("table", rows, codes)
 
 
 def picture(figure: "Figure", caption: str) -> Markup:
@@ -66,7 +66,7 @@ def picture(figure: "Figure", caption: str) -> Markup:
     """
     file = io.BytesIO()
     figure.savefig(file, format="png")
-    return _part("figure", _part("image", _base64(file.getvalue()), caption), caption)
+    return _render("figure", _render("image", _base64(file.getvalue()), caption), caption)
 
 
 def _base64(png: bytes) -> str:
@@ -80,7 +80,7 @@ def slides(name: str, pictures: Mapping[str, bytes]) -> Markup:
         name: Of the row, which no other on the page has; plain text.
         pictures: PNG files by what their buttons say, at least one; the last is shown first.
     """
-    return _part("slides", name, {label: _base64(png) for label, png in pictures.items()})
+    return _render("slides", name, {label: _base64(png) for label, png in pictures.items()})
 
 
 class _Size(NamedTuple):
@@ -131,11 +131,11 @@ def steps_of(seen: "AttentionRecord", index: int = 0) -> Markup:
         for x, step in zip(across.tolist(), shown.tolist(), strict=True)
     ]
     values = _values_of(seen, index, length, shown)
-    rows = [_row(name, numbers, points, size, place) for place, (name, numbers) in enumerate(values.items())]
+    rows = [_place_row(name, numbers, points, size, place) for place, (name, numbers) in enumerate(values.items())]
     size = size._replace(height=len(rows) * (size.row + size.gap) + size.gap)
     left_out = f" {length - len(shown):,} of {length:,} steps are left out." if len(shown) < length else ""
     caption = f"Sequence {index}: point at a step to read it. Relevant steps are orange.{left_out}"
-    return _part("figure", _part("chart", rows, size), caption)
+    return _render("figure", _render("chart", rows, size), caption)
 
 
 def _shown_steps(seen: "AttentionRecord", index: int, length: int, marks: set[int]) -> Any:
@@ -167,7 +167,7 @@ def _describe_step(seen: "AttentionRecord", index: int, step: int) -> str:
     return "; ".join(words)
 
 
-def _row(name: str, values: Any, points: list[_Point], size: _Size, place: int) -> _Row:
+def _place_row(name: str, values: Any, points: list[_Point], size: _Size, place: int) -> _Row:
     """One row of points, on a linear scale."""
     low = float(values.min())
     high = float(values.max())

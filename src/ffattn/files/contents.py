@@ -32,7 +32,7 @@ class FileContents(NamedTuple):
     preparation: Preparation
 
 
-class _Version(NamedTuple):
+class _FileVersion(NamedTuple):
     """What changes when a file does."""
 
     modified: float
@@ -55,13 +55,13 @@ def read_contents(
         DataError: It cannot be read, divided or fitted, or a value of it cannot be used.
     """
     found = locate(path)
-    version = _Version(found.stat().st_mtime, found.stat().st_size) if found.is_file() else _Version(0.0, 0)
-    return _read(path, version, layout, split_rule, fit_rule, is_whole=is_whole)
+    version = _FileVersion(found.stat().st_mtime, found.stat().st_size) if found.is_file() else _FileVersion(0.0, 0)
+    return _read_and_fit(path, version, layout, split_rule, fit_rule, is_whole=is_whole)
 
 
 @functools.lru_cache(maxsize=4)  # the jobs of a sweep read the same file
-def _read(
-    path: str, version: _Version, layout: Layout, split_rule: SplitRule, fit_rule: FitRule, *, is_whole: bool
+def _read_and_fit(
+    path: str, version: _FileVersion, layout: Layout, split_rule: SplitRule, fit_rule: FitRule, *, is_whole: bool
 ) -> FileContents:
     file = open_sequences(path, layout, is_whole)
     index, pieces = (file, None) if isinstance(file, RawSequences) else (file.index, file)

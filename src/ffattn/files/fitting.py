@@ -74,7 +74,7 @@ def fit_preparation(
 
 
 @dataclass
-class _Moments:
+class _RunningMoments:
     """Count, mean and variance of numbers that come in parts."""
 
     count: int = 0
@@ -123,7 +123,7 @@ class _ColumnStatistics:
     name: str
     kind: str = NUMBER
     has_gaps: bool = False
-    moments: _Moments = field(default_factory=_Moments)
+    moments: _RunningMoments = field(default_factory=_RunningMoments)
     texts: Counter[str] = field(default_factory=Counter)
     numbers_as_text: int = 0
     other_texts: int = 0

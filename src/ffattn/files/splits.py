@@ -53,7 +53,7 @@ def assign_parts(raw: RawSequences, rule: SplitRule) -> Int[np.ndarray, " sequen
     Raises:
         DataError: A part would be empty, the column says something else, or has hardly two sequences of a value.
     """
-    parts = _parts(raw, rule)
+    parts = _parts_by_rule(raw, rule)
     wanted = {"training": (TRAIN, 1.0), "validation": (VAL, rule.val_share), "test": (TEST, rule.test_share)}
     for name, (part, share) in wanted.items():
         if share and not (parts == part).any():
@@ -62,7 +62,7 @@ def assign_parts(raw: RawSequences, rule: SplitRule) -> Int[np.ndarray, " sequen
     return parts
 
 
-def _parts(raw: RawSequences, rule: SplitRule) -> np.ndarray:
+def _parts_by_rule(raw: RawSequences, rule: SplitRule) -> np.ndarray:
     if rule.how == TIME:
         return _last_to_test(np.argsort(_starts(raw, rule.column), kind="stable"), rule)
     if rule.how == RANDOM:

@@ -22,10 +22,10 @@ def provenance(device: torch.device) -> dict[str, Any]:
     Returns:
         `device`, `versions`, `commit` and `command`.
     """
-    return {"device": device_name(device), "versions": versions(), "commit": commit(), "command": _command()}
+    return {"device": device_name(device), "versions": versions(), "commit": commit(), "command": _command_words()}
 
 
-def _command() -> list[str]:
+def _command_words() -> list[str]:
     """The words of the command line, the same wherever the package is installed."""
     program, *words = sys.argv
     is_own = Path(program).resolve().parent == Path(__file__).resolve().parents[1]
@@ -35,10 +35,10 @@ def _command() -> list[str]:
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that a result depends on; torch's with its build (+cu130)."""
     own = {"python": platform.python_version(), "torch": str(torch.__version__)}
-    return own | {name: _version(name) for name in _PACKAGES}
+    return own | {name: _package_version(name) for name in _PACKAGES}
 
 
-def _version(name: str) -> str:
+def _package_version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:  # run from its sources, without an installation

@@ -185,7 +185,7 @@ class File(GivenTask):
         places = np.arange(len(pieces)) - np.repeat(np.cumsum(file.counts) - file.counts, file.counts)
         targets = prepare_targets(self.preparation, file.index.select(chosen))
         assert self.window is not None
-        read = functools.lru_cache(self.window)(functools.partial(_read_piece, file, self.preparation))
+        read = functools.lru_cache(self.window)(functools.partial(_prepare_piece, file, self.preparation))
         load = self._loaders.setdefault(file.path, read)
         return Streamed(load, self.window, pieces[chosen], places[chosen], targets)
 
@@ -279,7 +279,7 @@ def _in_memory(raw: RawSequences, preparation: Preparation) -> Given:
     return Given(prepare_inputs(preparation, raw), torch.from_numpy(raw.offsets), targets)
 
 
-def _read_piece(file: ParquetPieces, preparation: Preparation, piece: int) -> Given:
+def _prepare_piece(file: ParquetPieces, preparation: Preparation, piece: int) -> Given:
     """Inputs of the sequences of a piece; their targets are known already."""
     raw = file.read(piece)
     refuse_faults(preparation, raw)
