@@ -15,7 +15,7 @@ from ffattn.files.preparation import NUMBER, Feature, Preparation, Target
 from ffattn.files.sequences import RawSequences
 from ffattn.files.values import class_names, numbers_of, parse_numbers
 
-_VALUES = 2**20  # of all features, in double precision at a time
+_VALUES = 2**17  # of all features, in double precision at a time
 
 
 class Scaling(nn.Module):
