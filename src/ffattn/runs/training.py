@@ -34,7 +34,7 @@ from ffattn.tasks import GivenTask
 
 
 @dataclass
-class FinishedRun:
+class TrainedRun:
     """A finished run, as `ffattn.fit` returns it.
 
     Attributes:
@@ -51,16 +51,16 @@ class FinishedRun:
         return checkpoints_of(self.folder) / BEST
 
     def load(self) -> TrainedModel:
-        """The best network, ready to predict."""
+        """Load the best network, ready to predict."""
         targets = [self.result["settings"][part][TARGET] for part in ("task", "model")]
         return load(self.checkpoint, trust=tuple(target.partition(".")[0] for target in targets))
 
     def predict(self, x: Numbers, lengths: Numbers | None = None) -> Tensor:
-        """Answers of the best network (see `TrainedModel.predict`)."""
+        """Return the answers of the best network (see `TrainedModel.predict`)."""
         return self.load().predict(x, lengths)
 
 
-def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = False) -> FinishedRun:
+def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = False) -> TrainedRun:
     """Train, test the best weights, and write `result.json`.
 
     Args:
@@ -79,13 +79,13 @@ def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = Fal
         _launch(settings, folder, start, quiet)
         result = read_result(folder)
         assert result is not None
-        return FinishedRun(folder, result)
+        return TrainedRun(folder, result)
     quiet = quiet or settings.trainer.progress == QUIET
     quiet_lightning()
     with together(settings.accelerator.resolved):
         folder, start = from_first((folder, settle(start)))
         result = start.result or _train(settings, folder, start, Console(quiet=quiet or world().rank > 0))
-    return FinishedRun(folder, result)
+    return TrainedRun(folder, result)
 
 
 def _launch(settings: Train, folder: Path, start: Start, quiet: bool) -> None:
@@ -140,7 +140,7 @@ def _fit_and_test(
 
 
 def _preserved_generators(device: torch.device) -> AbstractContextManager[None]:
-    """Training seeds torch's generators, which may be a notebook's."""
+    """Preserve torch's generators, which training seeds, and which may be a notebook's."""
     return torch.random.fork_rng([torch.cuda.current_device()] if device.type == "cuda" else [])
 
 
@@ -154,7 +154,7 @@ def _fit(trainer: Trainer, module: SequenceModule, data: SequenceData, start: St
 
 
 def status_of(stop: SystemExit) -> int:
-    """The exit status of a run that a signal has ended.
+    """Return the exit status of a run that a signal has ended.
 
     Args:
         stop: What came out of Lightning: the one of `Interruptions`, or, before training has begun, Lightning's end of
