@@ -16,7 +16,7 @@ from ffattn.tasks.batch import Batch
 _MADE_AT_ONCE = {"cpu": 2**18, "cuda": 2**24}
 
 
-class Batches:
+class BatchLoader:
     """A sized iterable over batch numbers.
 
     Args:
@@ -90,19 +90,19 @@ class SequenceData(LightningDataModule):
         self.distinct_batches = distinct_batches
         self.divides_time = divides_time
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> BatchLoader:
         """Return batches from the optimiser's step on, to the next validation."""
         size = self.validate_every * self.accumulate
-        return Batches(self.training_batches, self._until_validation, size, self._group())
+        return BatchLoader(self.training_batches, self._until_validation, size, self._group())
 
-    def val_dataloader(self) -> Batches:
+    def val_dataloader(self) -> BatchLoader:
         """Return the validation set; under `distinct_batches` the training batches."""
         if self.distinct_batches is None:
             return self._evaluation(Split.VAL)
         count = self.distinct_batches
-        return Batches(self.training_batches, lambda: range(count), count)
+        return BatchLoader(self.training_batches, lambda: range(count), count)
 
-    def test_dataloader(self) -> Batches:
+    def test_dataloader(self) -> BatchLoader:
         """Return the test set."""
         return self._evaluation(Split.TEST)
 
@@ -127,10 +127,10 @@ class SequenceData(LightningDataModule):
         pairs = self.batch_size * self.task.length.longest
         return 1 if self.task.length.depends_on_batch else max(1, _MADE_AT_ONCE.get(self._device.type, 0) // pairs)
 
-    def _evaluation(self, split: Split) -> Batches:
+    def _evaluation(self, split: Split) -> BatchLoader:
         total = self.task.size(split) or self.sequences
         count = -(-total // self.batch_size)
-        return Batches(partial(self._evaluation_batches, split, total), lambda: range(count), count)
+        return BatchLoader(partial(self._evaluation_batches, split, total), lambda: range(count), count)
 
     def _evaluation_batches(self, split: Split, total: int, numbers: range) -> list[Batch]:
         first = numbers[0] * self.batch_size

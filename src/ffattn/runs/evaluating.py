@@ -125,12 +125,12 @@ def evaluate_checkpoint(settings: Evaluate, folder: Path, quiet: bool = False) -
         checkpoint=settings.checkpoint,
         written_to=folder,
     )
-    result = _evaluate(settings, trained)
+    result = _result_of(settings, trained)
     write_result(folder, result)
     console.print(metrics_table({settings.split: result[settings.split]}))
 
 
-def _evaluate(settings: Evaluate, trained: TrainedModel) -> dict[str, Any]:
+def _result_of(settings: Evaluate, trained: TrainedModel) -> dict[str, Any]:
     """Measure, and return what `result.json` holds."""
     started = time.monotonic()
     task = settings.task

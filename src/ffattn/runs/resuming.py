@@ -156,7 +156,7 @@ def _continue(settings: Train, folder: Path | None, checkpoint: Path) -> Start:
     if folder is not None and not is_own and _holds_run(folder):
         raise ConfigError(f"{folder}: holds another run than resume={checkpoint}; choose another directory")
     if _has_ended(settings, about["settings"], about["stopped_because"], about["update"]):
-        return _finished(checkpoint, about, is_own)
+        return _start_of_ended(checkpoint, about, is_own)
     best = None if is_own else _best_beside(checkpoint, about)
     return Start(checkpoint, best, update=about["update"])
 
@@ -182,7 +182,7 @@ def _has_ended(settings: Train, before: dict[str, Any], reason: str | None, upda
     return is_over or updates >= settings.updates
 
 
-def _finished(checkpoint: Path, about: dict[str, Any], is_own: bool) -> Start:
+def _start_of_ended(checkpoint: Path, about: dict[str, Any], is_own: bool) -> Start:
     start = Start(checkpoint, is_trained=True, update=about["update"])
     result = read_result(start.source)
     if result is not None and result.get("updates") == about["update"]:  # else it is of a shorter run, before a resume

@@ -76,7 +76,7 @@ def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = Fal
         TrainingError: A loss was not finite, memory did not suffice, or a disk could not be written to.
     """
     if settings.accelerator.processes > 1 and world().size == 1:
-        _launch(settings, folder, start, quiet)
+        _train_in_processes(settings, folder, start, quiet)
         result = read_result(folder)
         assert result is not None
         return TrainedRun(folder, result)
@@ -88,7 +88,7 @@ def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = Fal
     return TrainedRun(folder, result)
 
 
-def _launch(settings: Train, folder: Path, start: Start, quiet: bool) -> None:
+def _train_in_processes(settings: Train, folder: Path, start: Start, quiet: bool) -> None:
     """Run `train` in several processes."""
     count = settings.accelerator.devices
     threads = settings.accelerator.num_threads or max(1, torch.get_num_threads() // count)
@@ -135,7 +135,7 @@ def _fit_and_test(
     data = make_data(settings)
     with memory_errors(settings.batch_size, options.accumulate, options.on_oom == ACCUMULATE):
         if not start.is_trained:
-            _fit(trainer, module, data, start, folder)
+            _run_trainer(trainer, module, data, start, folder)
         return _test(trainer, module, data, folder)
 
 
@@ -144,7 +144,7 @@ def _preserved_generators(device: torch.device) -> AbstractContextManager[None]:
     return torch.random.fork_rng([torch.cuda.current_device()] if device.type == "cuda" else [])
 
 
-def _fit(trainer: Trainer, module: SequenceModule, data: SequenceData, start: Start, folder: Path) -> None:
+def _run_trainer(trainer: Trainer, module: SequenceModule, data: SequenceData, start: Start, folder: Path) -> None:
     if start.best is not None and trainer.is_global_zero:
         checkpoints_of(folder).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(start.best, checkpoints_of(folder) / BEST)

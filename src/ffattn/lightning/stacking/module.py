@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ffattn.lightning.data import Batches
+from ffattn.lightning.data import BatchLoader
 from ffattn.lightning.stacking.member import Member
 from ffattn.lightning.stacking.parameters import StackedParameters
 from ffattn.lightning.trainer import threads
@@ -99,19 +99,19 @@ class StackedModule(LightningModule):
         """Return the members' own, stepped together."""
         return _Optimizers(self)
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> BatchLoader:
         """Return the members' batches, stacked."""
         one = self.members[0].data.train_dataloader()
-        return Batches(self._training_batches, one.numbers, one.size, one.group)
+        return BatchLoader(self._training_batches, one.numbers, one.size, one.group)
 
     def _training_batches(self, numbers: range) -> list[Batch]:
         streams = [member.data.training_batches(numbers) for member in self.members]
         return [stack_batches(batches) for batches in zip(*streams, strict=True)]
 
-    def val_dataloader(self) -> Batches:
+    def val_dataloader(self) -> BatchLoader:
         """Return the members' validation sets, side by side."""
         one = self.members[0].data.val_dataloader()
-        return Batches(self._validation_batches, one.numbers, one.size)  # type: ignore[arg-type]
+        return BatchLoader(self._validation_batches, one.numbers, one.size)  # type: ignore[arg-type]
 
     def _validation_batches(self, numbers: range) -> list[list[Batch]]:
         return [[member.data.val_dataloader().make(numbers)[0] for member in self.members]]
