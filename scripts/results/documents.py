@@ -27,8 +27,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import ffattn
-from ffattn.files import Layout, read
-from ffattn.files.splits import GROUP, TEST, split
+from ffattn.files import Layout, SplitRule, assign_parts, read_sequences
+from ffattn.files.splits import GROUP, TEST
 from ffattn.inference.on_files import predict, read_inputs
 from ffattn.system.provenance import commit
 
@@ -74,8 +74,8 @@ def overrides(path: Path, model: str, seed: int) -> list[str]:
 
 def bag_of_words(path: Path, seed: int) -> float:
     """Score of logistic regression on TF-IDF, trained on the same documents, those for validation included."""
-    raw = read(path, Layout(features=("text",), of_sequence=("package", "module")))
-    parts = split(raw, GROUP, "module", (0.15, 0.15), seed)
+    raw = read_sequences(path, Layout(features=("text",), of_sequence=("package", "module")))
+    parts = assign_parts(raw, SplitRule(GROUP, "module", 0.15, 0.15, seed))
     table = parquet.read_table(path)
     texts, packages = (np.array(table[name].to_pylist(), dtype=object) for name in ("text", "package"))
     is_test = parts == TEST

@@ -146,7 +146,7 @@ def peer(name: str, kind: str, seed: int) -> tuple[float, float]:
     seconds = time.monotonic() - started
     if task.is_classification:
         return float((found == expected).mean()), seconds
-    return float(np.sqrt(np.square(found - expected).mean()) * task.scales()[1][0]), seconds
+    return float(np.sqrt(np.square(found - expected).mean())) * float(task.target_scaling().scale[0]), seconds
 
 
 def row(name: str, kind: str, seeds: int) -> dict[str, Any]:

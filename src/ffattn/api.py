@@ -42,7 +42,7 @@ def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, 
     """
     from ffattn.runs.resuming import find_start
 
-    checked = _settings(overrides, settings)
+    checked = _checked_settings(overrides, settings)
     if folder is None:
         name = f"seed{checked.seed}_{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
         folder = Path("outputs") / f"{checked.task.name}_{checked.model.name}" / f"T{checked.T}" / name
@@ -54,7 +54,7 @@ def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, 
     )
 
 
-def _settings(overrides: tuple[str, ...], settings: dict[str, object]) -> "Train":
+def _checked_settings(overrides: tuple[str, ...], settings: dict[str, object]) -> "Train":
     from ffattn.config.compose import compose_config
     from ffattn.config.convert import to_settings
     from ffattn.config.schema import Train

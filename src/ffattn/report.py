@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 from ffattn.config.command import short_errors
 from ffattn.errors import FFAttnError
-from ffattn.figures.html import grid, page, picture
+from ffattn.figures.html import page, picture, table
 from ffattn.reports.kept import SUFFIX, directory_of, read_runs
 from ffattn.reports.table import RUN_COLUMNS, cell_rows, command_of, markdown, run_rows
 from ffattn.runs.cells import Cell, cells_of
-from ffattn.system.atomic_files import whole
+from ffattn.system.atomic_files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,18 +42,18 @@ def write(cells: Sequence[Cell], output: Path, title: str) -> list[Path]:
     text, rows, site = (output.with_name(f"{output.name}{suffix}") for suffix in (".md", ".csv", ".html"))
     pictures = {name: output.with_name(f"{output.name}_{name}.png") for name in figures}
     shown = "".join(f"\n![{figures[name][1]}]({path.name})\n" for name, path in pictures.items())
-    with whole(text) as part:
+    with atomic_write(text) as part:
         part.write_text(f"# {title}\n\n{markdown(cells)}{shown}")
-    with whole(rows) as part, part.open("w", newline="") as file:
+    with atomic_write(rows) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, RUN_COLUMNS)
         writer.writeheader()
         writer.writerows(run_rows(cells))
     for name, path in pictures.items():
-        with whole(path) as part:
+        with atomic_write(path) as part:
             figures[name][0].savefig(part)
     parts = [picture(figure, caption) for figure, caption in figures.values()]
-    with whole(site) as part:
-        part.write_text(page(title, [grid(_page_rows(cells), codes={"command"}), *parts]))
+    with atomic_write(site) as part:
+        part.write_text(page(title, [table(_page_rows(cells), codes={"command"}), *parts]))
     return [text, rows, site, *pictures.values()]
 
 

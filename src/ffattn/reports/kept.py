@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ffattn.runs.cells import FinishedRun
 from ffattn.runs.result import RESULT, parse_result, read_result
-from ffattn.system.atomic_files import whole
+from ffattn.system.atomic_files import atomic_write
 
 SUFFIX = ".jsonl"
 _FOLDER = "folder"
@@ -85,7 +85,7 @@ def write_kept(path: Path, runs: Sequence[FinishedRun]) -> None:
         OSError: It cannot be written.
     """
     lines = [_format_line(path, run) for run in sorted(runs, key=lambda run: run.folder)]
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text("".join(lines))
 
 

@@ -29,7 +29,7 @@ from ffattn.runs.result import (
     read_result,
     updates_to_solve_of,
 )
-from ffattn.system.atomic_files import whole
+from ffattn.system.atomic_files import atomic_write
 
 FAILURE = "failure.txt"
 TABLE = "sweep.csv"
@@ -268,7 +268,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> str:
     """Write the table; returns why it cannot be written, if so."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as part, part.open("w", newline="") as file:
+        with atomic_write(path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, (*_JOB_COLUMNS, "reason"))
             writer.writeheader()
             writer.writerows(rows)

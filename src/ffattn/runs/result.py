@@ -6,7 +6,7 @@ from typing import Any
 
 from ffattn.config.errors import DamagedError
 from ffattn.inference.metrics import percent, rename_metrics
-from ffattn.system.atomic_files import whole
+from ffattn.system.atomic_files import atomic_write
 
 __all__ = [
     "FORMAT",
@@ -36,7 +36,7 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
         folder: The run directory.
         result: Plain values.
     """
-    with whole(folder / RESULT) as part:
+    with atomic_write(folder / RESULT) as part:
         part.write_text(json.dumps(result, indent=2, allow_nan=True) + "\n")
 
 

@@ -16,7 +16,7 @@ from ffattn.figures.html import page, paragraph, slides
 from ffattn.lightning.loggers.tensorboard import boards_of
 from ffattn.models.feed_forward import FeedForwardNetwork
 from ffattn.rng.streams import Split, Stream
-from ffattn.system.atomic_files import whole
+from ffattn.system.atomic_files import atomic_write
 from ffattn.tasks import Task
 
 _STEPS = 2**21  # (sequence, step) pairs that are looked at, at most
@@ -67,7 +67,7 @@ class Pictures(Callback):
         network.train(was_training)
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():
-            with whole(self.folder / f"{name}_{self.drawn:09d}.png") as part:
+            with atomic_write(self.folder / f"{name}_{self.drawn:09d}.png") as part:
                 figure.savefig(part)
             for board in boards_of(trainer.loggers):
                 board.add_figure(f"pictures/{name}", figure, self.drawn, close=False)
@@ -111,7 +111,7 @@ def _write_page(folder: Path, title: str) -> None:
         labels = {f"{int(path.stem.rpartition('_')[2]):,}": path.read_bytes() for path in paths}
         parts.append(slides(name.replace("_", " "), labels))
         first, *others = (Image.open(path) for path in paths)
-        with whole(folder / f"{name}.gif") as part:
+        with atomic_write(folder / f"{name}.gif") as part:
             first.save(part, save_all=True, append_images=others, duration=_FRAME, loop=0)
-    with whole(folder / "index.html") as part:
+    with atomic_write(folder / "index.html") as part:
         part.write_text(page(f"{title}, while it was trained", parts))
