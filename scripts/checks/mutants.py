@@ -43,9 +43,15 @@ TESTS = {  # of each module
     "src/ffattn/config/compose.py": SETTINGS,
     "src/ffattn/config/convert.py": SETTINGS,
     "src/ffattn/config/explain.py": SETTINGS,
+    "src/ffattn/config/hydra_access.py": SETTINGS,
     "src/ffattn/config/jobs.py": SWEEPS,
+    "src/ffattn/config/lock.py": SWEEPS,
+    "src/ffattn/config/precomposed.py": f"{SWEEPS} tests/config/test_precomposed.py",
     "src/ffattn/config/schema.py": SETTINGS,
+    "src/ffattn/config/sweep_plan.py": SWEEPS,
+    "src/ffattn/config/sweep_signals.py": SWEEPS,
     "src/ffattn/config/sweeps.py": SWEEPS,
+    "src/ffattn/config/trained_schema.py": SETTINGS,
 }
 IGNORED = "BitOr", "RemoveDecorator"  # `int | None` is an annotation; a kernel without a decorator is still a function
 PATIENCE = 240.0  # seconds that tests may take

@@ -29,14 +29,13 @@ _OPTIONAL_GROUPS = {
 class Loader:
     """Composes the configurations of a command.
 
-    Attributes:
-        name: The YAML file of the command, without its suffix.
-        folders: Of YAML files: ffattn's own, and the user's.
-        hydra_loader: Hydra's own loader.
-
     Args:
         name: The YAML file of the command, without its suffix.
         config_dir: A further folder of YAML files.
+
+    Attributes:
+        folders: Of YAML files: ffattn's own, and the user's.
+        hydra_loader: Hydra's own loader.
 
     Raises:
         ConfigError: There is no such folder.
@@ -150,14 +149,18 @@ def compose_config(name: str, overrides: list[str], config_dir: str | None = Non
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """The configuration without Hydra's own node, interpolations unresolved."""
+    """Return the configuration without Hydra's own node, which is taken out of it; interpolations stay unresolved.
+
+    Args:
+        config: The root node.
+    """
     OmegaConf.set_struct(config, False)
     config.pop("hydra", None)
     return config
 
 
 def resolve_value(config: DictConfig, key: str) -> str:
-    """A value as text, its interpolations resolved.
+    """Return a value as text, its interpolations resolved.
 
     Args:
         config: The root node, with Hydra's own.

@@ -40,7 +40,7 @@ def to_settings(config: DictConfig, base: type[S], objects: dict[str, Any] | Non
 
 
 def trusted_packages(config: DictConfig) -> tuple[str, ...]:
-    """What `trust` names: one package or several, which become a list in the configuration too.
+    """Return the packages that `trust` names, one or several, which become a list in the configuration too.
 
     Args:
         config: With the key `trust`.

@@ -39,7 +39,7 @@ class Place(NamedTuple):
     total: int
 
     def line(self, text: str) -> str:
-        """What is printed of the job.
+        """Return what is printed of the job.
 
         Args:
             text: What became of it.
@@ -96,7 +96,7 @@ class Command(NamedTuple):
 
 
 def job_directory(base: str, differing: Iterable[str], config: DictConfig) -> str:
-    """Where a job is written, below the sweep's directory: a common beginning, then what differs between jobs.
+    """Return where a job is written, below the sweep's directory: a common beginning, then what differs between jobs.
 
     Args:
         base: The beginning, with interpolations; what differs and is named there is not named again.

@@ -112,7 +112,7 @@ class Accelerator(Settings):
 
     @property
     def processes(self) -> int:
-        """Return how many processes a run has, on all machines."""
+        """How many processes a run has, on all machines."""
         return self.devices * self.num_nodes
 
     @property

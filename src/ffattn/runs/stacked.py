@@ -91,7 +91,7 @@ def _say(text: str) -> None:
 
 
 def obstacle_to(settings: Train) -> str | None:
-    """Why a run cannot be part of a stack; None if it can.
+    """Return why a run cannot be part of a stack; None if it can.
 
     Args:
         settings: The run.

@@ -92,7 +92,7 @@ def _num_sequences(task: Task) -> int:
 
 @torch.inference_mode()
 def _contexts(network: FeedForwardNetwork, task: Task, stream: Stream) -> tuple[torch.Tensor, list[str]]:
-    """What attention makes of some sequences, (batch, hidden), and their targets in words."""
+    """Return what attention makes of some sequences, (batch, hidden), and their targets in words."""
     parameter = next(network.parameters())
     total = min(_num_sequences(task), task.size(stream.split) or _STEPS)
     batch = task.evaluation_batch(stream, total, torch.arange(total, device=parameter.device))
@@ -101,7 +101,7 @@ def _contexts(network: FeedForwardNetwork, task: Task, stream: Stream) -> tuple[
 
 
 def _write_page(folder: Path, title: str) -> None:
-    """The pictures of all times, as one page and as animations."""
+    """Write the pictures of all times, as one page and as animations."""
     by_name: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*.png")):
         if found := re.fullmatch(r"([a-z_]+)_\d+", path.stem):

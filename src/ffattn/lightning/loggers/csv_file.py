@@ -109,7 +109,7 @@ def _take_up(path: Path, update: int) -> list[str]:
 
 
 def _is_past(row: dict[str, str], update: int) -> bool:
-    """Whether a row will not be written again: a test comes after the last update, and has its number."""
+    """Return whether a row will not be written again: a test comes after the last update, and has its number."""
     step = int(row["step"])
     is_test = any(name.startswith("test/") and value for name, value in row.items())
     return step < update or (step == update and not is_test)
