@@ -61,7 +61,16 @@ def environment(wheel, tmp_path_factory):
     return folder / "bin"
 
 
-@pytest.mark.parametrize("name", ["ffattn/py.typed", "ffattn/train.py", LAUNCHER, *(f"ffattn/{path}" for path in CONF)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ffattn/py.typed",
+        "ffattn/train.py",
+        LAUNCHER,
+        *(f"ffattn/figures/templates/{name}" for name in ("page.html", "parts.html", "style.css")),
+        *(f"ffattn/{path}" for path in CONF),
+    ],
+)
 def test_the_wheel_carries(wheel, name):
     assert name in zipfile.ZipFile(wheel).namelist()
 

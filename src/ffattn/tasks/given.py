@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ffattn.errors import SettingError
+from ffattn.files import Scaling, Target
 from ffattn.rng.streams import Draw, Split, Stream, share
 from ffattn.settings import setting
 from ffattn.tasks.base import Baseline, Task
@@ -152,9 +153,9 @@ class GivenTask(Task):
         """How many sequences a split has."""
         return len(self.on(torch.device("cpu"), split))
 
-    def scales(self) -> tuple[Tensor, Tensor]:
-        """Mean and scale of each target, (output,), by which predictions become numbers in its unit."""
-        return torch.zeros(self.num_outputs), torch.ones(self.num_outputs)
+    def target_scaling(self) -> Scaling:
+        """Return the mean and scale of each target, (output,), by which predictions become numbers in its unit."""
+        return Scaling([Target(str(output)) for output in range(self.num_outputs)])
 
     def sample(self, draw: Draw) -> Batch:
         """Not drawn: see `given`."""
