@@ -62,6 +62,12 @@ def _say_finished(start: "Start") -> None:
 
 
 def _execute(job: _Job, folder: Path, in_sweep: bool) -> None:
+    from ffattn.runs.resuming import interrupted
+    from ffattn.system import signals
+
+    if not in_sweep:
+        signals.will_say(interrupted(folder))
+
     from ffattn.runs.training import train
 
     freeze_imports()

@@ -27,6 +27,7 @@ from ffattn.config.jobs import Command, Finished, locked
 from ffattn.config.paths import conf_dir
 from ffattn.config.sweeps import run_sweep
 from ffattn.errors import FFAttnError
+from ffattn.system import signals
 from ffattn.system.ranks import world
 
 _SHOWING = ("cfg", "info")  # of one job
@@ -116,7 +117,7 @@ def short_errors() -> Iterator[None]:
             print(error if isinstance(error, FFAttnError) else explain(error, None), file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:  # outside of training, which has a word of its own
-        print("interrupted", file=sys.stderr)
+        signals.say("interrupted")
         sys.exit(128 + signal.SIGINT)
 
 
@@ -172,6 +173,7 @@ def _run_alone(command: Command) -> None:
     def job(config: DictConfig) -> None:
         try:
             folder = Path(HydraConfig.get().runtime.output_dir)
+            signals.will_say("interrupted")
             with disk_errors(folder), locked(folder):
                 command.work(config, folder, in_sweep=False)
         except FFAttnError as error:

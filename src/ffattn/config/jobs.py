@@ -140,6 +140,9 @@ def freeze_imports() -> None:
     gc.freeze()
 
 
+_held: list[FileLock] = []  # by this process
+
+
 class BusyError(ConfigError):
     """Another process writes to a run directory."""
 
@@ -159,8 +162,18 @@ def locked(folder: Path) -> Iterator[None]:
         lock = FileLock(folder / ".hydra" / "lock").acquire(timeout=_PATIENCE)
     except Timeout as error:
         raise BusyError(f"{folder}: another process is writing here") from error
-    with lock:
-        yield
+    _held.append(lock.lock)
+    try:
+        with lock:
+            yield
+    finally:
+        _held.remove(lock.lock)
+
+
+def release_locks() -> None:
+    """Let go of all run directories: this process is about to end."""
+    for lock in _held:
+        lock.release(force=True)
 
 
 def is_busy(folder: Path) -> bool:

@@ -1,16 +1,12 @@
 """A sweep: every job is composed and checked once, before the first starts, and taken along to where it runs."""
 
-import importlib.util
 import pickle
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 from hydra._internal.callbacks import Callbacks
@@ -28,10 +24,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ffattn.config.compose import Loader, select, without_hydra
 from ffattn.config.errors import ConfigError, DamagedError, DiskError, disk_errors, wants_traceback
-from ffattn.config.jobs import BusyError, Command, Finished, Place, Sweep, is_busy, job_directory, locked
+from ffattn.config.jobs import BusyError, Command, Finished, Place, Sweep, job_directory, locked
+from ffattn.config.sweep_signals import as_worker, handing_on
 from ffattn.errors import FFAttnError
-
-_GRACE, _PAUSE = 20.0, 0.2  # seconds in which the jobs of a sweep may save; between looks
+from ffattn.system import signals
 
 
 class Job(NamedTuple):
@@ -212,7 +208,7 @@ class _Task:
         hydra = HydraConfig.get()
         place = Place(Path(hydra.runtime.output_dir), hydra.sweep.subdir, hydra.job.num + 1, self.total)
         try:
-            with locked(place.folder):
+            with as_worker(), locked(place.folder):
                 return self.sweep.run_job(lambda: self.command.work(config, place.folder, in_sweep=True), place)
         except BusyError:
             print(place.line("running in another process"), file=sys.stderr, flush=True)
@@ -270,12 +266,17 @@ def run_sweep(command: Command, overrides: list[str], config_dir: str | None) ->
     plan, status = Plan(command, overrides, config_dir), 0
     plan.check()
     sweep = command.sweep()
+
+    def finish() -> int:
+        jobs = plan.jobs.values()
+        return sweep.finish(plan.root, {job.folder: _finished(job) for job in jobs})
+
     try:
-        with disk_errors(plan.root), _handing_on(lambda: [job.folder for job in plan.jobs.values()]):
+        with disk_errors(plan.root), handing_on(lambda: [job.folder for job in plan.jobs.values()], finish):
             _launch(plan, sweep)
     except (KeyboardInterrupt, SystemExit) as stop:
         status = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 128 + signal.SIGINT
-        print("interrupted", file=sys.stderr)
+        signals.say("interrupted")
     except DiskError as error:  # Hydra's own files of a job
         status = 1
         print(error, file=sys.stderr)
@@ -286,44 +287,11 @@ def run_sweep(command: Command, overrides: list[str], config_dir: str | None) ->
             raise
         status = 1
         print(f"{type(error).__name__}: {error}".partition("\n")[0], file=sys.stderr)
-    finished = {job.folder: job.prepared if isinstance(job.prepared, Finished) else None for job in plan.jobs.values()}
-    return max(status, sweep.finish(plan.root, finished))
+    return max(status, finish())
 
 
-def _end_children() -> bool:
-    """Send SIGTERM to all processes below this one, if there are any; SIGUSR1 would end the launchers' helpers, too."""
-    if importlib.util.find_spec("psutil") is None:  # it comes with the launchers that start processes
-        return False
-    import psutil
-
-    children = psutil.Process().children(recursive=True)
-    for process in children:
-        with suppress(psutil.Error):
-            process.terminate()
-    return bool(children)
-
-
-@contextmanager
-def _handing_on(folders: Callable[[], list[Path]]) -> Iterator[None]:
-    """Let a signal reach the processes that a launcher has started, and wait until their runs have been saved.
-
-    Otherwise they would outlive this one, or be killed by the launcher on its way out. A job in this process has
-    handlers of its own while it trains.
-    """
-
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        end = time.monotonic() + (_GRACE if _end_children() else 0)  # a job in this process has nothing to wait for
-        started = [folder for folder in folders() if (folder / ".hydra").exists()]  # to look at others would make them
-        while time.monotonic() < end and any(map(is_busy, started)):
-            time.sleep(_PAUSE)
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGTERM, signal.SIGUSR1)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _finished(job: Job) -> Finished | None:
+    return job.prepared if isinstance(job.prepared, Finished) else None
 
 
 def _launch(plan: Plan, sweep: Sweep) -> None:

@@ -26,8 +26,9 @@ from ffattn.lightning.launch import from_first, launch, together
 from ffattn.lightning.loggers import close, make_loggers
 from ffattn.lightning.trainer import make_trainer, quiet_lightning, threads
 from ffattn.runs.result import print_header, print_result, read_result, write_result
-from ffattn.runs.resuming import FRESH, Start, settle, updates_to_beat
+from ffattn.runs.resuming import FRESH, Start, interrupted, settle, updates_to_beat
 from ffattn.settings import TARGET, to_plain
+from ffattn.system import signals
 from ffattn.system.denormals import flushed_denormals
 from ffattn.system.out_of_memory import memory_errors
 from ffattn.system.provenance import device_name, peak_memory_mb, provenance
@@ -99,7 +100,7 @@ def _launch(settings: Train, folder: Path, start: Start, quiet: bool) -> None:
         launch(train, count, replace(settings, accelerator=accelerator), folder, start, quiet)
     except SystemExit as stop:
         if not quiet:
-            _say_interrupted(folder)
+            signals.say(interrupted(folder))
         sys.exit(stop.code)
 
 
@@ -119,7 +120,7 @@ def _train(settings: Train, folder: Path, start: Start, console: Console) -> dic
                 test = _test(trainer, module, data, folder)
         except SystemExit as stop:
             if not console.quiet:  # a sweep has a word of its own
-                _say_interrupted(folder)
+                signals.say(interrupted(folder))
             sys.exit(status_of(stop))
         finally:
             close(trainer.loggers)
@@ -156,10 +157,6 @@ def status_of(stop: SystemExit) -> int:
     if isinstance(stop, SIGTERMException):
         return 128 + signal.SIGTERM
     return stop.code if isinstance(stop.code, int) and stop.code > 1 else 128 + signal.SIGINT
-
-
-def _say_interrupted(folder: Path) -> None:
-    print(f"interrupted; continue with hydra.run.dir={folder} resume=last", file=sys.stderr)
 
 
 def _kind(settings: Train) -> type[SequenceModule]:

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ffattn.errors import reason_of
+from ffattn.system.signals import writing
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def whole(path: Path) -> Iterator[Path]:
     """
     part = _part(path)
     try:
-        with naming(path):
+        with writing(), naming(path):
             yield part
             sync(part)
             part.replace(path)
