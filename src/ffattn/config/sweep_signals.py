@@ -23,8 +23,8 @@ def handing_on(folders: Callable[[], list[Path]], finish: Callable[[], object]) 
     """Let a signal reach the processes that a launcher has started, and wait until their runs have been saved.
 
     Otherwise they would outlive this one, or be killed by the launcher on its way out. A job in this process has a
-    receiver of its own while it trains. A second Ctrl-C ends all at once. A terminal sends it to all processes; those of
-    the launcher do not hear it, since Python would print a traceback for each that has not begun.
+    receiver of its own while it trains. A second Ctrl-C ends them at once. A terminal sends it to all processes; those
+    of the launcher do not hear it, since Python would print a traceback for each that has not begun.
 
     Args:
         folders: Returns the run directories of the jobs.
@@ -35,15 +35,19 @@ def handing_on(folders: Callable[[], list[Path]], finish: Callable[[], object]) 
 
     def hand_on(number: int) -> None:
         nonlocal first, is_ending
+        if is_ending and number == signal.SIGINT:  # a third one, whatever is in the way
+            signals.end(number)
+        if first is not None and not number == first == signal.SIGINT:
+            return  # the first one is being obeyed
         children = _children()
         if first is None:
             first = number
+            release_locks()  # of a job in this process, for which nobody has to wait
             _let_save(children, folders())
-        elif is_ending or not number == first == signal.SIGINT:
-            return  # the first one is being obeyed
         is_ending = True
         _end(children)
-        release_locks()  # of a job in this process
+        if children:
+            raise SystemExit(128 + number)  # their launcher waits for them here, and has to clear up
         signals.end(number, finish)
 
     signals.will_say("interrupted")
@@ -70,7 +74,7 @@ def _let_save(children: list[Any], folders: list[Path]) -> None:
     for process in children:
         with suppress(Exception):  # it has ended
             process.terminate()
-    end = time.monotonic() + (_GRACE if children else 0)  # a job in this process has nothing to wait for
+    end = time.monotonic() + (_GRACE if children else 0)
     started = [folder for folder in folders if (folder / ".hydra").exists()]  # to look at others would make them
     while time.monotonic() < end and any(map(is_busy, started)):
         time.sleep(_PAUSE)
