@@ -9,6 +9,8 @@ from tiny_runs import about, before_each_step, fit, in_words, rows, targets_of, 
 
 from ffattn.errors import TrainingError
 
+pytestmark = pytest.mark.signals
+
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
 VARIANTS = [
     {},
