@@ -16,7 +16,7 @@ from ffattn.config.command import run_tool
 
 if TYPE_CHECKING:
     from ffattn.config.schema import Export
-    from ffattn.inference.checkpoint import Trained
+    from ffattn.inference.checkpoint import TrainedModel
 
 
 def run(config: DictConfig) -> None:
@@ -49,7 +49,7 @@ def run(config: DictConfig) -> None:
     print(f"{output}: {output.stat().st_size / 1e3:,.0f} kB, {said}")
 
 
-def _graph(settings: "Export", trained: "Trained", part: Path) -> str:
+def _graph(settings: "Export", trained: "TrainedModel", part: Path) -> str:
     """Export a graph and check it; returns what is said of it."""
     from ffattn.errors import CheckpointError
     from ffattn.inference.exporters import (

@@ -107,9 +107,7 @@ def report(plan: Plan) -> None:
     Console().print(table)
     left = sum(len(row.updates) for row in rows)
     print(f"{len(jobs)} job{'s' * (len(jobs) != 1)}, {len(jobs) - left} finished or damaged; {_where(workers)}")
-    print(
-        f"at most {_clock_time(total / workers)} of training and {memory * workers:.0f} MB; who solves it stops sooner"
-    )
+    print(f"at most {_clock_time(total / workers)} of training and {memory * workers:.0f} MB; solved runs stop sooner")
 
 
 def _where(workers: int) -> str:

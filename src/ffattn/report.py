@@ -4,8 +4,8 @@ python -m ffattn.report outputs/paper/table1
 python -m ffattn.report docs/results/runs/table1 --output docs/results/table1
 
 Directories hold `result.json` files at any depth. Of runs that differ in the learning rate alone the best counts: the
-one that solved its task with the fewest updates, or else had the most solved. Numbers over seeds are medians, with the
-smallest and the largest.
+one that solved its task with the fewest updates, or else has the highest accuracy. Numbers over seeds are medians, with
+the smallest and the largest.
 """
 
 import argparse

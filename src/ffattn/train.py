@@ -54,7 +54,7 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> _Job | Finishe
 def _say_finished(start: "Start") -> None:
     from rich.console import Console
 
-    from ffattn.runs.result import print_result
+    from ffattn.runs.console import print_result
 
     assert start.result is not None
     print("This run has finished already; a larger updates=... continues one that is not solved.")

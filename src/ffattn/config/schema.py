@@ -32,13 +32,13 @@ class Trainer(Settings):
     """The course of training.
 
     Attributes:
-        validate_every: Updates between validations; this many make an epoch. Null for one pass over given data.
+        validate_every: Updates between validations; null for one pass over given data.
         sequences: How many sequences validation and test have each; null for all of given data.
-        stop_when_solved: Stop at the first validation that solves every sequence.
-        patience: Stop after so many validations without a better one (of given data a smaller error, else more solved);
-            or null.
+        stop_when_solved: Stop at the first validation with accuracy 1.
+        patience: Stop after so many validations without a better one (of given data a smaller error, else a higher
+            accuracy); or null.
         race: Stop at the first validation by which a run beside this one, with another learning rate and all else the
-            same, has solved every sequence in as few updates (Raffel & Ellis, published code).
+            same, had a validation with accuracy 1 in as few updates (Raffel & Ellis, published code).
         accumulate: Batches whose gradients make one update.
         on_oom: What happens where memory does not suffice for a batch: `stop` ends the run with a line on what helps;
             `accumulate` takes batches in parts from then on, whose gradients add up to the same (docs/training.md).
@@ -224,8 +224,8 @@ class Train(Settings):
         _require_same_length(self.T, self.task)
 
     @property
-    def epoch(self) -> int:
-        """Updates in an epoch: the setting, or one pass over given data."""
+    def validate_every(self) -> int:
+        """Updates between validations: the setting, or one pass over given data."""
         if self.trainer.validate_every is not None:
             return self.trainer.validate_every
         size, batch = self.task.size(Split.TRAIN), self.batch_size * self.trainer.accumulate

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ffattn.figures.attention import Look
+    from ffattn.figures.attention import AttentionRecord
 
 _MOST_STEPS = 2000  # of one sequence that can be pointed at; more would make a slow page
 _WIDTH, _ROW, _GAP, _LEFT = 900, 130, 28, 60  # pixels of the interactive picture
@@ -111,14 +111,14 @@ def slides(name: str, pictures: Mapping[str, bytes]) -> str:
     return f'<fieldset class="slides"><legend>{escape(name)}</legend>{"".join(parts)}</fieldset>'
 
 
-def steps_of(seen: "Look", index: int = 0) -> str:
+def steps_of(seen: "AttentionRecord", index: int = 0) -> str:
     """One sequence, step by step: pointing at a step shows its number, input, score and weight.
 
     Args:
         seen: Sequences.
         index: Which one.
     """
-    length, marks = int(seen.lengths[index]), {int(mark) for mark in seen.marks[index]}
+    length, marks = int(seen.lengths[index]), {int(mark) for mark in seen.relevant_steps[index]}
     shown = _shown_steps(seen, index, length, marks)
     rows: list[tuple[str, Any]] = [("input", seen.x[index, shown, 0])]
     if seen.scores is not None:
@@ -131,7 +131,7 @@ def steps_of(seen: "Look", index: int = 0) -> str:
     parts = [_row(_GAP + place * (_ROW + _GAP), name, values, points) for place, (name, values) in enumerate(rows)]
     height = len(rows) * (_ROW + _GAP) + _GAP
     left_out = f" {length - len(shown):,} of {length:,} steps are left out." if len(shown) < length else ""
-    caption = f"Sequence {index}: point at a step to read it. Marked steps are orange.{left_out}"
+    caption = f"Sequence {index}: point at a step to read it. Relevant steps are orange.{left_out}"
     svg = f'<svg viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" role="img">{"".join(parts)}</svg>'
     return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
 
@@ -144,8 +144,8 @@ class _Point(NamedTuple):
     is_marked: bool
 
 
-def _shown_steps(seen: "Look", index: int, length: int, marks: set[int]) -> Any:
-    """All steps; of very many the marked ones, those with the largest weights, and some that are evenly spaced."""
+def _shown_steps(seen: "AttentionRecord", index: int, length: int, marks: set[int]) -> Any:
+    """All steps; of very many the relevant ones, those with the largest weights, and some that are evenly spaced."""
     if length <= _MOST_STEPS:
         return np.arange(length)
     even = np.linspace(0, length - 1, _MOST_STEPS // 2).astype(int)
@@ -153,7 +153,7 @@ def _shown_steps(seen: "Look", index: int, length: int, marks: set[int]) -> Any:
     return np.unique(np.concatenate((even, by_weight, sorted(marks)))).astype(int)
 
 
-def _describe(seen: "Look", index: int, step: int) -> str:
+def _describe(seen: "AttentionRecord", index: int, step: int) -> str:
     inputs = zip(seen.task.feature_names, seen.x[index, step], strict=True)
     words = [f"step {step:,}", *(f"{name} {value:.4g}" for name, value in inputs if value)]
     if seen.scores is not None:

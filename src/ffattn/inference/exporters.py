@@ -14,7 +14,7 @@ from torch.nn.functional import leaky_relu
 
 from ffattn.errors import CheckpointError
 from ffattn.files import Preparation
-from ffattn.inference.checkpoint import KEY, Trained
+from ffattn.inference.checkpoint import KEY, TrainedModel
 from ffattn.inference.on_files import preparation_of
 from ffattn.models import EmbeddedNetwork, FeedForwardNetwork, LastStateNetwork, LSTMAttentionNetwork, Network
 from ffattn.nn.masking import clear_padding
@@ -43,7 +43,7 @@ class Plain(nn.Module):
     target_mean: Tensor
     target_scale: Tensor
 
-    def __init__(self, trained: Trained, weights: bool = False) -> None:
+    def __init__(self, trained: TrainedModel, weights: bool = False) -> None:
         super().__init__()
         self.network, self.weights = trained.network.float().eval(), weights
         preparation = preparation_of(trained.task)
@@ -139,7 +139,7 @@ def examples(preparation: Preparation) -> Iterator[tuple[Tensor, Tensor]]:
         yield torch.cat([numbers.float(), *symbols], dim=-1), lengths
 
 
-def expected(trained: Trained, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+def expected(trained: TrainedModel, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
     """What the checkpoint says, through the package's own operators.
 
     Args:
@@ -224,7 +224,7 @@ def to_safetensors(contents: dict[str, Any], path: Path) -> None:
 
 
 def largest_difference(
-    run: Callable[..., list[np.ndarray]], trained: Trained, inputs: Iterator[tuple[Tensor, Tensor]], weights: bool
+    run: Callable[..., list[np.ndarray]], trained: TrainedModel, inputs: Iterator[tuple[Tensor, Tensor]], weights: bool
 ) -> float:
     """How far an export is from the checkpoint, relative to the largest answer.
 

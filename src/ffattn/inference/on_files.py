@@ -13,7 +13,7 @@ from ffattn.errors import DataError
 from ffattn.files import Feature, Layout, Preparation, Raw, ScatteredError, Sequential, Target, read
 from ffattn.files.preparation import CATEGORY, WORD
 from ffattn.files.tables import ARRAYS, TIME_SERIES
-from ffattn.inference.checkpoint import Trained
+from ffattn.inference.checkpoint import TrainedModel
 from ffattn.inference.evaluation import MAX_STEPS
 from ffattn.tasks import File, Given, Task
 from ffattn.tasks.file import select
@@ -136,7 +136,7 @@ def columns_of(preparation: Preparation, weights: bool = False) -> list[str]:
 
 
 def predict(
-    trained: Trained, pieces: Iterable[Raw], *, weights: bool = False, start: int = 0
+    trained: TrainedModel, pieces: Iterable[Raw], *, weights: bool = False, start: int = 0
 ) -> Iterator[dict[str, Any]]:
     """Answer for one sequence after the other, in their order.
 
@@ -159,7 +159,9 @@ def predict(
         done += len(raw)
 
 
-def _rows(trained: Trained, preparation: Preparation, raw: Raw, weights: bool, start: int) -> Iterator[dict[str, Any]]:
+def _rows(
+    trained: TrainedModel, preparation: Preparation, raw: Raw, weights: bool, start: int
+) -> Iterator[dict[str, Any]]:
     nothing = dict.fromkeys(columns_of(preparation, weights))
     problems = problems_of(raw, preparation)
     for numbers in _batches(raw.lengths, start):
@@ -183,7 +185,7 @@ def _batches(lengths: np.ndarray, start: int) -> Iterator[range]:
         yield range(start, len(lengths))
 
 
-def _answers(trained: Trained, preparation: Preparation, raw: Raw, weights: bool) -> list[dict[str, Any]]:
+def _answers(trained: TrainedModel, preparation: Preparation, raw: Raw, weights: bool) -> list[dict[str, Any]]:
     x, offsets = torch.from_numpy(preparation.inputs(raw)), torch.from_numpy(raw.offsets.astype(np.int64))
     batch = Given(x, offsets, torch.zeros(len(raw))).batch(torch.arange(len(raw)))
     answer = trained.answer(batch.x, batch.lengths)

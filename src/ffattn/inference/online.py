@@ -11,7 +11,7 @@ import torch
 from ffattn.errors import CheckpointError, DataError
 from ffattn.files import Raw
 from ffattn.files.tables import parse_csv
-from ffattn.inference.checkpoint import Trained
+from ffattn.inference.checkpoint import TrainedModel
 from ffattn.inference.on_files import in_words, preparation_of
 
 _MOST_BYTES = 2**20  # read at a time
@@ -33,7 +33,7 @@ class Running:
         CheckpointError: The network needs the whole sequence, or its length, beforehand.
     """
 
-    def __init__(self, trained: Trained) -> None:
+    def __init__(self, trained: TrainedModel) -> None:
         name = trained.model.name
         if not hasattr(trained.network, "start"):
             problem = "needs the whole sequence; a feed-forward model without categories does not"

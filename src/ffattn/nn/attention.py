@@ -83,10 +83,10 @@ class _Attention(nn.Module, ABC):
             return None
         return self.score_jitter * torch.rand((), device=device)
 
-    def weigh(
+    def forward_with_weights(
         self, x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None = None
     ) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch time"], Float[Tensor, "batch time"] | None]:
-        """Pool, and say how.
+        """Pool; also return weights and scores.
 
         Args:
             x: The layer's input.
@@ -196,7 +196,7 @@ class AttentionPooling(_Attention):
             NotImplementedError: In a backward pass through the gradient: without a mask there is no second derivative.
         """
         if mask is None:
-            context, weights, _ = self.weigh(sequence, lengths)
+            context, weights, _ = self.forward_with_weights(sequence, lengths)
             return context, weights
         if lengths is not None:
             raise ValueError("give lengths or mask, not both")
@@ -292,7 +292,7 @@ class FeedForwardAttention(_Attention):
             NotImplementedError: In a backward pass through the gradient: there is no second derivative.
         """
         if return_weights:
-            context, weights, _ = self.weigh(x, lengths)
+            context, weights, _ = self.forward_with_weights(x, lengths)
             return context, weights
         lengths = resolve_lengths(x, lengths)
         pooled, _ = self.reduce(x, lengths, self.shift(x.device), self.scale(lengths))

@@ -74,12 +74,12 @@ def _of(cells: Sequence[Cell], task: str, line: Line) -> list[Cell]:
 
 def _floor(cells: Sequence[Cell], task: str) -> float:
     first = next(cell for cell in cells if cell.key[0] == task)
-    return float(first.runs[0].result["test"]["floor"]["solved"])
+    return float(first.runs[0].result["test"]["baseline"]["accuracy"])
 
 
 def _solved(cell: Cell) -> float:
     """The mean share of test sequences solved over seeds, each with its best learning rate."""
-    shares = [run.result["test"]["solved"] for run in cell.winners()]
+    shares = [run.result["test"]["accuracy"] for run in cell.winners()]
     return float(sum(shares) / len(shares))
 
 
@@ -232,4 +232,4 @@ def _at(runs: Sequence[Run], updates: Any) -> Iterator[Any]:
     for run in runs:
         validations = run.result["validations"]
         places = np.searchsorted(validations["update"], updates, side="right") - 1
-        yield np.asarray(validations["solved"])[places.clip(0)]
+        yield np.asarray(validations["accuracy"])[places.clip(0)]

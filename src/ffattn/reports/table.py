@@ -47,14 +47,13 @@ class Run:
     @property
     def updates(self) -> int:
         """Updates until a validation solved everything, or all if none has."""
-        known = self.result.get("validations", {"update": [], "solved": []})
-        solved = (update for update, share in zip(known["update"], known["solved"], strict=True) if share == 1)
-        return int(next(solved, self.result["updates"]))
+        solved = self.result["updates_to_solve"]
+        return int(self.result["updates"] if solved is None else solved)
 
     @property
     def is_solved(self) -> bool:
         """Whether a validation solved every sequence."""
-        return bool(self.result["val"]["solved"] == 1)
+        return bool(self.result["solved"])
 
     def settings(self) -> dict[str, Any]:
         """What makes a cell, flat: every setting but the learning rate, the seed, and what no result depends on."""
@@ -113,9 +112,9 @@ class Cell:
 
     def row(self) -> dict[str, str]:
         """The cell as a row of the table, by the names of its columns."""
-        best, floor = self.winners(), self.runs[0].result["test"]["floor"]["solved"]
+        best, floor = self.winners(), self.runs[0].result["test"]["baseline"]["accuracy"]
         solved = [run for run in best if run.is_solved]
-        unsolved = [run.result["test"]["solved"] for run in best if not run.is_solved]
+        unsolved = [run.result["test"]["accuracy"] for run in best if not run.is_solved]
         task, model, T, variant = self.key
         return {
             "task": task,
@@ -159,7 +158,7 @@ def _rates(rates: Iterable[float]) -> str:
 def _merit(run: Run) -> tuple[bool, float, float]:
     """A larger one is better; a tie goes to the smaller error."""
     validation = run.result["val"]
-    main = float(-run.updates if run.is_solved else validation["solved"])
+    main = float(-run.updates if run.is_solved else validation["accuracy"])
     return run.is_solved, main, -validation["error"]
 
 
@@ -244,8 +243,8 @@ def table_rows(cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
             values = {"folder": run.folder.as_posix(), "variant": cell.variant, "lr": run.rate}
             values |= {
                 "epochs": run.epochs,
-                "val_solved": result["val"]["solved"],
-                "floor": result["test"]["floor"]["solved"],
+                "val_solved": result["val"]["accuracy"],
+                "floor": result["test"]["baseline"]["accuracy"],
             }
-            values |= {f"test_{name}": result["test"][name] for name in ("solved", "error")}
+            values |= {"test_solved": result["test"]["accuracy"], "test_error": result["test"]["error"]}
             yield {name: values.get(name, result.get(name, "")) for name in COLUMNS}

@@ -16,14 +16,14 @@ from rich.table import Table
 from ffattn.config.errors import disk_errors
 from ffattn.config.jobs import Finished, Place, Sweep, is_busy
 from ffattn.errors import FFAttnError
-from ffattn.runs.result import read_result
+from ffattn.runs.result import percent, read_result
 from ffattn.system.atomic_files import whole
 
 FAILURE = "failure.txt"
 TABLE = "sweep.csv"
 DONE, RACED, SKIPPED, LONGER = "done", "raced", "skipped", "longer"
 FAILED, STOPPED, RUNNING, PENDING = "failed", "stopped", "running", "pending"
-_COLUMNS = "job", "state", "solved", "floor", "epochs", "seconds"
+_COLUMNS = "job", "state", "accuracy", "baseline", "updates", "seconds"
 _UNFINISHED = FAILED, STOPPED, PENDING
 
 
@@ -53,8 +53,8 @@ class Outcome(NamedTuple):
         values: dict[str, Any] = {"job": os.path.relpath(self.folder, root), "state": self.state, "reason": self.reason}
         if self.result is not None:
             scores = _scores(self.result)
-            values |= {name: self.result[name] for name in ("epochs", "seconds") if name in self.result}
-            values |= {"solved": scores["solved"], "floor": scores["floor"]["solved"]}
+            values |= {name: self.result[name] for name in ("updates", "seconds") if name in self.result}
+            values |= {"accuracy": scores["accuracy"], "baseline": scores["baseline"]["accuracy"]}
         return {name: values.get(name, "") for name in (*_COLUMNS, "reason")}
 
 
@@ -103,8 +103,8 @@ def _in_words(outcome: Outcome) -> str:
     if outcome.result is None:
         return f"{outcome.state}: {outcome.reason}"
     row = outcome.row(outcome.folder)
-    epochs = f"{row['epochs']:g} epoch{'s' * (row['epochs'] != 1)}, " if row["epochs"] != "" else ""
-    return f"{outcome.state}: solved {row['solved']:.1%}, {epochs}{row['seconds']:.1f} s"
+    updates = f"{row['updates']:,} updates, " if row["updates"] != "" else ""
+    return f"{outcome.state}: accuracy {percent(row['accuracy'])}, {updates}{row['seconds']:.1f} s"
 
 
 def outcome_of(folder: Path, before: Finished | None = None) -> Outcome:
@@ -179,7 +179,9 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 def _cell(name: str, value: Any) -> str:
     if value == "" or isinstance(value, str):
         return str(value)
-    return {"solved": f"{value:.1%}", "floor": f"{value:.1%}", "seconds": f"{value:.1f}"}.get(name, f"{value:g}")
+    if name in ("accuracy", "baseline"):
+        return percent(value)
+    return f"{value:.1f}" if name == "seconds" else f"{value:,}"
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> str:

@@ -224,8 +224,9 @@ class File(GivenTask):
         return f"{self.name}{where}, up to {self.length.T} steps in training"
 
     def describe(self) -> dict[str, str]:
-        """Sizes, what is an input, what is predicted, and the floor."""
-        preparation, floor = self.preparation, self.floor()
+        """Sizes, what is an input, what is predicted, and the constant baseline."""
+        preparation = self.preparation
+        baseline = self.baseline()
         sizes = [f"{self.size(part):,} {name}" for part, name in _PARTS.items()]
         inputs = ", ".join(f"{f.name} ({f.kind})" if f.kind != "number" else f.name for f in preparation.features[:12])
         more = len(preparation.features) - 12
@@ -244,7 +245,7 @@ class File(GivenTask):
         more = len(counts) - len(largest)
         shares += f" and {more} more" if more > 0 else ""
         target = preparation.targets[0].name
-        return lines | {"predicts": f"{target}: {shares}; the best constant is right in {floor.solved:.1%}"}
+        return lines | {"predicts": f"{target}: {shares}; the best constant is right in {baseline.accuracy:.1%}"}
 
 
 _PARTS = {Split.TRAIN: "for training", Split.VAL: "for validation", Split.TEST: "for the test"}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ffattn.errors import SettingError
 from ffattn.rng.streams import Draw, Split, Stream, share
 from ffattn.settings import setting
-from ffattn.tasks.base import Floor, Task
+from ffattn.tasks.base import Baseline, Task
 from ffattn.tasks.batch import Batch
 from ffattn.tasks.length import Length
 
@@ -190,7 +190,7 @@ class GivenTask(Task):
         """Processes read the data themselves."""
         return {name: value for name, value in self.__dict__.items() if not name.startswith("_kept")}
 
-    def solved(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
+    def is_correct(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
         """The largest logit is the right class; or every output is within the tolerance."""
         if self.is_classification:
             return prediction.argmax(dim=1) == y
@@ -202,15 +202,15 @@ class GivenTask(Task):
             return nn.functional.cross_entropy(prediction, y, reduction="none")
         return (prediction - y).square().mean(dim=1)
 
-    def floor(self) -> Floor:
+    def baseline(self) -> Baseline:
         """What the best constant answer reaches on the training sequences."""
         y = self.on(torch.device("cpu"), Split.TRAIN).y
         if self.is_classification:
             shares = torch.bincount(y, minlength=self.num_outputs).double() / len(y)
-            return Floor(float(shares.max()), float(torch.special.entr(shares).sum()))
+            return Baseline(float(shares.max()), float(torch.special.entr(shares).sum()))
         values, deviations = y.double(), y.double().var(dim=0, correction=0)
-        solved = _best_window(values[:, 0], 2 * self.tolerance) if values.shape[1] == 1 else math.nan
-        return Floor(solved, float(deviations.mean()))
+        accuracy = _best_window(values[:, 0], 2 * self.tolerance) if values.shape[1] == 1 else math.nan
+        return Baseline(accuracy, float(deviations.mean()))
 
 
 def _best_window(values: Float[Tensor, " sequence"], width: float) -> float:

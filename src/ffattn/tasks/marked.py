@@ -48,15 +48,15 @@ class MarkedPair(Task):
 
     def sample(self, draw: Draw) -> Batch:
         """Make sequences (see `Task.sample`)."""
-        marks = self._marks(draw)
-        first, second = draw.values_at(_VALUES, self.values, marks).unbind(1)
+        relevant = self._relevant_steps(draw)
+        first, second = draw.values_at(_VALUES, self.values, relevant).unbind(1)
         x = draw.values(_VALUES, self.values, len(self.feature_names))
         ends = torch.stack((torch.zeros_like(draw.lengths), draw.lengths - 1), dim=1)
-        signs = torch.cat((-torch.ones_like(ends), torch.ones_like(marks)), dim=1)
-        draw.put(x[..., 1:], torch.cat((ends, marks), dim=1), signs[..., None])
-        return Batch(x, draw.lengths, self.target(first, second), marks)
+        signs = torch.cat((-torch.ones_like(ends), torch.ones_like(relevant)), dim=1)
+        draw.put(x[..., 1:], torch.cat((ends, relevant), dim=1), signs[..., None])
+        return Batch(x, draw.lengths, self.target(first, second), relevant)
 
-    def _marks(self, draw: Draw) -> Int[Tensor, "batch 2"]:
+    def _relevant_steps(self, draw: Draw) -> Int[Tensor, "batch 2"]:
         first = draw.integers(_FIRST_MARK, 1, _LAST_FIRST_MARK)
         second = draw.integers(_SECOND_MARK, 1, draw.lengths // 2 - 2)
         return torch.stack((first, second + (second == first)), dim=1)

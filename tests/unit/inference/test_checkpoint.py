@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ffattn.errors import CheckpointError, SettingError
-from ffattn.inference.checkpoint import FORMAT, KEY, Trained, load, load_weights, read, sizes_of
+from ffattn.inference.checkpoint import FORMAT, KEY, TrainedModel, load, load_weights, read, sizes_of
 from ffattn.models import LSTM, FFAttention, Mean, Sizes
 from ffattn.settings import to_plain
 from ffattn.tasks import Add, TemporalOrder3
@@ -106,7 +106,7 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path, reader, make):
 def test_another_format_is_refused_and_named(tmp_path, contents, number):
     contents[KEY]["format"] = number
     torch.save(contents, tmp_path / "other.ckpt")
-    with pytest.raises(CheckpointError, match=rf"has format {number}, .* reads format {FORMAT}$"):
+    with pytest.raises(CheckpointError, match=rf"has format {number}, .* reads formats 1 and {FORMAT}$"):
         read(tmp_path / "other.ckpt")
 
 
@@ -176,7 +176,7 @@ def test_sizes_are_the_tasks():
 
 @pytest.fixture(params=[LSTM(hidden=2), FFAttention(hidden=4)], ids=lambda model: model.name)
 def trained(request):
-    return Trained(request.param.build(sizes_of(Add())).eval(), Add(), request.param, seed=0, update=0)
+    return TrainedModel(request.param.build(sizes_of(Add())).eval(), Add(), request.param, seed=0, update=0)
 
 
 @pytest.mark.parametrize(

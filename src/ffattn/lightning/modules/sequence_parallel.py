@@ -35,7 +35,7 @@ class DividedModule(SequenceModule):
         """The network's answers."""
         return Answer(self._pool(batch).finish())
 
-    def weigh(self, batch: Batch) -> Answer:
+    def forward_with_weights(self, batch: Batch) -> Answer:
         """The network's answers, and one weight for a whole sequence: zero where all of its weights are."""
         state = self._pool(batch)
         return Answer(state.finish(), (state.attention.pooled.total != 0).float()[:, None])
