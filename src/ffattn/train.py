@@ -62,12 +62,6 @@ def _say_finished(start: "Start") -> None:
 
 
 def _execute(job: _Job, folder: Path, in_sweep: bool) -> None:
-    from ffattn.runs.resuming import interrupted
-    from ffattn.system import signals
-
-    if not in_sweep:
-        signals.will_say(interrupted(folder))
-
     from ffattn.runs.training import train
 
     freeze_imports()
@@ -82,7 +76,13 @@ def _sweep() -> "Sweep":
     return SWEEP
 
 
-COMMAND = Command("train", _prepare, _execute, _sweep)
+def _interrupted(folder: Path) -> str:
+    from ffattn.runs.resuming import interrupted
+
+    return interrupted(folder)
+
+
+COMMAND = Command("train", _prepare, _execute, _sweep, _interrupted)
 
 
 def main() -> None:

@@ -163,6 +163,7 @@ def _run_one(arguments: argparse.Namespace, command: Command) -> None:
         return
     run_dir = Path(select(config, "hydra.run.dir"))
     if not isinstance(command.prepare(without_hydra(config), run_dir, False), Finished):
+        signals.will_say("interrupted")  # Hydra writes, in a directory with the time of now in its name
         _run_alone(command)
 
 
@@ -173,7 +174,7 @@ def _run_alone(command: Command) -> None:
     def job(config: DictConfig) -> None:
         try:
             folder = Path(HydraConfig.get().runtime.output_dir)
-            signals.will_say("interrupted")
+            signals.will_say(command.interrupted(folder))
             with disk_errors(folder), locked(folder):
                 command.work(config, folder, in_sweep=False)
         except FFAttnError as error:

@@ -1,4 +1,4 @@
-"""Several processes of one run: how they are started, how they meet, and how they end together.
+"""Several processes of one run: how they are started, and how they end together.
 
 The launcher, which is the process of the command, starts an agent. That imports everything once, forks the processes,
 which have ranks, and ends all of them if one fails. None of them hears a signal. The launcher does, and tells the first
@@ -14,27 +14,19 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import Pipe, connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import torch
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import distributed
 
 from ffattn.errors import FFAttnError, TrainingError
 from ffattn.system import signals
 from ffattn.system.processes import deaf_children
-from ffattn.system.ranks import world
 
-T = TypeVar("T")
-_GRACE = 5  # seconds in which the agent finds the process that failed, before those that have lost it fail as well
 _SAVING = 30  # seconds in which a run may save after a signal, as schedulers give it
 _LONGEST = 8_000  # characters of a traceback, which must not fill a pipe
 
@@ -147,7 +139,7 @@ class _Launcher:
         failure = self._listen()
         self.agent.join()
         if failure is None and self.agent.exitcode:
-            return _Failure(0, self.agent.exitcode)
+            return _Failure(0, 1, f"the processes ended with status {self.agent.exitcode}; resume=last goes on")
         return failure
 
     def _listen(self) -> _Failure | None:
@@ -273,51 +265,3 @@ def _cause(failure: _Failure) -> BaseException:
     if not message and status < 0:
         message = f"process {rank} was ended by {signal.Signals(-status).name}; resume=last goes on"
     return TrainingError(message or f"process {rank} ended with status {status}; resume=last goes on")
-
-
-def environment() -> ClusterEnvironment:
-    """How this process finds the others of its run."""
-    if world().size == 1:  # also inside a Slurm allocation
-        return LightningEnvironment()
-    return TorchElasticEnvironment() if world().starter == "torchrun" else SLURMEnvironment(auto_requeue=False)
-
-
-@contextmanager
-def together(device: str) -> Iterator[None]:
-    """Meet the other processes, where there are any; Lightning finds the group that this makes.
-
-    Args:
-        device: `cpu` or `gpu`.
-    """
-    if world().size == 1:
-        yield
-        return
-    place = environment()
-    os.environ.setdefault("MASTER_ADDR", place.main_address)
-    os.environ.setdefault("MASTER_PORT", str(place.main_port))
-    if device == "gpu":
-        torch.cuda.set_device(place.local_rank())
-    backend = "nccl" if device == "gpu" else "gloo"
-    distributed.init_process_group(backend, rank=place.global_rank(), world_size=place.world_size())
-    try:
-        yield
-    except RuntimeError as error:
-        if isinstance(error, distributed.DistError) or "gloo" in str(error):  # another process has gone
-            time.sleep(_GRACE)
-        raise
-    distributed.barrier()  # the first process has written the result
-    gc.collect()  # what refers to the group: it has threads, which must have ended before Python does
-    distributed.destroy_process_group()  # not after an error: the others may be gone, and the launcher ends this one
-
-
-def from_first(value: T) -> T:
-    """The first process's value, in all of them.
-
-    Args:
-        value: Can be pickled; that of other processes does not matter.
-    """
-    if world().size == 1:
-        return value
-    values = [value]
-    distributed.broadcast_object_list(values)
-    return values[0]

@@ -18,8 +18,9 @@ from ffattn.config.schema import ACCUMULATE, QUIET, Train
 from ffattn.inference.checkpoint import BEST, KEY, LAST, Numbers, TrainedModel, checkpoints_of, load, read
 from ffattn.inference.metrics import RESULT_METRICS
 from ffattn.lightning import SequenceData, SequenceModule
-from ffattn.lightning.launch import from_first, launch, together
+from ffattn.lightning.launch import launch
 from ffattn.lightning.loggers import close
+from ffattn.lightning.process_group import from_first, together
 from ffattn.lightning.trainer import quiet_lightning, threads
 from ffattn.runs.building import make_data, make_module, trainer_of
 from ffattn.runs.console import print_header, print_result
