@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train sweep evaluate test test-slow test-gpu test-ray test-hydra-next test-oldest test-newest kills mutants audit browser screenshots lint types docs docs-check tensorboard benchmark gpu-kernels build format clean
+.PHONY: help install train sweep evaluate test test-slow test-busy test-gpu test-ray test-hydra-next test-oldest test-newest kills mutants audit browser screenshots lint types docs docs-check tensorboard benchmark gpu-kernels build format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ test: $(STAMP)  ## Run the tests; ARGS="-k resume" passes options to pytest
 
 test-slow: $(STAMP)  ## Run the tests that make test leaves out
 	$(BIN)/python -m pytest -q -n 2 -m slow $(ARGS)
+
+test-busy: $(STAMP)  ## Run the tests that send signals or kill, the slow ones too, beside BUSY=4 busy processes
+	$(BIN)/python tests/busy.py $(or $(BUSY),4) $(BIN)/python -m pytest -q -m signals tests/cli tests/train tests/scripts $(ARGS)
 
 test-gpu: $(STAMP)  ## Run the tests that say more where there is a GPU
 	$(BIN)/python -m pytest -q -m gpu $(ARGS)

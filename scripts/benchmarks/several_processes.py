@@ -22,7 +22,8 @@ from torch import Tensor, distributed
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from ffattn.lightning import DividedModule, SequenceData, SequenceModule
-from ffattn.lightning.launch import launch, together
+from ffattn.lightning.launch import launch
+from ffattn.lightning.process_group import together
 from ffattn.lightning.trainer import make_trainer, quiet_lightning
 from ffattn.models import FFAttention
 from ffattn.system.provenance import commit, peak_memory_mb, versions

@@ -22,6 +22,7 @@ from ffattn.config.sweep_plan import Plan
 from ffattn.config.sweep_signals import handing_on
 from ffattn.tasks import Add
 from ffattn.train import COMMAND
+from tests.waiting import LIMIT
 
 SWEEP = ["-m", "hydra.sweep.dir=sweep"]
 NAMES = {
@@ -323,11 +324,12 @@ def test_the_csv_has_every_job_of_the_directory(train, workplace):
     assert "2 jobs, 0 failed" in done.out
 
 
+@pytest.mark.signals
 def test_a_signal_to_a_sweep_makes_no_directory_and_waits_for_no_job_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr("psutil.Process.children", lambda process, recursive: [])
     monkeypatch.setattr("ffattn.config.sweep_signals.time.sleep", pytest.fail)
     folders = [tmp_path / "mine", tmp_path / "pending"]
-    with locked(folders[0]), pytest.raises(SystemExit) as caught, handing_on(lambda: folders):
+    with locked(folders[0]), pytest.raises(SystemExit) as caught, handing_on(lambda: folders, pytest.fail):
         os.kill(os.getpid(), signal.SIGTERM)
     assert caught.value.code == 143
     assert not (tmp_path / "pending").exists()
@@ -363,6 +365,7 @@ def test_a_key_with_several_values_is_not_given_twice(train, workplace):
 
 def test_a_lock_is_waited_for_a_moment(workplace, monkeypatch):
     """Whoever asks whether a directory is busy holds its lock for an instant."""
+    monkeypatch.setattr("ffattn.config.jobs._PATIENCE", LIMIT)
     asking = locked(workplace)
     asking.__enter__()
     timer = threading.Timer(0.05, asking.__exit__, [None] * 3)

@@ -8,6 +8,8 @@ from tiny_runs import about, assert_same_run, before_each_step, fit, in_words, r
 
 from ffattn.errors import TrainingError
 
+pytestmark = pytest.mark.signals
+
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
 VARIANTS = [
     {},

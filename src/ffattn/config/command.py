@@ -28,6 +28,7 @@ from ffattn.config.lock import locked
 from ffattn.config.paths import conf_dir
 from ffattn.config.sweeps import run_sweep
 from ffattn.errors import FFAttnError
+from ffattn.system import signals
 from ffattn.system.ranks import world
 
 _SHOWING = ("cfg", "info")  # of one job
@@ -119,7 +120,7 @@ def short_errors() -> Iterator[None]:
             print(error if isinstance(error, FFAttnError) else explain(error, None), file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:  # outside of training, which has a word of its own
-        print("interrupted", file=sys.stderr)
+        signals.say("interrupted")
         sys.exit(128 + signal.SIGINT)
 
 
@@ -165,6 +166,7 @@ def _run_one(arguments: argparse.Namespace, command: Command) -> None:
         return
     run_dir = Path(resolve_value(config, "hydra.run.dir"))
     if not isinstance(command.prepare(without_hydra(config), run_dir, False), Finished):
+        signals.will_say("interrupted")  # Hydra writes, in a directory with the time of now in its name
         _run_alone(command)
 
 
@@ -175,6 +177,7 @@ def _run_alone(command: Command) -> None:
     def job(config: DictConfig) -> None:
         try:
             folder = Path(HydraConfig.get().runtime.output_dir)
+            signals.will_say(command.interrupted(folder))
             with disk_errors(folder), locked(folder):
                 command.work(config, folder, in_sweep=False)
         except FFAttnError as error:

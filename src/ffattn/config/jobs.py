@@ -70,12 +70,14 @@ class Command(NamedTuple):
             settings, or `Finished` if nothing is left to do. Raises a ValueError for a mistake.
         execute: Does the work of one job, given what was prepared, the directory, and whether it is one of a sweep.
         sweep: Imports what is done around the jobs of a sweep, which takes seconds.
+        interrupted: What is said if a signal ends one job, given its directory.
     """
 
     name: str
     prepare: Callable[[DictConfig, Path, bool], Any]
     execute: Callable[[Any, Path, bool], None]
     sweep: Callable[[], Sweep]
+    interrupted: Callable[[Path], str] = lambda folder: "interrupted"
 
     def work(self, config: DictConfig, folder: Path, in_sweep: bool) -> Finished | None:
         """Do one job.

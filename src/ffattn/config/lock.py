@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 from ffattn.config.errors import ConfigError
 
 _LOCK_TIMEOUT = 0.2  # seconds; `is_busy` of another process holds a lock for an instant
+_held: list[FileLock] = []  # by this process
 
 
 class BusyError(ConfigError):
@@ -30,8 +31,18 @@ def locked(folder: Path) -> Iterator[None]:
         lock = FileLock(folder / ".hydra" / "lock").acquire(timeout=_LOCK_TIMEOUT)
     except Timeout as error:
         raise BusyError(f"{folder}: another process is writing here") from error
-    with lock:
-        yield
+    _held.append(lock.lock)
+    try:
+        with lock:
+            yield
+    finally:
+        _held.remove(lock.lock)
+
+
+def release_locks() -> None:
+    """Let go of all run directories: this process is about to end."""
+    for lock in _held:
+        lock.release(force=True)
 
 
 def is_busy(folder: Path) -> bool:

@@ -25,6 +25,7 @@ from ffattn.config.hydra_access import keep_plugins
 from ffattn.config.jobs import Command, Place, Sweep
 from ffattn.config.lock import BusyError, locked
 from ffattn.config.sweep_plan import Plan, SweepJob
+from ffattn.config.sweep_signals import as_worker
 
 
 class _ComposedOverrides(str):
@@ -129,7 +130,7 @@ class JobRunner:
         hydra = HydraConfig.get()
         place = Place(Path(hydra.runtime.output_dir), hydra.sweep.subdir, hydra.job.num + 1, self.total)
         try:
-            with locked(place.folder):
+            with as_worker(), locked(place.folder):
                 return self.sweep.run_job(lambda: self.command.work(config, place.folder, in_sweep=True), place)
         except BusyError:
             print(place.line("running in another process"), file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from hydra.core.plugins import Plugins
@@ -13,9 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 from ffattn.config.errors import DiskError, disk_errors, wants_traceback
 from ffattn.config.jobs import Command, Finished, Sweep
 from ffattn.config.precomposed import CheckingLauncher, JobRunner, PrecomposedLoader, SweepCallbacks
-from ffattn.config.sweep_plan import Plan
+from ffattn.config.sweep_plan import Plan, SweepJob
 from ffattn.config.sweep_signals import handing_on
 from ffattn.errors import FFAttnError
+from ffattn.system import signals
 
 
 def run_sweep(command: Command, overrides: list[str], config_dir: str | None) -> int:
@@ -35,18 +37,24 @@ def run_sweep(command: Command, overrides: list[str], config_dir: str | None) ->
     plan = Plan(command, overrides, config_dir)
     plan.check()
     sweep = command.sweep()
-    status = _run_jobs(plan, sweep)
-    finished = {job.folder: job.prepared if isinstance(job.prepared, Finished) else None for job in plan.jobs.values()}
-    return max(status, sweep.finish(plan.root, finished))
+
+    def finish() -> int:
+        return sweep.finish(plan.root, {job.folder: _finished(job) for job in plan.jobs.values()})
+
+    return max(_run_jobs(plan, sweep, finish), finish())
 
 
-def _run_jobs(plan: Plan, sweep: Sweep) -> int:
+def _finished(job: SweepJob) -> Finished | None:
+    return job.prepared if isinstance(job.prepared, Finished) else None
+
+
+def _run_jobs(plan: Plan, sweep: Sweep, finish: Callable[[], int]) -> int:
     """Run the jobs, and return the exit status: 0 unless they were interrupted, or a launcher failed."""
     try:
-        with disk_errors(plan.root), handing_on(lambda: [job.folder for job in plan.jobs.values()]):
+        with disk_errors(plan.root), handing_on(lambda: [job.folder for job in plan.jobs.values()], finish):
             _launch(plan, sweep)
     except (KeyboardInterrupt, SystemExit) as stop:
-        print("interrupted", file=sys.stderr)
+        signals.say("interrupted")
         return stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 128 + signal.SIGINT
     except DiskError as error:  # Hydra's own files of a job
         print(error, file=sys.stderr)

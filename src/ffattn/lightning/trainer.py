@@ -14,7 +14,7 @@ from lightning.pytorch.profilers import AdvancedProfiler, PassThroughProfiler, P
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 
 from ffattn.lightning.checkpoint_io import AtomicCheckpointIO
-from ffattn.lightning.launch import environment
+from ffattn.lightning.process_group import environment
 
 _PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 

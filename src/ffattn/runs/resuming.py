@@ -76,6 +76,15 @@ def find_start(settings: Train, folder: Path | None) -> Start:
     return FRESH
 
 
+def interrupted(folder: Path) -> str:
+    """Return what is said of a run that a signal has ended.
+
+    Args:
+        folder: The run directory.
+    """
+    return f"interrupted; continue with hydra.run.dir={folder} resume=last"
+
+
 def _holds_run(folder: Path) -> bool:
     return any((checkpoints_of(folder) / name).exists() for name in (LAST, PREVIOUS)) or (folder / RESULT).exists()
 

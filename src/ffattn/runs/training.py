@@ -18,14 +18,16 @@ from ffattn.config.schema import ACCUMULATE, QUIET, Train
 from ffattn.inference.checkpoint import BEST, KEY, LAST, Numbers, TrainedModel, checkpoints_of, load, read
 from ffattn.inference.metrics import RESULT_METRICS
 from ffattn.lightning import SequenceData, SequenceModule
-from ffattn.lightning.launch import from_first, launch, together
+from ffattn.lightning.launch import launch
 from ffattn.lightning.loggers import close
+from ffattn.lightning.process_group import from_first, together
 from ffattn.lightning.trainer import quiet_lightning, threads
 from ffattn.runs.building import make_data, make_module, trainer_of
 from ffattn.runs.console import print_header, print_result
 from ffattn.runs.result import FORMAT, read_result, updates_to_solve, write_result
-from ffattn.runs.resuming import FRESH, Start, settle
+from ffattn.runs.resuming import FRESH, Start, interrupted, settle
 from ffattn.settings import TARGET, to_plain
+from ffattn.system import signals
 from ffattn.system.denormals import flushed_denormals
 from ffattn.system.out_of_memory import memory_errors
 from ffattn.system.provenance import device_name, peak_memory_mb, provenance
@@ -97,7 +99,7 @@ def _train_in_processes(settings: Train, folder: Path, start: Start, quiet: bool
         launch(train, count, replace(settings, accelerator=accelerator), folder, start, quiet)
     except SystemExit as stop:
         if not quiet:
-            _say_interrupted(folder)
+            signals.say(interrupted(folder))
         sys.exit(stop.code)
 
 
@@ -114,7 +116,7 @@ def _train(settings: Train, folder: Path, start: Start, console: Console) -> dic
             test = _fit_and_test(settings, trainer, module, start, folder)
         except SystemExit as stop:
             if not console.quiet:  # a sweep has a word of its own
-                _say_interrupted(folder)
+                signals.say(interrupted(folder))
             sys.exit(status_of(stop))
         finally:
             close(trainer.loggers)
@@ -163,10 +165,6 @@ def status_of(stop: SystemExit) -> int:
     if isinstance(stop, SIGTERMException):
         return 128 + signal.SIGTERM
     return stop.code if isinstance(stop.code, int) and stop.code > 1 else 128 + signal.SIGINT
-
-
-def _say_interrupted(folder: Path) -> None:
-    print(f"interrupted; continue with hydra.run.dir={folder} resume=last", file=sys.stderr)
 
 
 def _test(trainer: Trainer, module: SequenceModule, data: SequenceData, folder: Path) -> dict[str, float]:

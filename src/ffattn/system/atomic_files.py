@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ffattn.errors import reason_of
+from ffattn.system.signals import writing
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     part = _part(path)
     try:
-        with errors_naming(path):
+        with writing(), errors_naming(path):
             yield part
             sync(part)
             part.replace(path)
