@@ -45,8 +45,7 @@ _state = _State()
 
 
 def is_command() -> bool:
-    """Return whether this process was started as a command: `python -m ffattn.train`, `python -m ffattn train`, or
-    `ffattn-train`.
+    """Return whether this process was started as a command: `python -m ffattn.train` or `ffattn train`, `ffattn-train`.
 
     To be asked when `ffattn` is imported: then Python is still looking for the module to run.
     """
