@@ -22,7 +22,7 @@ from ffattn.models import FFAttention
 from ffattn.nn import RecurrentEncoder
 from ffattn.ops import attention_pooling
 from ffattn.optim import Adam
-from ffattn.runs.training import make_data, make_module, trainer_of
+from ffattn.runs.building import make_data, make_module, trainer_of
 from ffattn.tasks import Multiply
 from ffattn.tasks.batch import Batch
 from ffattn.tasks.length import Paper

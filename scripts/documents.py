@@ -108,9 +108,9 @@ def table(path: Path, seeds: int) -> Iterator[str]:
         for name, model in MODELS.items():
             for seed in range(seeds):
                 run = ffattn.fit(*overrides(path, model, seed), folder=Path(folder, f"{name}_{seed}"), quiet=True)
-                rows.setdefault(name, []).append(run.result["test"]["solved"])
+                rows.setdefault(name, []).append(run.result["test"]["accuracy"])
                 if not seed:
-                    rows.setdefault("the best constant", []).append(run.result["test"]["floor"]["solved"])
+                    rows.setdefault("the best constant", []).append(run.result["test"]["baseline"]["accuracy"])
                 if not seed and name == "ffattn, linear scores":
                     words = list(attended(run.checkpoint, path))
     rows["TF-IDF + logistic regression"] = [bag_of_words(path, seed) for seed in range(seeds)]

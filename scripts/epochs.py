@@ -1,4 +1,4 @@
-"""How many epochs training takes under some settings, over several seeds: the tables in docs/training.md.
+"""How many updates training takes under some settings, over several seeds: the tables in docs/training.md.
 
 python -m scripts.epochs --task multiply --T 1000 trainer.gradient_clip=null "optim.lr=0.01 model.init=he"
 
@@ -18,11 +18,11 @@ from multiprocessing import get_context
 import ffattn
 from ffattn.system.provenance import commit, versions
 
-EPOCH, MOST_EPOCHS = 1000, 10
+MOST_UPDATES = 10_000
 
 
-def epochs(task: str, T: int, overrides: str, parent: str, seed: int) -> float:
-    """Epochs until every validation sequence is solved; infinite if the run ends before."""
+def updates_to_solve(task: str, T: int, overrides: str, parent: str, seed: int) -> int | None:
+    """Return after how many updates a validation has accuracy 1; None if the run ends before."""
     with tempfile.TemporaryDirectory(dir=parent) as folder:
         run = ffattn.fit(
             *overrides.split(),
@@ -32,12 +32,13 @@ def epochs(task: str, T: int, overrides: str, parent: str, seed: int) -> float:
             task=task,
             T=T,
             seed=seed,
-            updates=EPOCH * MOST_EPOCHS,
+            updates=MOST_UPDATES,
             logger="none",
             folder=f"{folder}/run",
             quiet=True,
         )
-    return run.result["epochs"] if run.result["stopped_because"] == "solved" else float("inf")
+    updates: int | None = run.result["updates_to_solve"]
+    return updates
 
 
 def _obey() -> None:
@@ -49,15 +50,19 @@ def _obey() -> None:
 def rows(arguments: argparse.Namespace) -> Iterator[str]:
     """A Markdown table, row by row."""
     yield f"`{arguments.task}`, T = {arguments.T}; torch {versions()['torch']}, commit {commit()}:\n"
-    yield "| settings | epochs of each seed | median | solved |\n|---|---|---|---|"
+    yield "| settings | updates of each seed | median | solved |\n|---|---|---|---|"
     with tempfile.TemporaryDirectory() as parent, get_context("spawn").Pool(arguments.jobs, _obey) as pool:
         for overrides in arguments.settings:
-            one = partial(epochs, arguments.task, arguments.T, overrides, parent)
+            one = partial(updates_to_solve, arguments.task, arguments.T, overrides, parent)
             counts = pool.map(one, range(arguments.seeds), chunksize=1)
-            cells = " ".join(f"{count:g}".replace("inf", f">{MOST_EPOCHS}") for count in counts)
-            median = f"{statistics.median_low(counts):g}".replace("inf", f">{MOST_EPOCHS}")
-            solved = sum(count < float("inf") for count in counts)
-            yield f"| {overrides or 'the defaults'} | {cells} | {median} | {solved} of {len(counts)} |"
+            cells = " ".join(map(_in_words, counts))
+            median = statistics.median_low([MOST_UPDATES + 1 if count is None else count for count in counts])
+            solved = sum(count is not None for count in counts)
+            yield f"| {overrides or 'the defaults'} | {cells} | {_in_words(median)} | {solved} of {len(counts)} |"
+
+
+def _in_words(updates: int | None) -> str:
+    return f">{MOST_UPDATES:,}" if updates is None or updates > MOST_UPDATES else f"{updates:,}"
 
 
 def main() -> None:

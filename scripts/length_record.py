@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 
 from ffattn.inference.checkpoint import BEST, TrainedModel, checkpoints_of, load
 from ffattn.inference.evaluation import evaluate
+from ffattn.inference.metrics import percent, rename_metrics
 from ffattn.models.feed_forward import FeedForwardNetwork
 from ffattn.rng.streams import Split, Stream
 from ffattn.runs.result import RESULT, read_result
@@ -84,14 +85,14 @@ def rows_of(run: Path, recipe: str, far: bool) -> list[dict[str, Any]]:
     assert result is not None
     trained = load(checkpoints_of(run) / BEST)
     about = {"task": result["task"], "recipe": recipe, "seed": result["seed"], "train_seconds": result["seconds"]}
-    rows: list[dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else []
+    rows: list[dict[str, Any]] = list(map(rename_metrics, json.loads(kept.read_text()))) if kept.exists() else []
     for T, sequences in (NEAR | FAR if far else NEAR).items():
         if T not in {row["T"] for row in rows}:
             found = measure(trained, T, sequences) | {"unmarked_score": unmarked_score(trained)}
             origin = {name: provenance(torch.device("cpu"))[name] for name in ("device", "commit")}
             rows.append(about | found | origin)
             kept.write_text(json.dumps(rows, indent=1))
-            print(f"{run}: T={T:,}: {found['solved']:.1%} of {sequences}, {found['seconds']:.0f} s", flush=True)
+            print(f"{run}: T={T:,}: {percent(found['accuracy'])} of {sequences}, {found['seconds']:.0f} s", flush=True)
     return rows
 
 
@@ -104,7 +105,7 @@ def everything(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """A row for each task and recipe: the smallest share solved of all seeds at each length."""
+    """A row for each task and recipe: the smallest accuracy of all seeds at each length."""
     lengths = sorted({row["T"] for row in rows})
     head = ["task", "weights", "seeds", *(f"{T:,}" for T in lengths), "largest unmarked score"]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * 3}{'---:|' * (len(head) - 3)}"]
@@ -121,7 +122,7 @@ def _share(group: list[dict[str, Any]], seeds: int) -> str:
     if not group:
         return ""
     few = f" ({len(group)} seed)" if len(group) < seeds else ""
-    return f"{min(row['solved'] for row in group):.1%}{few}"
+    return f"{percent(min(row['accuracy'] for row in group))}{few}"
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -133,17 +134,17 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axes.axvspan(12, 1000, color="#000000", alpha=0.06, label="lengths in training")
         for recipe, colour in colours.items():
             _draw_recipe(axes, [row for row in rows if (row["task"], row["recipe"]) == (task, recipe)], recipe, colour)
-        axes.set(title=task, xscale="log", xlabel="T, steps", ylabel="share solved", xlim=(12, None), ylim=(0, 1.03))
+        axes.set(title=task, xscale="log", xlabel="T, steps", ylabel="accuracy", xlim=(12, None), ylim=(0, 1.03))
     axes.legend(fontsize=8, loc="lower left")
     figure.savefig(path)
 
 
 def _draw_recipe(axes: Axes, group: list[dict[str, Any]], recipe: str, colour: str) -> None:
     near = sorted({row["T"] for row in group} & set(NEAR))
-    shares = [[row["solved"] for row in group if row["T"] == T] for T in near]
+    shares = [[row["accuracy"] for row in group if row["T"] == T] for T in near]
     axes.plot(near, [sum(s) / len(s) for s in shares], "o-", color=colour, label=recipe)
     axes.fill_between(near, [min(s) for s in shares], [max(s) for s in shares], color=colour, alpha=0.2)
-    far = sorted((row["T"], row["solved"]) for row in group if row["T"] in FAR)
+    far = sorted((row["T"], row["accuracy"]) for row in group if row["T"] in FAR)
     if far:
         axes.plot(*zip(*far, strict=True), "o:", color=colour)
 

@@ -1,4 +1,4 @@
-"""How much of a task is solved in each precision after the same updates: the table in docs/precision.md.
+"""The accuracy in each precision after the same updates: the table in docs/precision.md.
 
 python -m scripts.precision --T 1000 --updates 2000
 """
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import ffattn
 from ffattn.config.schema import PRECISIONS
 from ffattn.errors import SettingError
+from ffattn.inference.metrics import percent
 from ffattn.system.provenance import commit, versions
 
 
@@ -36,7 +37,9 @@ def row(precision: str, arguments: argparse.Namespace) -> str:
             return f"| {precision} | | | | | {error.problem} |"
     val, test, result = run.result["val"], run.result["test"], run.result
     speed = f"{result['updates_per_second']:.1f}"
-    return f"| {precision} | {val['solved']:.1%} | {test['solved']:.1%} | {test['error']:.2e} | {speed} | |"
+    return (
+        f"| {precision} | {percent(val['accuracy'])} | {percent(test['accuracy'])} | {test['error']:.2e} | {speed} | |"
+    )
 
 
 def rows(arguments: argparse.Namespace) -> Iterator[str]:

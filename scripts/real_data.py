@@ -61,7 +61,7 @@ def trained(name: str, overrides: str, seed: int) -> tuple[float, float]:
             quiet=True,
         )
         test = run.result["test"]
-        return test.get("rmse", test["solved"]), run.result["seconds"]
+        return test.get("rmse", test["accuracy"]), run.result["seconds"]
 
 
 def summaries(sequences: Sequences) -> np.ndarray:

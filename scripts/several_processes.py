@@ -98,7 +98,7 @@ def work(folder: str, divide: str, T: int, batch: int, updates: int) -> None:
         task = Add(length=Fixed(T=T))
         module = (DividedModule if size > 1 and divides_time else SequenceModule)(task, FFAttention())
         whole = batch if divides_time else batch * size
-        data = SequenceData(task, batch_size=whole, epoch=10**6, divides_time=divides_time)
+        data = SequenceData(task, batch_size=whole, validate_every=10**6, divides_time=divides_time)
         meter = Meter()
         make_trainer(Path(folder), False, [meter], devices=size, updates=updates).fit(module, data)
         torch.save(meter.report(), f"{folder}/{world().rank}")

@@ -13,10 +13,10 @@ from ffattn.tasks import GivenTask
 
 if TYPE_CHECKING:
     from ffattn.config.schema import Train
-    from ffattn.runs.training import Run
+    from ffattn.runs.training import FinishedRun
 
 
-def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, **settings: object) -> "Run":
+def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, **settings: object) -> "FinishedRun":
     """Train, as `python -m ffattn.train` does.
 
     Example:
@@ -47,9 +47,11 @@ def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, 
         name = f"seed{checked.seed}_{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
         folder = Path("outputs") / f"{checked.task.name}_{checked.model.name}" / f"T{checked.T}" / name
     start = find_start(checked, Path(folder))
-    from ffattn.runs.training import Run, train  # imports Lightning, which takes seconds: mistakes come first
+    from ffattn.runs.training import FinishedRun, train  # imports Lightning, which takes seconds: mistakes come first
 
-    return train(checked, Path(folder), start, quiet) if start.result is None else Run(start.source, start.result)
+    return (
+        train(checked, Path(folder), start, quiet) if start.result is None else FinishedRun(start.source, start.result)
+    )
 
 
 def _settings(overrides: tuple[str, ...], settings: dict[str, object]) -> "Train":

@@ -13,9 +13,9 @@ from omegaconf import DictConfig
 from ffattn.config.command import run_command
 from ffattn.config.errors import ConfigError
 from ffattn.config.jobs import Command, Finished
-from ffattn.evaluate import prepare, sweep
 
 if TYPE_CHECKING:
+    from ffattn.config.jobs import Sweep
     from ffattn.config.schema import Inspect
 
 PAGE = "index.html"
@@ -33,6 +33,8 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Inspect | Fin
 
     if importlib.util.find_spec("matplotlib") is None:
         raise ConfigError("python -m ffattn.inspect: needs matplotlib: pip install 'ffattn[pictures]'")
+    from ffattn.runs.evaluating import prepare
+
     settings: Inspect | Finished = prepare(Inspect, config, folder, in_sweep)
     if not isinstance(settings, Finished) and settings.index >= settings.sequences:
         raise ConfigError(f"index={settings.index}: must be less than sequences={settings.sequences}")
@@ -75,9 +77,15 @@ def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
     Console(quiet=in_sweep).print(f"{record.title}\n{folder / PAGE}", highlight=False, markup=False, soft_wrap=True)
 
 
+def _sweep() -> "Sweep":
+    from ffattn.runs.outcomes import SWEEP
+
+    return SWEEP
+
+
 def main() -> None:
     """The command line."""
-    run_command(Command("inspect", _prepare, _execute, sweep))
+    run_command(Command("inspect", _prepare, _execute, _sweep))
 
 
 if __name__ == "__main__":

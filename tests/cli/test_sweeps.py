@@ -107,14 +107,14 @@ def test_every_job_has_a_line_a_row_and_a_directory(train, workplace):
     done = train(*SWEEP, "task=add,xor", "seed=0,1")
     names = [f"{task}_ffattn/T12/seed{seed}" for task in ("add", "xor") for seed in (0, 1)]
     assert done.status == 0
-    assert [line.partition(": done: solved")[0] for line in done.err.splitlines()] == [
+    assert [line.partition(": done: accuracy")[0] for line in done.err.splitlines()] == [
         f"[{number}/4] {name}" for number, name in enumerate(names, start=1)
     ]
     assert list(table(workplace)) == names
     for name, row in table(workplace).items():
         result = json.loads((workplace / "sweep" / name / "result.json").read_text())
         assert name in done.out
-        assert (float(row["solved"]), float(row["epochs"])) == (result["test"]["solved"], 1.0)
+        assert (float(row["accuracy"]), int(row["updates"])) == (result["test"]["accuracy"], result["updates"])
         assert (row["state"], row["reason"]) == ("done", "")
     assert "4 jobs, 0 failed" in done.out
 
@@ -157,7 +157,7 @@ def test_a_mistake_in_the_code_is_a_failure_with_a_traceback(train, workplace, m
     def broken(self, prediction, y):
         raise KeyError("oh")
 
-    monkeypatch.setattr("ffattn.tasks.Add.solved", broken)
+    monkeypatch.setattr("ffattn.tasks.Add.is_correct", broken)
     done = train(*SWEEP, "task=add,xor")
     assert done.status == 1
     assert "Traceback" in done.err
@@ -332,15 +332,15 @@ def test_a_signal_to_a_sweep_makes_no_directory_and_waits_for_no_job_of_its_own(
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(130)], ids=repr)
 def test_an_interrupted_sweep_says_how_to_go_on(train, workplace, monkeypatch, stop):
-    fine = Add.solved
+    fine = Add.is_correct
 
     def interrupt(self, prediction, y):
         raise stop
 
     with monkeypatch.context() as patch:
-        patch.setattr("ffattn.tasks.Add.solved", interrupt)
+        patch.setattr("ffattn.tasks.Add.is_correct", interrupt)
         done = train(*SWEEP, "task=xor,add,multiply")
-    assert fine is Add.solved
+    assert fine is Add.is_correct
     assert done.status == 130
     assert done.err.splitlines()[1:] == ["interrupted"]
     assert list(states(workplace).values()) == ["done", "stopped", "pending"]

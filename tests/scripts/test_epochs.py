@@ -1,4 +1,4 @@
-"""The table of epochs can be stopped at any time."""
+"""The table of updates can be stopped at any time."""
 
 import os
 import signal

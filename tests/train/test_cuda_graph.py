@@ -7,7 +7,7 @@ from tiny_runs import about, fit, read, settings_of
 from ffattn.config.errors import ConfigError
 from ffattn.errors import SettingError, TrainingError
 from ffattn.lightning import CapturedModule
-from ffattn.runs import training
+from ffattn.runs import building
 from ffattn.tasks import Add
 
 RUNS = {
@@ -33,7 +33,7 @@ def captured(monkeypatch):
 
     monkeypatch.setattr(CapturedModule, "run_aside", staticmethod(lambda step: step()))
     monkeypatch.setattr(CapturedModule, "capture", staticmethod(capture))
-    monkeypatch.setattr(training, "SequenceModule", CapturedModule)
+    monkeypatch.setattr(building, "SequenceModule", CapturedModule)
     return steps
 
 

@@ -10,7 +10,8 @@ from ffattn.system.denormals import flushed_denormals, flushes_denormals
 
 pytest.importorskip("numba")
 
-from ffattn.kernels.jit import Team, kernel, share
+from ffattn.kernels.jit import kernel
+from ffattn.kernels.threads import ThreadPool, parallel_for
 
 SMALL = 1e-38  # a float32 whose tenth has no more than some of its digits
 
@@ -29,33 +30,33 @@ def test_small_numbers_are_zero_for_a_while():
 
 
 @kernel
-def _tenth(place, part, numbers):
+def _tenth(worker, part, numbers):
     for i in range(numbers.shape[1]):
         numbers[part, i] /= np.float32(10)
 
 
 @kernel
-def _tenths(team, numbers):
-    share(team, len(numbers), _tenth, (numbers,))
+def _tenths(workers, numbers):
+    parallel_for(workers, len(numbers), _tenth, (numbers,))
 
 
-def _tenths_by_a_team():
+def _tenths_by_a_pool():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with Team() as team:
+        with ThreadPool.borrow() as workers:
             numbers = np.full((10_000, 100), SMALL, np.float32)  # enough for a second thread to come in time
-            _tenths(team, numbers)
+            _tenths(workers, numbers)
     finally:
         torch.set_num_threads(before)
     return numbers
 
 
-def test_threads_of_a_team_do_as_their_leader_does():
-    assert (_tenths_by_a_team() > 0).all()
+def test_threads_of_a_pool_do_as_their_leader_does():
+    assert (_tenths_by_a_pool() > 0).all()
     with flushed_denormals():
-        assert (_tenths_by_a_team() == 0).all()
-    assert (_tenths_by_a_team() > 0).all()
+        assert (_tenths_by_a_pool() == 0).all()
+    assert (_tenths_by_a_pool() > 0).all()
 
 
 def test_training_flushes_them(tmp_path, monkeypatch):

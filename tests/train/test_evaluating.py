@@ -13,7 +13,7 @@ from ffattn.models import FFAttention
 from ffattn.rng.streams import Split, Stream
 from ffattn.tasks import Add, Fixed, Variable
 
-SCORES = ("solved", "error")
+SCORES = ("accuracy", "error")
 
 
 @pytest.fixture(scope="module", params=["ffattn", "lstm_attention", "mean"])
@@ -30,7 +30,7 @@ def test_evaluating_the_best_checkpoint_gives_the_logged_scores(run, split):
 
 
 def test_the_logged_scores_are_those_in_the_result(finished):
-    test, best = rows(finished.folder, "test/solved")[0], finished.result["val"]["update"]
+    test, best = rows(finished.folder, "test/accuracy")[0], finished.result["val"]["update"]
     assert [test[f"test/{name}"] for name in SCORES] == pytest.approx([finished.result["test"][n] for n in SCORES])
     validation = rows(finished.folder)[best // TINY["trainer.validate_every"] - 1]
     assert [validation[f"val/{name}"] for name in SCORES] == pytest.approx([finished.result["val"][n] for n in SCORES])
@@ -160,7 +160,7 @@ def test_fit_prints_what_a_person_wants_to_know(tmp_path, capsys):
         str(tmp_path),
         "validation",
         "test",
-        "floor",
+        "baseline",
         "updates/s",
     ):
         assert part in printed

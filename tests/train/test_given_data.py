@@ -18,10 +18,10 @@ from ffattn.config.compose import compose_config
 from ffattn.config.errors import ConfigError
 from ffattn.config.schema import Evaluate
 from ffattn.errors import DataError, FFAttnError
-from ffattn.evaluate import prepare
 from ffattn.models import FFAttention
 from ffattn.predict import run as predict
 from ffattn.rng.streams import Split
+from ffattn.runs.evaluating import prepare
 from ffattn.tasks import File
 
 OPTIONS = {
@@ -68,16 +68,16 @@ def run(sensors, tmp_path_factory):
 @pytest.mark.parametrize("target", ["load", "grade"])
 def test_every_model_trains_on_numbers_and_on_classes(sensors, tmp_path, model, target):
     result = fit(sensors, tmp_path / "run", model=model, task__target=target).result
-    usual = {"load": {"mae", "rmse", "r2"}, "grade": {"f1", "auroc"}}[target]
+    standard = {"load": {"mae", "rmse", "r2"}, "grade": {"f1", "auroc"}}[target]
     for part in ("val", "test"):
-        assert usual <= result[part].keys()
-        assert all(np.isfinite(result[part][name]) for name in usual | {"solved", "error"})
-    assert result["epochs"] == 12 / 6  # 42 sequences for training, 8 in a batch
+        assert standard <= result[part].keys()
+        assert all(np.isfinite(result[part][name]) for name in standard | {"accuracy", "error"})
+    assert result["validations"]["update"] == [6, 12]  # 42 sequences for training, 8 in a batch
 
 
 def test_what_can_be_learned_is_learned(run):
     assert run.result["test"]["r2"] > 0.8
-    assert run.result["test"]["floor"]["error"] == pytest.approx(1)
+    assert run.result["test"]["baseline"]["error"] == pytest.approx(1)
 
 
 def test_the_usual_measures_are_those_of_the_predictions(run, sensors):
@@ -95,8 +95,8 @@ def test_the_usual_measures_are_those_of_the_predictions(run, sensors):
 
 def test_a_checkpoint_evaluates_as_the_run_did(run):
     scores = run.load().evaluate()
-    assert {name: scores[name] for name in ("solved", "error", "r2")} == pytest.approx(
-        {name: run.result["test"][name] for name in ("solved", "error", "r2")}, 1e-5
+    assert {name: scores[name] for name in ("accuracy", "error", "r2")} == pytest.approx(
+        {name: run.result["test"][name] for name in ("accuracy", "error", "r2")}, 1e-5
     )
     with pytest.raises(ValueError, match="own lengths"):
         run.load().evaluate(T=50)
@@ -246,7 +246,7 @@ def test_texts_show_the_words_that_are_attended_to(tmp_path):
     named = OPTIONS | {"task.path": texts, "task.target": "label", "task.id": "null", "task.time": "null"}
     named |= {"optim.lr": 0.05, "updates": 100, "model.score": "linear"}
     run = ffattn.fit(*(f"{name}={value}" for name, value in named.items()), folder=tmp_path / "run", quiet=True)
-    assert run.result["test"]["solved"] == 1
+    assert run.result["test"]["accuracy"] == 1
     rows = predicted(run, texts, tmp_path / "answers.jsonl", weights="true")
     heaviest = [row["words"][int(np.argmax(row["weights"]))] for row in rows]
     assert set(heaviest[::2]) == {"good"} or set(heaviest[1::2]) == {"bad"}  # the other class may be what is left

@@ -46,12 +46,12 @@ def assert_same_run(first, second):
         a, b = read(first.folder, name), read(second.folder, name)
         keys = {"state_dict", "optimizer_states", "lr_schedulers", "global_step"}
         assert {key for key in keys if not equal(a[key], b[key])} == set()
-    for key in ("updates", "epochs", "stopped_because", "val", "test"):
+    for key in ("updates", "updates_to_solve", "solved", "stopped_because", "val", "test"):
         assert first.result[key] == second.result[key]
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=in_words)
-def test_a_run_killed_in_an_epoch_ends_as_if_it_had_not_been(tmp_path, options):
+def test_a_run_killed_between_validations_ends_as_if_it_had_not_been(tmp_path, options):
     options = options | {"updates": 7, "trainer__validate_every": 3}
     straight = fit(tmp_path / "straight", **options)
     fit_until_killed(tmp_path / "killed", 6, **options)

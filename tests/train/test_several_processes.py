@@ -16,7 +16,7 @@ from ffattn.tasks import Regression
 from ffattn.tasks.batch import Batch
 from ffattn.tasks.length import Fixed
 
-CURVES = ("train/loss", "train/solved", "val/solved", "val/error", "test/error")
+CURVES = ("train/loss", "train/accuracy", "val/accuracy", "val/error", "test/error")
 RUN = {"updates": 4, "logger": "csv", "trainer__log_every": 1, "optim__lr": 0.03}
 DIVISIONS = {
     "batch": {"accelerator": "ddp_cpu", "length": "variable", "task__length__min": 11, "model__score_jitter": 1},
@@ -52,7 +52,7 @@ def test_two_processes_take_the_course_of_one(tmp_path, name):
     assert curve(two.folder) == pytest.approx(curve(one.folder), rel=1e-5, abs=1e-7)
     assert_same_weights(two.folder, one.folder)
     assert (two.result["processes"], one.result["processes"]) == (2, 1)
-    assert two.result["val"]["solved"] == one.result["val"]["solved"]
+    assert two.result["val"]["accuracy"] == one.result["val"]["accuracy"]
     files = {path.relative_to(two.folder).as_posix() for path in two.folder.rglob("*") if path.is_file()}
     assert files == {
         "metrics.csv",
@@ -137,7 +137,7 @@ class Careless(Regression):
         x = draw.values(0, Grid())
         return Batch(x, draw.lengths, x.mean(dim=1), torch.zeros(len(x), 0, dtype=torch.long))
 
-    def floor(self):
+    def baseline(self):
         raise NotImplementedError
 
 

@@ -10,7 +10,7 @@ from tiny_runs import about, equal, fit, fit_until_killed, read
 import ffattn.inference.checkpoint
 from ffattn.config.errors import ConfigError, DamagedError
 from ffattn.errors import CheckpointError, TrainingError
-from ffattn.lightning.callbacks.checkpoints import AtomicCheckpointIO
+from ffattn.lightning.checkpoint_io import AtomicCheckpointIO
 
 OPTIONS = {"updates": 7, "trainer__validate_every": 2}
 

@@ -58,7 +58,7 @@ def about(folder, name="last"):
     return read(folder, name)[KEY]
 
 
-def rows(folder, column="val/solved"):
+def rows(folder, column="val/accuracy"):
     """The rows of the CSV logger's file that have a value in a column, as numbers."""
     with (folder / "metrics.csv").open() as file:
         found = [row for row in csv.DictReader(file) if row.get(column)]

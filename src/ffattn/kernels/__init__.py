@@ -1,1 +1,1 @@
-"""How kernels are compiled for the CPU: Numba, threads, vectors, and the choice of a compiler."""
+"""How kernels are compiled and run on the CPU by Numba, and the choice between it, Triton and plain PyTorch."""

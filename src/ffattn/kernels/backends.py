@@ -1,4 +1,4 @@
-"""Which compiled implementation serves a kind of device: Numba on the CPU, Triton on NVIDIA GPUs, or none."""
+"""The choice of a compiled implementation for a kind of device: Numba on the CPU, Triton on NVIDIA GPUs, or none."""
 
 import importlib
 import importlib.util
@@ -11,7 +11,7 @@ _COMPILERS = {"cpu": "numba", "cuda": "triton"}
 
 @cache
 def _has_compiler(device: str) -> bool:
-    """Whether the compiler for a kind of device is installed; one line on stderr where it is missing."""
+    """Tell whether the compiler for a kind of device is installed; print one line to stderr where it is missing."""
     compiler = _COMPILERS.get(device)
     if compiler is None or importlib.util.find_spec(compiler) is not None:
         return compiler is not None
@@ -21,7 +21,7 @@ def _has_compiler(device: str) -> bool:
 
 @cache
 def compiled(package: str, device: str) -> ModuleType | None:
-    """The compiled implementation in a package: its module `cpu` or `triton`; None where there is none.
+    """Return the compiled implementation in a package: its module `cpu` or `triton`; None where there is none.
 
     Args:
         package: Name of the package, such as `ffattn.ops`, which has a plain twin in `reference`.

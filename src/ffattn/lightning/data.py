@@ -1,6 +1,7 @@
 """Batches made on the spot, on the device that needs them; each a pure function of its number."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,7 +30,10 @@ class Batches:
     def __init__(
         self, make: Callable[[range], list[Batch]], numbers: Callable[[], range], size: int, group: int = 1
     ) -> None:
-        self.make, self.numbers, self.size, self.group = make, numbers, size, group
+        self.make = make
+        self.numbers = numbers
+        self.size = size
+        self.group = group
 
     def __len__(self) -> int:
         return self.size
@@ -77,9 +81,13 @@ class SequenceData(LightningDataModule):
         divides_time: bool = False,
     ) -> None:
         super().__init__()
-        self.task, self.seed, self.batch_size, self.sequences = task, seed, batch_size, sequences
+        self.task = task
+        self.seed = seed
+        self.batch_size = batch_size
+        self.sequences = sequences
         self.validate_every = validate_every
-        self.accumulate, self.distinct_batches = accumulate, distinct_batches
+        self.accumulate = accumulate
+        self.distinct_batches = distinct_batches
         self.divides_time = divides_time
 
     def train_dataloader(self) -> Batches:
@@ -109,9 +117,9 @@ class SequenceData(LightningDataModule):
             numbers: Only one where a length depends on the batch.
         """
         real = [number % self.distinct_batches if self.distinct_batches else number for number in numbers]
-        parts = [self._share(number * self.batch_size, (number + 1) * self.batch_size) for number in real]
-        sequences, window = torch.cat(parts), self._part if self.divides_time else (0, 1)
-        together = self.task.training_batch(Stream(self.seed, Split.TRAIN), real[0], sequences, window)
+        parts = [self._own_sequences(number * self.batch_size, (number + 1) * self.batch_size) for number in real]
+        stream = Stream(self.seed, Split.TRAIN)
+        together = self.task.training_batch(stream, real[0], torch.cat(parts), self._window)
         columns = (column.split(len(parts[0])) for column in together)
         return [Batch(*columns) for columns in zip(*columns, strict=True)]
 
@@ -120,27 +128,31 @@ class SequenceData(LightningDataModule):
         return 1 if self.task.length.depends_on_batch else max(1, _MADE_AT_ONCE.get(self._device.type, 0) // pairs)
 
     def _evaluation(self, split: Split) -> Batches:
-        def make(numbers: range) -> list[Batch]:
-            first = numbers[0] * self.batch_size
-            sequences = self._share(first, min(first + self.batch_size, total))
-            if not len(sequences):  # of the last few
-                return []
-            window = self._part if self.divides_time else (0, 1)
-            return [self.task.evaluation_batch(Stream(self.seed, split), total, sequences, window)]
-
         total = self.task.size(split) or self.sequences
         count = -(-total // self.batch_size)
-        return Batches(make, lambda: range(count), count)
+        return Batches(partial(self._evaluation_batches, split, total), lambda: range(count), count)
+
+    def _evaluation_batches(self, split: Split, total: int, numbers: range) -> list[Batch]:
+        first = numbers[0] * self.batch_size
+        sequences = self._own_sequences(first, min(first + self.batch_size, total))
+        if not len(sequences):  # of the last few
+            return []
+        return [self.task.evaluation_batch(Stream(self.seed, split), total, sequences, self._window)]
 
     def _until_validation(self) -> range:
         update = self.trainer.global_step if self.trainer else 0
         end = (update // self.validate_every + 1) * self.validate_every
         return range(update * self.accumulate, end * self.accumulate)
 
-    def _share(self, first: int, stop: int) -> Tensor:
+    def _own_sequences(self, first: int, stop: int) -> Tensor:
         """Sequence numbers of this process's part, on its device."""
         low, high = (0, stop - first) if self.divides_time else share(stop - first, *self._part)
         return torch.arange(first + low, first + high, device=self._device)
+
+    @property
+    def _window(self) -> tuple[int, int]:
+        """Which part of how many of the time of all sequences is made."""
+        return self._part if self.divides_time else (0, 1)
 
     @property
     def _part(self) -> tuple[int, int]:

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ffattn.kernels.jit import Team, exact_kernel, float_to_bits, kernel, share
+from ffattn.kernels.jit import exact_kernel, float_to_bits, kernel
+from ffattn.kernels.threads import ThreadPool, parallel_for
 from ffattn.rng.inputs import Address, Choice
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -92,17 +93,17 @@ def _fill_inputs(
 
 
 @kernel
-def _fill_all_words(team: Any, out: Any, sequences: Any, starts: Any, quantity: int, seed: int) -> None:
-    """Row after row, shared by a team of threads."""
-    share(team, len(out), _fill_words, (out, sequences, starts, quantity, seed))
+def _fill_all_words(workers: Any, out: Any, sequences: Any, starts: Any, quantity: int, seed: int) -> None:
+    """Row after row, shared by threads."""
+    parallel_for(workers, len(out), _fill_words, (out, sequences, starts, quantity, seed))
 
 
 @kernel
 def _fill_all_inputs(
-    team: Any, out: Any, stops: Any, sequences: Any, starts: Any, quantity: int, seed: int, choice: Any
+    workers: Any, out: Any, stops: Any, sequences: Any, starts: Any, quantity: int, seed: int, choice: Any
 ) -> None:
-    """Sequence after sequence, shared by a team of threads."""
-    share(team, len(out), _fill_inputs, (out, stops, sequences, starts, quantity, seed, choice))
+    """Sequence after sequence, shared by threads."""
+    parallel_for(workers, len(out), _fill_inputs, (out, stops, sequences, starts, quantity, seed, choice))
 
 
 def _column(numbers: Tensor) -> Any:
@@ -112,8 +113,8 @@ def _column(numbers: Tensor) -> Any:
 def fill_words(out: Tensor, address: Address) -> None:
     """Fill rows with the words of consecutive steps (see `ffattn.rng.fill_words`)."""
     sequences, starts, *rest = address
-    with Team(is_small=out.numel() < _SMALL) as threads:
-        _fill_all_words(threads, out.numpy(), _column(sequences), _column(starts), *rest)
+    with ThreadPool.borrow(is_small=out.numel() < _SMALL) as workers:
+        _fill_all_words(workers, out.numpy(), _column(sequences), _column(starts), *rest)
 
 
 def fill_inputs(out: Tensor, stops: Tensor, address: Address, choice: Choice) -> None:
@@ -121,5 +122,5 @@ def fill_inputs(out: Tensor, stops: Tensor, address: Address, choice: Choice) ->
     sequences, starts, *rest = address
     columns = _column(stops), _column(sequences), _column(starts)
     numbers = np.uint64(choice.levels), choice.feature, np.float32(choice.low), np.float32(choice.step)
-    with Team(is_small=out.numel() < _SMALL) as threads:
-        _fill_all_inputs(threads, out.numpy(), *columns, *rest, numbers)
+    with ThreadPool.borrow(is_small=out.numel() < _SMALL) as workers:
+        _fill_all_inputs(workers, out.numpy(), *columns, *rest, numbers)

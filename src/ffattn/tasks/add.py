@@ -27,4 +27,4 @@ class Add(MarkedPair, Regression):
 
     def baseline(self) -> Baseline:
         """The target has a triangular density on [0, 1): 0.5 is the best constant for both, with MSE 1/24."""
-        return Baseline(accuracy=1 - (1 - min(2 * self.tolerance, 1)) ** 2, error=1 / 24)
+        return Baseline(accuracy=1 - (1 - min(2 * self.tolerance, 1.0)) ** 2, error=1 / 24)

@@ -32,5 +32,5 @@ class Multiply(MarkedPair, Regression):
         The density falls, so the best constant for accuracy is the tolerance itself, which covers [0, 2 tolerance);
         the best for the squared error is the mean 1/4, with 1/9 - 1/16 = 7/144.
         """
-        covered = min(2 * self.tolerance, 1)
+        covered = min(2 * self.tolerance, 1.0)
         return Baseline(accuracy=covered * (1 - math.log(covered)), error=7 / 144)

@@ -51,12 +51,12 @@ class StackedLauncher(BasicLauncher):
         """
         from ffattn.config.convert import to_settings
         from ffattn.config.schema import Train
-        from ffattn.runs.stacked import train_together
+        from ffattn.runs.stacked import PlannedRun, train_together
 
         runs = []
         for number, overrides in enumerate(job_overrides, start=initial_job_idx):
             config, folder = self._compose(list(overrides), number)
-            runs.append((to_settings(config, Train), folder))
+            runs.append(PlannedRun(to_settings(config, Train), folder))
         train_together(runs, self.members)
         return super().launch(job_overrides, initial_job_idx)
 

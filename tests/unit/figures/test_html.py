@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import torch
 from matplotlib.figure import Figure
 
-from ffattn.figures.attention import look_at
+from ffattn.figures.attention import record_answers
 from ffattn.figures.html import grid, page, paragraph, picture, slides, steps_of, table
 from ffattn.models import Answer
 from ffattn.tasks import Add
@@ -32,7 +32,7 @@ def seen_of(length, weights=True):
     torch.manual_seed(0)
     scores = torch.randn(1, length)
     batch = Batch(torch.randn(1, length, 2), torch.tensor([length]), torch.zeros(1, 1), torch.tensor([[2, 5]]))
-    return look_at(
+    return record_answers(
         Add(), batch, Answer(torch.zeros(1, 1), scores.softmax(dim=1), scores) if weights else Answer(batch.y)
     )
 

@@ -106,7 +106,7 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path, reader, make):
 def test_another_format_is_refused_and_named(tmp_path, contents, number):
     contents[KEY]["format"] = number
     torch.save(contents, tmp_path / "other.ckpt")
-    with pytest.raises(CheckpointError, match=rf"has format {number}, .* reads format {FORMAT}$"):
+    with pytest.raises(CheckpointError, match=rf"has format {number}, .* reads formats 1 and {FORMAT}$"):
         read(tmp_path / "other.ckpt")
 
 

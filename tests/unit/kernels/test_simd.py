@@ -8,7 +8,7 @@ pytest.importorskip("numba")
 from ffattn.kernels.jit import kernel
 from ffattn.kernels.simd import (
     LANES,
-    add_up,
+    horizontal_sum,
     larger,
     load,
     load_bits,
@@ -30,7 +30,7 @@ def combine(numbers, k, result):
     store(result, 2, k, a * b)
     store(result, 3, k, larger(a, b))
     store(result, 4, k, where(positive(a), b, splat(np.float32(7))))
-    return add_up(a)
+    return horizontal_sum(a)
 
 
 @kernel

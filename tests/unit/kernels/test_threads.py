@@ -10,44 +10,46 @@ import torch
 
 pytest.importorskip("numba")
 
-from ffattn.kernels.jit import Team, _Crew, _peek, kernel, share
+from ffattn.kernels.jit import kernel
+from ffattn.kernels.threads import ALONE, ThreadPool, load_acquire, parallel_for
 
 
 @kernel
-def count_part(place, part, seen, places):
+def count_part(worker, part, seen, workers):
     seen[part] += 1
-    places[part] = place
+    workers[part] = worker
 
 
 @kernel
-def count_parts(threads, parts, seen, places):
-    share(threads, parts, count_part, (seen, places))
+def count_parts(threads, parts, seen, workers):
+    parallel_for(threads, parts, count_part, (seen, workers))
 
 
 @kernel
-def meet(place, part, seen, places):
+def meet(worker, part, seen, workers):
     """No part ends before all of them have begun, unless that takes too long: each needs a thread of its own."""
-    seen[part], places[part] = 1, place
+    seen[part] = 1
+    workers[part] = worker
     for _ in range(20_000_000):
         missing = len(seen)
         for other in range(len(seen)):
-            missing -= _peek(seen, other)
+            missing -= load_acquire(seen, other)
         if missing == 0:
             return
     seen[part] = 2
 
 
 @kernel
-def meet_all(threads, parts, seen, places):
-    share(threads, parts, meet, (seen, places))
+def meet_all(threads, parts, seen, workers):
+    parallel_for(threads, parts, meet, (seen, workers))
 
 
 def seen_parts(parts, **options):
-    """How often each part ran, and at which thread's place."""
-    seen, places = np.zeros(parts, np.int64), np.zeros(parts, np.int64)
-    with Team(**options) as threads:
-        count_parts(threads, parts, seen, places)
-    return seen.tolist(), set(places.tolist())
+    """How often each part ran, and on which threads."""
+    seen, workers = np.zeros(parts, np.int64), np.zeros(parts, np.int64)
+    with ThreadPool.borrow(**options) as threads:
+        count_parts(threads, parts, seen, workers)
+    return seen.tolist(), set(workers.tolist())
 
 
 @pytest.fixture(params=[1, 2, 3, 8])
@@ -61,45 +63,44 @@ def threads(request):
 @pytest.mark.parametrize("parts", [0, 1, 2, 3, 64, 1001])
 def test_every_part_runs_exactly_once(parts, threads):
     for _ in range(20):
-        seen, places = seen_parts(parts)
+        seen, workers = seen_parts(parts)
         assert seen == [1] * parts
-        assert places <= set(range(threads))
+        assert workers <= set(range(threads))
 
 
-def test_a_team_has_the_threads_that_torch_has(threads):
-    with Team() as crew:
-        assert crew[-1] == threads
-    with Team(is_small=True) as crew:
-        assert crew == (0, 0, 1)
+def test_a_pool_lends_the_threads_that_torch_has(threads):
+    with ThreadPool.borrow() as workers:
+        assert workers.threads == threads
+    with ThreadPool.borrow(is_small=True) as workers:
+        assert workers == ALONE == (0, 0, 1)
 
 
-def test_a_team_that_is_entered_again_gives_back_only_what_it_holds(threads):
-    team = Team()
-    with team:
-        pass
-    with Team() as other, team as alone:
-        assert alone == (0, 0, 1)
-        assert other[-1] == threads
-    with Team() as crew:
-        assert crew[-1] == threads
+def test_who_got_no_threads_gives_none_back(threads):
+    with ThreadPool.borrow() as outer:
+        for _ in range(2):
+            with ThreadPool.borrow() as inner:
+                assert inner == ALONE
+        assert outer.threads == threads
+    with ThreadPool.borrow() as workers:
+        assert workers.threads == threads
 
 
 def test_all_threads_take_part(threads):
-    seen, places = np.zeros(threads, np.int64), np.zeros(threads, np.int64)
-    with Team() as crew:
-        meet_all(crew, threads, seen, places)
+    seen, workers = np.zeros(threads, np.int64), np.zeros(threads, np.int64)
+    with ThreadPool.borrow() as borrowed:
+        meet_all(borrowed, threads, seen, workers)
     assert seen.tolist() == [1] * threads
-    assert sorted(places) == list(range(threads))
+    assert sorted(workers) == list(range(threads))
 
 
 def test_arguments_outlive_what_threads_borrow(threads):
     """Threads hold no references; the caller's are enough, and none is given up twice."""
-    seen, places = np.zeros(64, np.int64), np.zeros(64, np.int64)
-    before = sys.getrefcount(seen), sys.getrefcount(places)
+    seen, workers = np.zeros(64, np.int64), np.zeros(64, np.int64)
+    before = sys.getrefcount(seen), sys.getrefcount(workers)
     for _ in range(100):
-        with Team() as crew:
-            count_parts(crew, 64, seen, places)
-    assert (sys.getrefcount(seen), sys.getrefcount(places)) == before
+        with ThreadPool.borrow() as borrowed:
+            count_parts(borrowed, 64, seen, workers)
+    assert (sys.getrefcount(seen), sys.getrefcount(workers)) == before
     assert seen.tolist() == [100] * 64
 
 
@@ -118,25 +119,32 @@ def test_callers_in_several_threads_do_not_share_parts(threads):
         assert [seen for seen, _ in callers.map(seen_parts, [100] * 40)] == [[1] * 100] * 40
 
 
-def test_a_team_within_a_team_is_the_caller_alone(threads):
-    with Team(), Team() as inner:
-        assert inner == (0, 0, 1)
+def test_who_borrows_twice_works_alone_the_second_time(threads):
+    with ThreadPool.borrow(), ThreadPool.borrow() as inner:
+        assert inner == ALONE
     assert seen_parts(16)[0] == [1] * 16
 
 
-def test_a_team_that_cannot_start_is_free_for_the_next_caller(threads, monkeypatch):
+def test_a_pool_that_cannot_start_threads_is_free_for_the_next_caller(threads, monkeypatch):
     """As where a process may have no more threads."""
 
     def fail(self, count):
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Crew, "grow", fail)
+        patch.setattr(ThreadPool, "resize", fail)
         if threads > 1:
             with pytest.raises(RuntimeError, match="can't start"):
                 seen_parts(16)
-    with Team() as crew:
-        assert crew[-1] == threads
+    with ThreadPool.borrow() as workers:
+        assert workers.threads == threads
+
+
+def test_an_error_gives_the_threads_back(threads):
+    with pytest.raises(ZeroDivisionError), ThreadPool.borrow():
+        raise ZeroDivisionError
+    with ThreadPool.borrow() as workers:
+        assert workers.threads == threads
 
 
 def _run_in_child(queue):

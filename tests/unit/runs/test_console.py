@@ -5,12 +5,11 @@ from rich.console import Console
 
 from ffattn.runs.console import metrics_table, print_header, print_result
 
-FLOOR = {"solved": 0.1536, "error": 1 / 24}
+BASELINE = {"accuracy": 0.1536, "error": 1 / 24}
 FINISHED = {
-    "val": {"solved": 0.9, "error": 0.001, "update": 2000, "floor": FLOOR},
-    "test": {"solved": 0.875, "error": 0.0012, "floor": FLOOR},
+    "val": {"accuracy": 0.9, "error": 0.001, "update": 2000, "baseline": BASELINE},
+    "test": {"accuracy": 0.875, "error": 0.0012, "baseline": BASELINE},
     "stopped_because": "updates",
-    "epochs": 2.5,
     "updates": 2500,
     "seconds": 12.34,
     "updates_per_second": 202.6,
@@ -25,14 +24,15 @@ def printed(result, folder):
     return console.export_text()
 
 
-def test_the_table_has_both_sets_and_the_floor(tmp_path):
+def test_the_table_has_both_sets_and_the_baseline(tmp_path):
     text = printed(FINISHED, tmp_path)
-    for parts in (("validation", "90.0%", "0.001"), ("test", "87.5%", "0.0012"), ("floor", "15.4%", "0.0417")):
+    for parts in (("validation", "90.0%", "0.001"), ("test", "87.5%", "0.0012"), ("baseline", "15.4%", "0.0417")):
         assert any(all(part in line for part in parts) for line in text.splitlines()), parts
 
 
 @pytest.mark.parametrize(
-    "part", ["2.5 epochs", "2500 updates", "2000 updates", "12.3 s", "202.6 updates/s", "321 MB", "best.ckpt"]
+    "part",
+    ["after 2,500 updates", "the weights after 2,000 updates", "12.3 s", "202.6 updates/s", "321 MB", "best.ckpt"],
 )
 def test_the_table_is_followed_by_what_it_took(tmp_path, part):
     assert part in printed(FINISHED, tmp_path)
@@ -53,20 +53,22 @@ def test_the_tensorboard_command_can_be_pasted_into_a_shell(tmp_path):
 
 def test_scores_that_are_not_finite_are_shown_as_such():
     console = Console(width=100, record=True)
-    console.print(metrics_table({"test": {"solved": 0.0, "error": math.nan, "floor": FLOOR}}))
+    console.print(metrics_table({"test": {"accuracy": 0.0, "error": math.nan, "baseline": BASELINE}}))
     assert "nan" in console.export_text()
 
 
-FOCUS = {"mass": 0.0015, "lift": 7.391, "found": 0.985, "steps": 9876.54, "margin": -0.25}
+ATTENTION = {"attention_mass": 0.0015, "lift": 7.391, "found": 0.985, "effective_steps": 9876.54, "margin": -0.25}
 
 
 def test_what_attention_does_is_in_the_table_where_it_was_measured():
     console = Console(width=100, record=True)
-    measured = {"solved": 1.0, "error": 0.0, "floor": FLOOR}
-    console.print(metrics_table({"validation": measured | FOCUS, "test": measured | FOCUS}))
+    measured = {"accuracy": 1.0, "error": 0.0, "baseline": BASELINE}
+    console.print(metrics_table({"validation": measured | ATTENTION, "test": measured | ATTENTION}))
     text = console.export_text()
     assert all(text.count(word) == 2 for word in ("0.15%", "7.39x", "98.5%", "9,876.5", "-0.25"))
-    console.print(metrics_table({"validation": measured, "test": measured | FOCUS}))  # of a run that went on elsewhere
+    console.print(
+        metrics_table({"validation": measured, "test": measured | ATTENTION})
+    )  # of a run that went on elsewhere
     assert console.export_text().count("7.39x") == 1
     console.print(metrics_table({"test": measured}))
     assert "margin" not in console.export_text()

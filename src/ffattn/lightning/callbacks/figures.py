@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 
 from ffattn.figures.attention import draw_all, record_attention
 from ffattn.figures.html import page, paragraph, slides
+from ffattn.lightning.loggers.tensorboard import boards_of
 from ffattn.models.feed_forward import FeedForwardNetwork
 from ffattn.rng.streams import Split, Stream
 from ffattn.system.atomic_files import whole
@@ -37,7 +37,9 @@ class Pictures(Callback):
     """
 
     def __init__(self, every: int, seed: int, folder: Path) -> None:
-        self.every, self.stream, self.folder = every, Stream(seed, Split.VAL), folder
+        self.every = every
+        self.stream = Stream(seed, Split.VAL)
+        self.folder = folder
         self.drawn: int | None = None  # the update of the last pictures
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -52,20 +54,22 @@ class Pictures(Callback):
         _write_page(self.folder, pl_module.task.summary())
         if isinstance(pl_module.network, FeedForwardNetwork):
             contexts = _contexts(pl_module.network, pl_module.task, self.stream)
-            for board in _boards(trainer):
+            for board in boards_of(trainer.loggers):
                 board.add_embedding(*contexts, global_step=trainer.global_step, tag="context")
 
     def _draw(self, trainer: Trainer, pl_module: Any) -> None:
-        task, network, self.drawn = pl_module.task, pl_module.network, trainer.global_step
+        task = pl_module.task
+        network = pl_module.network
         was_training = network.training
+        self.drawn = trainer.global_step
         with _averaged(trainer, pl_module):
-            figures = draw_all(network, record_attention(network.eval(), task, self.stream, _sequences(task)))
+            figures = draw_all(network, record_attention(network.eval(), task, self.stream, _num_sequences(task)))
         network.train(was_training)
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():
             with whole(self.folder / f"{name}_{self.drawn:09d}.png") as part:
                 figure.savefig(part)
-            for board in _boards(trainer):
+            for board in boards_of(trainer.loggers):
                 board.add_figure(f"pictures/{name}", figure, self.drawn, close=False)
 
 
@@ -82,11 +86,7 @@ def _averaged(trainer: Trainer, module: Any) -> Iterator[None]:
             callback.on_validation_epoch_end(trainer, module)
 
 
-def _boards(trainer: Trainer) -> list[Any]:
-    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-
-
-def _sequences(task: Task) -> int:
+def _num_sequences(task: Task) -> int:
     return max(1, min(_SEQUENCES, _STEPS // task.length.longest))
 
 
@@ -94,7 +94,7 @@ def _sequences(task: Task) -> int:
 def _contexts(network: FeedForwardNetwork, task: Task, stream: Stream) -> tuple[torch.Tensor, list[str]]:
     """What attention makes of some sequences, (batch, hidden), and their targets in words."""
     parameter = next(network.parameters())
-    total = min(_sequences(task), task.size(stream.split) or _STEPS)
+    total = min(_num_sequences(task), task.size(stream.split) or _STEPS)
     batch = task.evaluation_batch(stream, total, torch.arange(total, device=parameter.device))
     contexts = network.attention(network.position(batch.x.to(parameter.dtype), batch.lengths), batch.lengths)
     return contexts.float().cpu(), [f"{float(y):.3g}" for y in batch.y.reshape(total, -1)[:, 0]]

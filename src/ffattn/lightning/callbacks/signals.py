@@ -2,7 +2,8 @@
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.strategies import Strategy
 from torch import distributed
 
 from ffattn.lightning.callbacks.checkpoints import save_curves
+from ffattn.lightning.private import skip_signal_broadcast
 
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1  # Ctrl-C; a system's; a scheduler's, some time before its end
 
@@ -34,14 +37,15 @@ class Interruptions(Checkpoint):
     """
 
     def __init__(self, save: Callable[[Trainer], None], is_sharded: bool = False) -> None:
-        self.save, self.is_sharded = save, is_sharded
+        self.save = save
+        self.is_sharded = is_sharded
         self.number: int | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the place of Lightning's handlers, which it removes after the run."""
         self._handle(self._note if trainer.is_global_zero else signal.SIG_IGN)
         if trainer.world_size > 1:  # a broadcast at each update, for which a GPU would have to wait
-            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+            skip_signal_broadcast(trainer)
         if self.is_sharded:
             self.group = distributed.new_group(backend="gloo")  # of CPUs, so that no GPU has to
 
@@ -70,12 +74,14 @@ class Interruptions(Checkpoint):
         distributed.broadcast(number, 0, group=self.group)
         return int(number) or None
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Save and end, unless the update is not complete, or a validation comes next."""
         number = self._told()
         if number is None or trainer.should_stop or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
-        if trainer.fit_loop._should_accumulate():
+        if (batch_idx + 1) % trainer.accumulate_grad_batches != 0:
             return
         self.save(trainer)
         raise SystemExit(128 + number)
@@ -102,5 +108,17 @@ def save_run(path: Path, is_sharded: bool, trainer: Trainer) -> None:
     save_curves(trainer)
     if is_sharded:
         trainer.save_checkpoint(path)
-    else:  # save_checkpoint waits for the other processes
-        trainer.strategy.save_checkpoint(trainer._checkpoint_connector.dump_checkpoint(), path)
+    else:
+        with _without_waiting(trainer.strategy):
+            trainer.save_checkpoint(path)
+
+
+@contextmanager
+def _without_waiting(strategy: Strategy) -> Iterator[None]:
+    """Keep a process from waiting for the others, which do not do what it does."""
+    barrier = strategy.barrier
+    strategy.barrier = lambda *_, **__: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        strategy.barrier = barrier  # type: ignore[method-assign]

@@ -3,7 +3,6 @@
 import hashlib
 import inspect
 import math
-from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from ffattn.errors import TrainingError
 from ffattn.inference.checkpoint import build_network, load_weights
 from ffattn.inference.metrics import ATTENTION_METRICS, STANDARD_METRICS, EvaluationMetrics
+from ffattn.lightning.private import cache_batch_hooks
 from ffattn.models import Answer, Model
 from ffattn.nn import Dropout
 from ffattn.ops.reference import full_precision
@@ -24,7 +24,8 @@ from ffattn.tasks import Task
 from ffattn.tasks.batch import Batch
 
 _NEVER = torch.iinfo(torch.int64).max
-_PLAIN = "_current_fx_name", "threads", "batch_seed"  # attributes that are set at every update, and are no tensors
+# attributes that are set at every update, and are no tensors; the first is Lightning's, and need not be there
+_PLAIN = "_current_fx_name", "threads", "batch_seed"
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
@@ -62,8 +63,12 @@ class SequenceModule(LightningModule):
         fused: bool = True,
     ) -> None:
         super().__init__()
-        self.task, self.model, self.optim = task, model, optim or Adam()
-        self.seed, self.updates, self.fused = seed, updates, fused
+        self.task = task
+        self.model = model
+        self.optim = optim or Adam()
+        self.seed = seed
+        self.updates = updates
+        self.fused = fused
         self.network = build_network(model, task, seed)
         self.metrics = EvaluationMetrics(task)
         self.latest: dict[str, float] = {}  # metrics of the last evaluation
@@ -92,12 +97,12 @@ class SequenceModule(LightningModule):
         return answer
 
     def on_fit_start(self) -> None:
-        """Tell dropout which part of a batch is this process's; let Lightning look for hooks of batches only once."""
-        selector: Any = self.trainer._data_connector._datahook_selector
-        selector.get_instance = cache(selector.get_instance)  # otherwise in four classes, three times an update
+        """Tell dropout which part of a batch is this process's."""
+        cache_batch_hooks(self.trainer)
         for layer in self.network.modules():
             if isinstance(layer, Dropout):
-                layer.part, layer.parts = self.trainer.global_rank, self.trainer.world_size
+                layer.part = self.trainer.global_rank
+                layer.parts = self.trainer.world_size
 
     def on_train_start(self) -> None:
         """Start to watch the loss; and set the rate, since the horizon of a resumed schedule may have moved."""
@@ -135,7 +140,8 @@ class SequenceModule(LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make dropout and jitter functions of (seed, batch number), so that a resumed run repeats them."""
-        update, batches = self.trainer.global_step, self.trainer.accumulate_grad_batches
+        update = self.trainer.global_step
+        batches = self.trainer.accumulate_grad_batches
         number = update * batches + batch_idx % batches
         digest = hashlib.blake2b(f"{self.seed}/{number}".encode(), digest_size=8).digest()
         self.batch_seed = int.from_bytes(digest) >> 1

@@ -47,7 +47,8 @@ class CapturedModule(SequenceModule):
         TrainingError: The model does what a graph cannot hold, such as reading a number back from the GPU.
     """
 
-    run_aside, capture = staticmethod(run_aside), staticmethod(capture)
+    run_aside = staticmethod(run_aside)
+    capture = staticmethod(capture)
 
     def on_train_start(self) -> None:
         """Nothing is captured yet; optimisers get their rate where a graph finds it."""
@@ -85,9 +86,11 @@ class CapturedModule(SequenceModule):
             self.run_aside(step)
             return
         if self.replay is None:
-            self.replay, self.outcome = self._capture(step), optimizer_closure._result
+            self.replay = self._capture(step)
+            self.outcome = optimizer_closure.consume_result()
         self.replay()
-        optimizer_closure._result = self.outcome  # Lightning asks the closure, which only the capture has run
+        optimizer_closure.closure = lambda: self.outcome  # Lightning wants a result of every closure, ...
+        optimizer_closure()  # ... and only the captured one has been run
 
     def _capture(self, step: Step) -> Step:
         try:

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from ffattn.lightning.data import Batches
 from ffattn.lightning.stacking.member import Member
-from ffattn.lightning.stacking.parameters import Rows
+from ffattn.lightning.stacking.parameters import StackedParameters
 from ffattn.lightning.trainer import threads
 from ffattn.tasks.batch import Batch
 
@@ -26,9 +26,9 @@ def stack_batches(batches: Sequence[Batch]) -> Batch:
     Args:
         batches: Of one size; shorter ones are padded.
     """
-    time = max(batch.x.shape[1] for batch in batches)
+    longest = max(batch.x.shape[1] for batch in batches)
     columns = [list(column) for column in zip(*batches, strict=True)]
-    columns[0] = [x if x.shape[1] == time else pad(x, (0, 0, 0, time - x.shape[1])) for x in columns[0]]
+    columns[0] = [x if x.shape[1] == longest else pad(x, (0, 0, 0, longest - x.shape[1])) for x in columns[0]]
     return Batch(*map(torch.stack, columns))
 
 
@@ -55,7 +55,7 @@ class _Optimizers:
 
     def zero_grad(self) -> None:
         """Clear the gradients of all."""
-        self.stack.rows.zero_grad()
+        self.stack.stacked.zero_grad()
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: each member writes its own."""
@@ -68,8 +68,8 @@ class _Optimizers:
 class StackedModule(LightningModule):
     """Trains several models on their own streams, and ends up with the weights that each would have had alone.
 
-    A member that has finished or failed leaves after the next validation. When fewer than two are left training stops: one
-    alone goes on faster by itself.
+    A member that has finished or failed leaves after the next validation. When fewer than two are left training stops:
+    one alone goes on faster by itself.
 
     Args:
         members: Of the same task, model, batch size and course of training, all after the same number of updates.
@@ -78,7 +78,9 @@ class StackedModule(LightningModule):
 
     def __init__(self, members: Sequence[Member], say: Callable[[str], None] | None = None) -> None:
         super().__init__()
-        self.say, self.said, self.total = say, time.monotonic(), len(members)
+        self.say = say
+        self.said = time.monotonic()
+        self.total = len(members)
         self.members = list(members)
         self.updates = members[0].module.updates
         self.saving = members[0]
@@ -86,12 +88,12 @@ class StackedModule(LightningModule):
     def setup(self, stage: str) -> None:
         """Stack the parameters."""
         for member in self.members:
-            member.sit_down(self.trainer)
+            member.trainer.attach(self.trainer)
         self._gather()
 
     def _gather(self) -> None:
         modules = [member.module for member in self.members]
-        self.rows = Rows([module.network for module in modules], modules[0].task)
+        self.stacked = StackedParameters([module.network for module in modules], modules[0].task)
 
     def configure_optimizers(self) -> Any:
         """The members' own, stepped together."""
@@ -148,12 +150,13 @@ class StackedModule(LightningModule):
         """Let members who will log read their learning rates."""
         update = self.global_step + 1
         for member in (member for member in self.members if update % member.curves.every == 0):
-            member.curves.on_train_batch_start(member.seat, member.module, batch, batch_idx)
+            member.curves.on_train_batch_start(member.trainer, member.module, batch, batch_idx)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The sum of the losses, of which each has its own parameters; and what each member logs."""
-        losses, predictions = self.rows.losses(batch)
-        bad, update = ~losses.detach().isfinite(), self.global_step + 1
+        losses, predictions = self.stacked.losses(batch)
+        bad = ~losses.detach().isfinite()
+        update = self.global_step + 1
         self.bad_updates.masked_fill_(bad & (self.bad_updates > update), update)
         return {"loss": losses.sum(), "losses": losses.detach(), "predictions": predictions.detach()}
 
@@ -165,14 +168,15 @@ class StackedModule(LightningModule):
             batch: Of all.
             batch_idx: Its number since the last validation.
         """
-        update, losses = self.global_step, outputs["losses"] / self.trainer.accumulate_grad_batches  # as alone
+        update = self.global_step
+        losses = outputs["losses"] / self.trainer.accumulate_grad_batches  # as alone
         for i, member in enumerate(self.members):
             if update % member.curves.every == 0:
                 own = {"loss": losses[i], "prediction": outputs["predictions"][i]}
                 member.log(own, Batch(*(column[i] for column in batch)), batch_idx)
         if update >= self.updates:
             for member in self.members:
-                member.checkpoints.on_train_batch_end(member.seat)
+                member.checkpoints.on_train_batch_end(member.trainer)
             self.trainer.should_stop = True
 
     def on_validation_start(self) -> None:

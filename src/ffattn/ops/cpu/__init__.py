@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ffattn.kernels.jit import Team, bits_to_float, exact_kernel, float_to_bits, kernel, share, to_float32
+from ffattn.kernels.jit import bits_to_float, exact_kernel, float_to_bits, kernel, to_float32
 from ffattn.kernels.simd import (
     LANES,
-    add_up,
     has_masks,
+    horizontal_sum,
     larger,
     load,
     load_bits,
@@ -32,6 +32,7 @@ from ffattn.kernels.simd import (
     store_bits,
     where,
 )
+from ffattn.kernels.threads import ThreadPool, parallel_for
 from ffattn.ops.reference import Outer, Results
 
 TILE = 2048  # steps that are looked at together: a first-level cache holds their inputs and scores
@@ -616,7 +617,7 @@ def _add_to_slots(plan: _Plan, tile: int, totals: Any, states: Any, sums: _Sums)
         for lane in range(LANES):
             sums.total[slot] += totals[lane]
         for k in range(len(states)):
-            sums.state[slot, k] += add_up(load(states, k, 0))
+            sums.state[slot, k] += horizontal_sum(load(states, k, 0))
     else:
         for lane in range(count):
             sums.total[slot + lane] += totals[lane]
@@ -904,10 +905,10 @@ def _add_up_sums(
         weight0, weight1 = load(sums, row + 2, 0), load(sums, row + 3, 0)
         if rule.has_signs:
             query, bias, weight0, weight1 = _unmixed(layer, k, own, q, sums)
-        g.query[part, k] += add_up(rest * query + slopes * _affine(layer, k, moments.du))
-        g.bias[part, k] += add_up(rest * bias + slopes * _mix(moments, features, own, q))
-        g.weight[part, k, 0] += add_up(rest * weight0 + slopes * _mix(moments, 0, own, q))
-        g.weight[part, k, 1] += add_up(rest * weight1 + slopes * _mix(moments, 1, own, q))
+        g.query[part, k] += horizontal_sum(rest * query + slopes * _affine(layer, k, moments.du))
+        g.bias[part, k] += horizontal_sum(rest * bias + slopes * _mix(moments, features, own, q))
+        g.weight[part, k, 0] += horizontal_sum(rest * weight0 + slopes * _mix(moments, 0, own, q))
+        g.weight[part, k, 1] += horizontal_sum(rest * weight1 + slopes * _mix(moments, 1, own, q))
 
 
 @kernel
@@ -950,7 +951,7 @@ def _through_score(numbers: Any, states: Any, width: int, k: int, g_state: Any, 
         total = total + du * h
         through = du * queries * (one - h * h) if score == _TANH_STATES else du * queries
         store(states, k, p, load(numbers, _WEIGHT, p) * g + through)
-    return add_up(total)
+    return horizontal_sum(total)
 
 
 @kernel
@@ -1043,7 +1044,7 @@ def _backward(
         _fill(data, layer, rule, plan, tile, g_state, folded, tile_parts, _DU)
         _score_gradient(data, rule, plan, tile, outer, lanes, numbers)
         _add_rows(numbers, _DU, width, lanes, _SUM)
-        g.query_bias[part, 0] += add_up(load(lanes, _SUM, 0))
+        g.query_bias[part, 0] += horizontal_sum(load(lanes, _SUM, 0))
         if len(layer.weight) > 0:
             _through_layer(tile_parts, width, g_state, layer, rule, moments, sums, waiting, g_x.size > 0)
             waiting += 1
@@ -1106,7 +1107,7 @@ def _parts(lengths: Any, hidden: int, tile: int, work: int, most: int) -> int:
 
 
 @kernel
-def _run_forward(team: Any, given: Any, spaces: Any, maximum: Any, total: Any, context: Any, scores: Any) -> None:
+def _run_forward(workers: Any, given: Any, spaces: Any, maximum: Any, total: Any, context: Any, scores: Any) -> None:
     """The whole forward pass; the last four are the results."""
     hidden, tile = context.shape[1], spaces.shape[2] - LANES
     data, layer, rule = _prepare(given, hidden, tile)
@@ -1115,7 +1116,7 @@ def _run_forward(team: Any, given: Any, spaces: Any, maximum: Any, total: Any, c
     slots = len(plan.slot_sequence)
     nothing = -np.inf if rule.normalizer == _SOFTMAX else 0.0
     sums = _Sums(np.full(slots, nothing), np.zeros(slots), np.zeros((slots, len(layer.query))))
-    share(team, parts, _forward, (parts, data, layer, rule, plan, spaces, scores, sums))
+    parallel_for(workers, parts, _forward, (parts, data, layer, rule, plan, spaces, scores, sums))
     _clear_padding(data.lengths, scores)
     maximum[:] = nothing
     _merge(plan.slot_sequence, sums, maximum, total, context)
@@ -1130,7 +1131,7 @@ def _add_up(parts: Any, result: Any) -> None:
 
 
 @kernel
-def _run_backward(team: Any, given: Any, spaces: Any, incoming: Any, kept: Any, results: Any) -> None:
+def _run_backward(workers: Any, given: Any, spaces: Any, incoming: Any, kept: Any, results: Any) -> None:
     """The whole backward pass: gradients from outside, what the forward pass returned, and gradients to be computed."""
     (g_total, g_context, g_scores), (maximum, total, context, scores) = incoming, kept
     g_x, g_weight, g_bias, g_query, g_query_bias = results
@@ -1144,7 +1145,7 @@ def _run_backward(team: Any, given: Any, spaces: Any, incoming: Any, kept: Any, 
     )
     totals, states = _through_division(g_total, g_context, total, context, even)
     outer = _Outer(totals, states, g_scores, maximum, scores)
-    share(team, parts, _backward, (parts, data, layer, rule, plan, outer, spaces, g_x, g))
+    parallel_for(workers, parts, _backward, (parts, data, layer, rule, plan, outer, spaces, g_x, g))
     _add_up(g.weight[:, : len(g_weight), : g_weight.shape[1]], g_weight)  # without what was padded
     _add_up(g.bias[:, : len(g_bias)], g_bias)
     _add_up(g.query[:, : len(g_query)], g_query)
@@ -1226,8 +1227,8 @@ def _attend(given: _Given, hidden: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
     batch, time, _ = given.x.shape
     shapes = (batch,), (batch,), (batch, hidden), (batch, 0 if given.normalizer == _MEAN else time)
     results = [np.empty(shape, np.float32) for shape in shapes]  # made faster than torch's, and as fast to hand over
-    with Team() as threads:
-        _run_forward(threads, given, _spaces(threads[-1], hidden, given.weight.shape[1]), *results)
+    with ThreadPool.borrow() as workers:
+        _run_forward(workers, given, _spaces(workers.threads, hidden, given.weight.shape[1]), *results)
     maximum, total, context, scores = map(torch.from_numpy, results)
     return maximum, total, context, scores
 
@@ -1275,9 +1276,9 @@ def _differentiate(
     results = g_x, own[0].reshape(given.weight.shape), *(array.reshape(-1) for array in own[1:])
     incoming = tuple(_floats(gradient, axes) for gradient, axes in zip(outer, (1, 2, 2), strict=True))
     arrays = tuple(tensor.contiguous().numpy() for tensor in kept)
-    with Team() as threads:
+    with ThreadPool.borrow() as workers:
         _run_backward(
-            threads, given, _spaces(threads[-1], hidden, given.weight.shape[1], needs_x), incoming, arrays, results
+            workers, given, _spaces(workers.threads, hidden, given.weight.shape[1], needs_x), incoming, arrays, results
         )
     gradients = (_like(array, parameter, x) for array, parameter in zip(own, parameters, strict=True))
     return torch.from_numpy(g_x).to(x.dtype) if needs_x else x.new_empty(0), *gradients
