@@ -10,8 +10,9 @@ from omegaconf import OmegaConf
 from ffattn.config.compose import compose_config
 from ffattn.config.convert import to_settings
 from ffattn.config.paths import conf_dir
-from ffattn.config.schema import Accelerator, Evaluate, Export, Inspect, Logger, Predict, Stream, Train, Trainer
-from ffattn.config.sweeps import Plan
+from ffattn.config.schema import Accelerator, Logger, Train, Trainer
+from ffattn.config.sweep_plan import Plan
+from ffattn.config.trained_schema import Evaluate, Export, Inspect, Predict, Streaming
 from ffattn.errors import SettingError
 from ffattn.models import FFAttention
 from ffattn.optim import Adam
@@ -96,8 +97,9 @@ def test_every_file_is_accounted_for():
 
 @pytest.mark.parametrize("file", OPTIONS)
 def test_every_choice_builds_its_class_with_its_defaults_and_states_every_field(file):
-    cls, built, free = settings_class(file), built_from(file), STATED_BY_THE_NAME.get(file.partition("/")[0], set())
+    built, cls = built_from(file), settings_class(file)
     assert type(built) is cls
+    free = STATED_BY_THE_NAME.get(file.partition("/")[0], set())
     assert built == dataclasses.replace(cls(), **{name: getattr(built, name) for name in free})
     fields = {field.name for field in dataclasses.fields(cls)}
     assert set(raw(file)) - {TARGET} == fields - {"length"}  # a task's length is a group of its own
@@ -161,7 +163,7 @@ def test_the_paper_is_the_default():
         ("export", Export),
         ("inspect", Inspect),
         ("predict", Predict),
-        ("stream", Stream),
+        ("stream", Streaming),
     ],
 )
 def test_every_field_of_a_command_is_a_root_key_or_a_group(root, cls):

@@ -62,7 +62,8 @@ def environment(wheel, tmp_path_factory):
 
 
 def test_the_wheel_carries_what_it_needs(wheel):
-    needed = {"ffattn/py.typed", "ffattn/train.py", LAUNCHER, *(f"ffattn/{path}" for path in CONF)}
+    templates = (f"figures/templates/{name}" for name in ("page.html", "parts.html", "style.css"))
+    needed = {LAUNCHER, *(f"ffattn/{path}" for path in ("py.typed", "train.py", *templates, *CONF))}
     assert needed - set(zipfile.ZipFile(wheel).namelist()) == set()
 
 

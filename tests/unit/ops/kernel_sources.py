@@ -11,8 +11,8 @@ COMMAND = "make test-gpu-kernels"  # compiles them, and then writes that file
 def state():
     """The pinned version of Triton, and the hash of each source."""
     versions = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("triton==")]
-    sources = sorted((ROOT / "src/ffattn/ops/triton").glob("*.py")) + [ROOT / "src/ffattn/rng/triton.py"]
-    return versions + [f"{_hash(path)}  {path.relative_to(ROOT).as_posix()}" for path in sources]
+    sources = [*sorted((ROOT / "src/ffattn/ops/triton").glob("*.py")), ROOT / "src/ffattn/rng/triton.py"]
+    return [*versions, *(f"{_hash(path)}  {path.relative_to(ROOT).as_posix()}" for path in sources)]
 
 
 def _hash(path):

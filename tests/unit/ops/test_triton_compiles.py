@@ -27,7 +27,7 @@ def test_every_form_compiles_and_spills_next_to_nothing(capability, tmp_path):
     pytest.importorskip("triton")
     environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path)}
     environment.pop("TRITON_INTERPRET", None)
-    command = [sys.executable, "-m", "scripts.gpu_kernels", "--capability", str(capability)]
+    command = [sys.executable, "-m", "scripts.benchmarks.gpu_kernels", "--capability", str(capability)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = re.findall(r"^\| (\w+) \|.*\| (\d+) \| (\d+) \| \d+ \|$", done.stdout, flags=re.MULTILINE)
