@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 from test_charts import bars, lines
 
 from ffattn.reports.charts import draw_curves, draw_lengths, draw_map
@@ -18,7 +19,6 @@ from ffattn.runs.cells import cells_of
 from ffattn.runs.outcomes import finish
 from ffattn.runs.result import percent, write_result
 from made_results import curve, result_of
-from numpy.testing import assert_allclose
 
 TASK = "add"  # a length that the paper does not have
 MODEL = "ffattn"
