@@ -1,11 +1,13 @@
 # The two that matter: `make train` and `make test`. Overrides go into ARGS, as in: make train ARGS="task=multiply T=500"
 PYTHON ?= python3
 ARGS ?=
+# a release candidate is installed only where a bound names one
+HYDRA_NEXT := $(patsubst %,"%>=1.4.0rc3",hydra-core hydra-joblib-launcher hydra-optuna-sweeper hydra-submitit-launcher)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train sweep evaluate test test-slow test-gpu test-ray test-oldest test-newest kills mutants audit browser screenshots lint types docs docs-check tensorboard benchmark gpu-kernels build format clean
+.PHONY: help install train sweep evaluate test test-slow test-gpu test-ray test-hydra-next test-oldest test-newest kills mutants audit browser screenshots lint types docs docs-check tensorboard benchmark gpu-kernels build format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,6 +51,13 @@ test-ray:  ## Run the tests of sweeps by Ray, in .venv-ray, with the older packa
 	grep -v "^cloudpickle\|^joblib" constraints.txt > .venv-ray/constraints.txt
 	.venv-ray/bin/python -m pip install -q --disable-pip-version-check -e ".[ray,sweep,test]" -c .venv-ray/constraints.txt
 	.venv-ray/bin/python -m pytest -q tests/cli/test_ray.py $(ARGS)
+
+test-hydra-next:  ## Run the tests of settings, commands and sweeps, in .venv-hydra-next, with Hydra's next release
+	$(PYTHON) -m venv .venv-hydra-next
+	grep -v "^hydra-\|^omegaconf\|^antlr4-\|^optuna" constraints.txt > .venv-hydra-next/constraints.txt
+	.venv-hydra-next/bin/python -m pip install -q --no-compile --disable-pip-version-check -c .venv-hydra-next/constraints.txt \
+		-e ".[export,loggers,pictures,real,sweep,test]" $(HYDRA_NEXT)
+	.venv-hydra-next/bin/python -m pytest -q -n 2 --dist worksteal tests/config tests/cli $(ARGS)
 
 # $(call test_with,name of the environment,uv's way of choosing versions): not those of torch and its companions, which pip
 # takes from constraints.txt; uv would install CUDA's. Another Numba does not read what this one has compiled
@@ -118,5 +127,5 @@ format: $(STAMP)  ## Put the code into its standard form
 	$(BIN)/ruff format src tests scripts
 
 clean:  ## Remove everything that is made from the sources; outputs/ stays
-	rm -rf .venv .venv-ray .venv-oldest .venv-newest .venv-mutants .venv-audit dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
+	rm -rf .venv .venv-ray .venv-hydra-next .venv-oldest .venv-newest .venv-mutants .venv-audit dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
 	find src tests scripts -name __pycache__ -type d -exec rm -rf {} +

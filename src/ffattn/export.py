@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from ffattn.config.command import run_tool
 
 if TYPE_CHECKING:
-    from ffattn.config.schema import Export
+    from ffattn.config.trained_schema import Export
     from ffattn.inference.checkpoint import TrainedModel
 
 
@@ -30,7 +30,7 @@ def run(config: DictConfig) -> None:
         CheckpointError: The file is no checkpoint, or its network cannot be exported, or the export differs from it.
     """
     from ffattn.config.convert import to_settings, trusted_packages
-    from ffattn.config.schema import Export
+    from ffattn.config.trained_schema import Export
     from ffattn.inference.checkpoint import load, read
     from ffattn.inference.exporters import to_safetensors
     from ffattn.system.atomic_files import whole

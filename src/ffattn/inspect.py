@@ -16,7 +16,7 @@ from ffattn.config.jobs import Command, Finished
 
 if TYPE_CHECKING:
     from ffattn.config.jobs import Sweep
-    from ffattn.config.schema import Inspect
+    from ffattn.config.trained_schema import Inspect
 
 PAGE = "index.html"
 _CAPTIONS = {
@@ -29,7 +29,7 @@ _CAPTIONS = {
 
 
 def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Inspect | Finished":
-    from ffattn.config.schema import Inspect
+    from ffattn.config.trained_schema import Inspect
 
     if importlib.util.find_spec("matplotlib") is None:
         raise ConfigError("python -m ffattn.inspect: needs matplotlib: pip install 'ffattn[pictures]'")
@@ -69,7 +69,8 @@ def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
         parts.append(picture(figure, _CAPTIONS[name]))
     with whole(folder / PAGE) as part:
         part.write_text(page(f"{trained.model.name} on {settings.task.name}", parts))
-    task, source = settings.task, provenance(settings.accelerator.torch_device)
+    task = settings.task
+    source = provenance(settings.accelerator.torch_device)
     seconds = time.monotonic() - started
     means = {"accuracy": float(record.is_correct.mean()), "error": record.error, "baseline": task.baseline()._asdict()}
     result = {"format": FORMAT, settings.split: means, "seconds": seconds, **source, "settings": to_plain(settings)}

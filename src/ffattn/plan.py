@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ffattn.config.command import read_arguments, short_errors
 from ffattn.config.jobs import Finished
-from ffattn.config.sweeps import Job, Plan
+from ffattn.config.sweep_plan import Plan, SweepJob
 from ffattn.train import COMMAND
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Row(NamedTuple):
     updates: list[int]
 
 
-def rows_of(jobs: list[Job]) -> list[Row]:
+def rows_of(jobs: list[SweepJob]) -> list[Row]:
     """Put together the jobs of which an update takes equally long, the cheapest first.
 
     Args:
@@ -55,7 +55,7 @@ def rows_of(jobs: list[Job]) -> list[Row]:
     return sorted(sizes.values(), key=lambda row: row.settings.batch_size * row.settings.task.length.T)
 
 
-def jobs_of(plan: Plan) -> list[Job]:
+def jobs_of(plan: Plan) -> list[SweepJob]:
     """All jobs of a sweep; of a search, as many of one that it might try as it has trials.
 
     Args:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from ffattn.config.command import run_tool
 
 if TYPE_CHECKING:
-    from ffattn.config.schema import Predict
+    from ffattn.config.trained_schema import Predict
     from ffattn.files import Preparation
 
 _ROWS = 10_000  # of Parquet that are held in memory
@@ -37,7 +37,7 @@ def run(config: DictConfig) -> None:
         DataError: The input cannot be used.
     """
     from ffattn.config.convert import to_settings, trusted_packages
-    from ffattn.config.schema import Predict
+    from ffattn.config.trained_schema import Predict
     from ffattn.errors import DataError
     from ffattn.inference.checkpoint import load
     from ffattn.inference.on_files import columns_of, predict, preparation_of, read_inputs

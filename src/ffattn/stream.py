@@ -23,13 +23,13 @@ def run(config: DictConfig) -> None:
         DataError: A line cannot be used.
     """
     from ffattn.config.convert import to_settings, trusted_packages
-    from ffattn.config.schema import Stream
+    from ffattn.config.trained_schema import Streaming
     from ffattn.errors import DataError
     from ffattn.inference.checkpoint import load
     from ffattn.inference.online import Running, answers, read_lines
 
     trust = trusted_packages(config)
-    settings = to_settings(config, Stream)
+    settings = to_settings(config, Streaming)
     running = Running(load(settings.checkpoint, trust))
     columns = tuple(feature.name for feature in running.preparation.features)
     for answer in answers(running, read_lines(sys.stdin.buffer.read1, columns), settings.every):  # type: ignore[union-attr]

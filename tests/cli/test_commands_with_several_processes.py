@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 
-from ffattn.config.jobs import locked
+from ffattn.config.lock import locked
 
 pytestmark = pytest.mark.cli
 

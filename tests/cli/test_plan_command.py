@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from ffattn.config.sweeps import Plan
+from ffattn.config.sweep_plan import Plan
 from ffattn.plan import rows_of, workers_of
 from ffattn.runs.cost import Cost
 from ffattn.train import COMMAND

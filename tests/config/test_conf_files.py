@@ -10,8 +10,9 @@ from omegaconf import OmegaConf
 from ffattn.config.compose import compose_config
 from ffattn.config.convert import to_settings
 from ffattn.config.paths import conf_dir
-from ffattn.config.schema import Accelerator, Evaluate, Export, Inspect, Logger, Predict, Stream, Train, Trainer
-from ffattn.config.sweeps import Plan
+from ffattn.config.schema import Accelerator, Logger, Train, Trainer
+from ffattn.config.sweep_plan import Plan
+from ffattn.config.trained_schema import Evaluate, Export, Inspect, Predict, Streaming
 from ffattn.errors import SettingError
 from ffattn.models import FFAttention
 from ffattn.optim import Adam
@@ -101,7 +102,8 @@ def test_every_choice_composes_and_builds_its_class(file):
 
 @pytest.mark.parametrize("file", OPTIONS)
 def test_every_default_in_yaml_is_the_dataclass_default(file):
-    built, free = built_from(file), STATED_BY_THE_NAME.get(file.partition("/")[0], set())
+    built = built_from(file)
+    free = STATED_BY_THE_NAME.get(file.partition("/")[0], set())
     kept = {name: getattr(built, name) for name in free}
     assert built == dataclasses.replace(type(built)(), **kept)
 
@@ -170,7 +172,7 @@ def test_the_paper_is_the_default():
         ("export", Export),
         ("inspect", Inspect),
         ("predict", Predict),
-        ("stream", Stream),
+        ("stream", Streaming),
     ],
 )
 def test_every_field_of_a_command_is_a_root_key_or_a_group(root, cls):

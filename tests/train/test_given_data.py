@@ -16,7 +16,7 @@ import ffattn
 from ffattn.api import fit as fit_objects
 from ffattn.config.compose import compose_config
 from ffattn.config.errors import ConfigError
-from ffattn.config.schema import Evaluate
+from ffattn.config.trained_schema import Evaluate
 from ffattn.errors import DataError, FFAttnError
 from ffattn.models import FFAttention
 from ffattn.predict import run as predict
@@ -44,7 +44,8 @@ def sensors(tmp_path_factory):
     numbers = np.random.default_rng(0)
     lines = ["plant,day,kind,temp,load,grade"]
     for plant in range(60):
-        kind, temperatures = "abc"[plant % 3], numbers.normal(10, 3, plant % 4 + 2)
+        kind = "abc"[plant % 3]
+        temperatures = numbers.normal(10, 3, plant % 4 + 2)
         load = 2 * temperatures.mean() + 5 * (plant % 3)
         rest = f"{load:.3f},{'low' if load < 25 else 'high'}"
         lines += [f"p{plant},{day},{kind},{value:.3f},{rest}" for day, value in enumerate(temperatures)]
@@ -240,7 +241,8 @@ def test_targets_in_the_input_are_ignored(run, sensors, tmp_path):
 
 def test_texts_show_the_words_that_are_attended_to(tmp_path):
     fillers = ["The", "film", "of", "this", "year", "was", "seen", "by", "many", "people", "in", "our", "town"]
-    numbers, texts = np.random.default_rng(0), tmp_path / "texts.csv"
+    numbers = np.random.default_rng(0)
+    texts = tmp_path / "texts.csv"
     lines = [f'"{" ".join(numbers.permutation([*fillers, ("Good", "bad")[i % 2]]))}.",{i % 2}' for i in range(80)]
     texts.write_text("text,label\n" + "\n".join(lines) + "\n")
     named = OPTIONS | {"task.path": texts, "task.target": "label", "task.id": "null", "task.time": "null"}

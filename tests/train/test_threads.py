@@ -10,7 +10,10 @@ from ffattn.tasks import Add
 
 @pytest.mark.parametrize("options", [{}, {"trainer__accumulate": 2}, {"optim": "sgd"}], ids=str)
 def test_one_thread_makes_updates(tmp_path, monkeypatch, options):
-    before, updating, computing, error = torch.get_num_threads(), set(), set(), Add.error
+    before = torch.get_num_threads()
+    updating = set()
+    computing = set()
+    error = Add.error
 
     def note_and_compute(task, prediction, y):
         computing.add(torch.get_num_threads())

@@ -76,7 +76,8 @@ def _answer_in_windows(
     """The answers to a few sequences, whose batch has no step in it."""
     windows = -(-task.length.longest // MAX_STEPS)
     batch = task.evaluation_batch(stream, total, numbers, (0, windows))
-    time, state = task.length.padded(batch.lengths), network.start(batch.lengths)
+    time = task.length.padded(batch.lengths)
+    state = network.start(batch.lengths)
     for window in range(windows):
         start, stop = share(time, window, windows)
         x = task.evaluation_batch(stream, total, numbers, (window, windows)).x

@@ -11,7 +11,7 @@ from rich.console import Console
 from ffattn.config.convert import to_settings, trusted_packages
 from ffattn.config.errors import ConfigError
 from ffattn.config.jobs import Finished
-from ffattn.config.schema import Evaluate
+from ffattn.config.trained_schema import Evaluate
 from ffattn.inference.checkpoint import TrainedModel, checkpoints_of, load, sizes_of
 from ffattn.inference.evaluation import check_length, evaluate
 from ffattn.rng.streams import Split, Stream

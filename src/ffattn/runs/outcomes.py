@@ -16,7 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ffattn.config.errors import disk_errors
-from ffattn.config.jobs import Finished, Place, Sweep, is_busy
+from ffattn.config.jobs import Finished, Place, Sweep
+from ffattn.config.lock import is_busy
 from ffattn.errors import FFAttnError
 from ffattn.runs.cells import FinishedRun, cells_of
 from ffattn.runs.result import (

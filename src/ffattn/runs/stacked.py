@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch import Trainer
 
-from ffattn.config.jobs import locked
+from ffattn.config.lock import locked
 from ffattn.config.schema import ACCUMULATE, Train
 from ffattn.errors import FFAttnError
 from ffattn.inference.checkpoint import build_network

@@ -91,7 +91,8 @@ class Given(Sequences):
 
     def batch(self, places: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)) -> Batch:
         """Some sequences (see `Sequences.batch`)."""
-        starts, lengths = self.offsets[places], self.offsets[places + 1] - self.offsets[places]
+        starts = self.offsets[places]
+        lengths = self.offsets[places + 1] - starts
         first, stop = share(int(lengths.max()), *part)
         steps = torch.arange(first, stop, device=self.x.device)
         is_real = steps < lengths[:, None]
@@ -208,9 +209,10 @@ class GivenTask(Task):
         if self.is_classification:
             shares = torch.bincount(y, minlength=self.num_outputs).double() / len(y)
             return Baseline(float(shares.max()), float(torch.special.entr(shares).sum()))
-        values, deviations = y.double(), y.double().var(dim=0, correction=0)
+        values = y.double()
+        variances = values.var(dim=0, correction=0)
         accuracy = _best_window(values[:, 0], 2 * self.tolerance) if values.shape[1] == 1 else math.nan
-        return Baseline(accuracy, float(deviations.mean()))
+        return Baseline(accuracy, float(variances.mean()))
 
 
 def _best_window(values: Float[Tensor, " sequence"], width: float) -> float:
@@ -233,7 +235,8 @@ def shuffled(seed: int, number: int, counts: tuple[int, ...], window: int) -> In
     random = np.random.Generator(np.random.Philox(key=[seed, number]))
     if len(counts) == 1:
         return random.permutation(counts[0])
-    starts, pieces = np.cumsum((0, *counts)), random.permutation(len(counts))
+    starts = np.cumsum((0, *counts))
+    pieces = random.permutation(len(counts))
     windows = [pieces[first : first + window] for first in range(0, len(pieces), window)]
     places = [np.concatenate([np.arange(starts[piece], starts[piece + 1]) for piece in some]) for some in windows]
     return np.concatenate([random.permutation(some) for some in places])

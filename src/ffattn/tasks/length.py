@@ -13,7 +13,7 @@ from ffattn.errors import SettingError
 from ffattn.rng.streams import LENGTH_FIELD, Stream
 from ffattn.settings import Settings, setting
 
-MAX_T = 2**31 - 1  # so that the positions of marks are drawn without bias
+MAX_T = 2**31 - 1  # so that relevant steps are drawn without bias
 
 
 @dataclass

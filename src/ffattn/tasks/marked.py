@@ -12,7 +12,9 @@ from ffattn.rng.streams import Draw, Grid
 from ffattn.tasks.base import Task
 from ffattn.tasks.batch import Batch
 
-_VALUES, _FIRST_MARK, _SECOND_MARK = range(3)  # fields of the stream
+_VALUES = 0  # a field of the stream
+_FIRST_MARK = 1  # likewise
+_SECOND_MARK = 2  # likewise
 _LAST_FIRST_MARK = 9
 
 

@@ -13,7 +13,8 @@ from ffattn.tasks.batch import Batch
 
 _SYMBOLS = ("X", "Y", "a", "b", "c", "d", "B", "E")
 _ALL_DISTRACTORS = range(_SYMBOLS.index("a"), _SYMBOLS.index("d") + 1)
-_END, _BEGIN = _SYMBOLS.index("B"), _SYMBOLS.index("E")
+_END = _SYMBOLS.index("B")
+_BEGIN = _SYMBOLS.index("E")
 _DISTRACTORS = 0  # a field of the stream
 _RELEVANT_STEPS = 10  # the first of such fields, one for each window
 _CHOICES = 20  # likewise
@@ -39,7 +40,8 @@ class TemporalOrder(Classification):
         relevant = self._relevant_steps(draw)
         choices = self._choices(draw)
         x = draw.symbols(_DISTRACTORS, _ALL_DISTRACTORS, len(_SYMBOLS))
-        first, last = torch.zeros_like(draw.lengths), draw.lengths - 1
+        first = torch.zeros_like(draw.lengths)
+        last = draw.lengths - 1
         begin, end = (torch.full_like(first, symbol) for symbol in (_BEGIN, _END))
         symbols = nn.functional.one_hot(torch.column_stack((begin, end, choices)), len(_SYMBOLS))
         draw.put(x, torch.column_stack((first, last, relevant)), symbols)

@@ -89,8 +89,7 @@ class CapturedModule(SequenceModule):
             self.replay = self._capture(step)
             self.outcome = optimizer_closure.consume_result()
         self.replay()
-        optimizer_closure.closure = lambda: self.outcome  # Lightning wants a result of every closure, ...
-        optimizer_closure()  # ... and only the captured one has been run
+        _run_instead(optimizer_closure, lambda: self.outcome)  # Lightning wants a result of every closure
 
     def _capture(self, step: Step) -> Step:
         try:
@@ -98,3 +97,12 @@ class CapturedModule(SequenceModule):
         except RuntimeError as error:
             reason = str(error).strip().partition("\n")[0]
             raise TrainingError(f"accelerator.cuda_graph=true does not work with this model ({reason})") from error
+
+
+def _run_instead(closure: Any, work: Callable[[], Any]) -> None:
+    """Run a closure of Lightning's once with other work; its result is what that returns."""
+    closure.closure = work
+    try:
+        closure()
+    finally:
+        del closure.closure
