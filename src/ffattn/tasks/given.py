@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ffattn.errors import SettingError
-from ffattn.rng.streams import Draw, Split, Stream, share
+from ffattn.rng.streams import BatchWindow, Split, Stream, split_range
 from ffattn.settings import setting
 from ffattn.tasks.base import Floor, Task
 from ffattn.tasks.batch import Batch
@@ -92,7 +92,7 @@ class Given(Sequences):
     def batch(self, places: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)) -> Batch:
         """Some sequences (see `Sequences.batch`)."""
         starts, lengths = self.offsets[places], self.offsets[places + 1] - self.offsets[places]
-        first, stop = share(int(lengths.max()), *part)
+        first, stop = split_range(int(lengths.max()), *part)
         steps = torch.arange(first, stop, device=self.x.device)
         is_real = steps < lengths[:, None]
         x = self.x[(starts[:, None] + steps).where(is_real, 0)] * is_real[..., None]
@@ -155,7 +155,7 @@ class GivenTask(Task):
         """Mean and scale of each target, (output,), by which predictions become numbers in its unit."""
         return torch.zeros(self.num_outputs), torch.ones(self.num_outputs)
 
-    def sample(self, draw: Draw) -> Batch:
+    def sample(self, window: BatchWindow) -> Batch:
         """Not drawn: see `given`."""
         raise AssertionError("sequences are given")
 

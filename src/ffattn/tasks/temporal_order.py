@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from ffattn.rng.streams import Draw
+from ffattn.rng.streams import BatchWindow
 from ffattn.tasks.base import Classification
 from ffattn.tasks.batch import Batch
 
@@ -32,24 +32,24 @@ class TemporalOrder(Classification):
     windows: ClassVar[tuple[tuple[int, int], ...]]
     min_length: ClassVar[int] = 10
 
-    def sample(self, draw: Draw) -> Batch:
+    def sample(self, window: BatchWindow) -> Batch:
         """Make sequences (see `Task.sample`)."""
-        marks, choices = self._marks(draw), self._choices(draw)
-        x = draw.symbols(_DISTRACTORS, _ALL_DISTRACTORS, len(_SYMBOLS))
-        first, last = torch.zeros_like(draw.lengths), draw.lengths - 1
+        marks, choices = self._marks(window), self._choices(window)
+        x = window.symbols(_DISTRACTORS, _ALL_DISTRACTORS, len(_SYMBOLS))
+        first, last = torch.zeros_like(window.lengths), window.lengths - 1
         begin, end = (torch.full_like(first, symbol) for symbol in (_BEGIN, _END))
         symbols = nn.functional.one_hot(torch.column_stack((begin, end, choices)), len(_SYMBOLS))
-        draw.put(x, torch.column_stack((first, last, marks)), symbols)
+        window.set_steps(x, torch.column_stack((first, last, marks)), symbols)
         weights = 2 ** torch.arange(len(self.windows) - 1, -1, -1, device=choices.device)
-        return Batch(x, draw.lengths, (choices * weights).sum(dim=1), marks)
+        return Batch(x, window.lengths, (choices * weights).sum(dim=1), marks)
 
-    def _marks(self, draw: Draw) -> Int[Tensor, "batch mark"]:
-        bounds = [(draw.nominal * low // 100, draw.nominal * high // 100) for low, high in self.windows]
-        marks = [draw.integers(_MARKS + i, low, high) for i, (low, high) in enumerate(bounds)]
+    def _marks(self, window: BatchWindow) -> Int[Tensor, "batch mark"]:
+        bounds = [(window.nominal * low // 100, window.nominal * high // 100) for low, high in self.windows]
+        marks = [window.integers(_MARKS + i, low, high) for i, (low, high) in enumerate(bounds)]
         return torch.stack(marks, dim=1)
 
-    def _choices(self, draw: Draw) -> Int[Tensor, "batch mark"]:
-        return torch.stack([draw.integers(_CHOICES + i, 0, 1) for i in range(len(self.windows))], dim=1)
+    def _choices(self, window: BatchWindow) -> Int[Tensor, "batch mark"]:
+        return torch.stack([window.integers(_CHOICES + i, 0, 1) for i in range(len(self.windows))], dim=1)
 
 
 @dataclass
