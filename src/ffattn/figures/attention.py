@@ -294,7 +294,9 @@ def _draw_each_feature(axes: Axes, task: GivenTask, scores_of: Callable[[Array],
 
 def _scores_of(network: FeedForwardNetwork, parameter: torch.Tensor, inputs: Array) -> Array:
     x = torch.from_numpy(inputs).to(parameter)[:, None]  # sequences of one step
-    _, _, scores = network.attention.weigh(network.position(x, torch.ones(len(x), dtype=torch.long, device=x.device)))
+    _, _, scores = network.attention.forward_with_weights(
+        network.position(x, torch.ones(len(x), dtype=torch.long, device=x.device))
+    )
     found = _array(scores)
     assert found is not None
     return found[:, 0]

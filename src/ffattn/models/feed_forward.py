@@ -52,7 +52,7 @@ class FeedForwardNetwork(Network):
         x = self.position(x, lengths)
         if not return_weights:
             return Answer(self.answer(self.attention(x, lengths)))
-        context, weights, scores = self.attention.weigh(x, lengths)
+        context, weights, scores = self.attention.forward_with_weights(x, lengths)
         return Answer(self.answer(context), weights, scores)
 
     def answer(self, context: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch output"]:

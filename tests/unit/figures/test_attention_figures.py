@@ -84,7 +84,7 @@ def test_the_score_function_is_the_networks():
     network = network_of(FFAttention(hidden=5), task)
     lines = lines_of(draw_score_function(network, task))
     batch = task.evaluation_batch(STREAM, 1, torch.arange(1))
-    _, _, scores = network.attention.weigh(batch.x, batch.lengths)
+    _, _, scores = network.attention.forward_with_weights(batch.x, batch.lengths)
     for step in range(int(batch.lengths)):
         value, marker = batch.x[0, step].tolist()
         line = lines[f"marker {marker:g}"]

@@ -52,6 +52,7 @@ def test_steps_that_stand_out_start_with_the_larger_scores(seed):
     layer = FeedForwardAttention(2, 100, score="linear", query_init="positive")
     values = torch.linspace(-1, 1, 101)
     marked, unmarked = (
-        layer.weigh(torch.stack((values, torch.full_like(values, marker)), dim=1)[None])[2] for marker in (1.0, 0.0)
+        layer.forward_with_weights(torch.stack((values, torch.full_like(values, marker)), dim=1)[None])[2]
+        for marker in (1.0, 0.0)
     )
     assert (marked > unmarked).float().mean() > 0.9
