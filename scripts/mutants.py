@@ -32,12 +32,14 @@ OPERATORS = (
     "tests/unit/ops/test_reference.py tests/unit/ops/test_operator_arguments.py tests/unit/ops/test_operators.py"
 )
 CPU = "tests/unit/ops/test_cpu.py tests/unit/ops/test_operators.py"
+CPU_FILES = ("__init__", "backward", "elementary", "forward", "gradients", "states", "tiles", "tiling")
 SETTINGS = "tests/unit/test_settings.py tests/config"
 SWEEPS = "tests/cli/test_sweeps.py tests/config/test_bad_overrides.py"
 TESTS = {  # of each module
     "src/ffattn/ops/operators.py": f"{OPERATORS} tests/unit/ops/test_operators_in_graphs.py",
     "src/ffattn/ops/reference.py": OPERATORS,
-    "src/ffattn/ops/cpu.py": CPU,
+    "src/ffattn/ops/arguments.py": OPERATORS,
+    **{f"src/ffattn/ops/cpu/{name}.py": CPU for name in CPU_FILES},
     "src/ffattn/settings.py": SETTINGS,
     "src/ffattn/config/command.py": f"{SETTINGS} tests/cli/test_train_command.py",
     "src/ffattn/config/compose.py": SETTINGS,
