@@ -13,26 +13,28 @@ from omegaconf import DictConfig
 from ffattn.config.command import run_command
 from ffattn.config.errors import ConfigError
 from ffattn.config.jobs import Command, Finished
-from ffattn.evaluate import prepare, sweep
 
 if TYPE_CHECKING:
-    from ffattn.config.schema import Inspect
+    from ffattn.config.jobs import Sweep
+    from ffattn.config.trained_schema import Inspect
 
 PAGE = "index.html"
 _CAPTIONS = {
     "sequence": "One sequence: inputs, scores, and weights relative to equal ones.",
     "answers": "Answers against targets.",
-    "lengths": "The share of right answers by length.",
-    "heat_map": "Weights around the marked steps, relative to equal ones.",
+    "lengths": "Accuracy by length.",
+    "heat_map": "Weights around the relevant steps, relative to equal ones.",
     "score_function": "The score of a step as a function of its input: what attention has learned.",
 }
 
 
 def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Inspect | Finished":
-    from ffattn.config.schema import Inspect
+    from ffattn.config.trained_schema import Inspect
 
     if importlib.util.find_spec("matplotlib") is None:
         raise ConfigError("python -m ffattn.inspect: needs matplotlib: pip install 'ffattn[pictures]'")
+    from ffattn.runs.evaluating import prepare
+
     settings: Inspect | Finished = prepare(Inspect, config, folder, in_sweep)
     if not isinstance(settings, Finished) and settings.index >= settings.sequences:
         raise ConfigError(f"index={settings.index}: must be less than sequences={settings.sequences}")
@@ -42,42 +44,49 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Inspect | Fin
 def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
     from rich.console import Console
 
-    from ffattn.figures.attention import draw_all, draw_sequence, look
+    from ffattn.figures.attention import draw_all, draw_sequence, record_attention
     from ffattn.figures.html import page, paragraph, picture, steps_of
     from ffattn.inference.checkpoint import load
     from ffattn.rng.streams import Split, Stream
-    from ffattn.runs.result import write_result
+    from ffattn.runs.result import FORMAT, write_result
     from ffattn.settings import to_plain
-    from ffattn.system.atomic_files import whole
+    from ffattn.system.atomic_files import atomic_write
     from ffattn.system.provenance import provenance
 
     started = time.monotonic()
     trained = load(settings.checkpoint, tuple(settings.trust), settings.accelerator.torch_device)
     stream = Stream(settings.seed, Split[settings.split.upper()])
-    seen = look(trained.network, settings.task, stream, settings.sequences)
-    figures = draw_all(trained.network, seen)
-    figures["sequence"] = draw_sequence(seen, settings.index)
+    record = record_attention(trained.network, settings.task, stream, settings.sequences)
+    figures = draw_all(trained.network, record)
+    figures["sequence"] = draw_sequence(record, settings.index)
     parts = [
-        paragraph(f"{trained.model.name} after {trained.update} updates: {seen.title}."),
-        steps_of(seen, settings.index),
+        paragraph(f"{trained.model.name} after {trained.update} updates: {record.title}."),
+        steps_of(record, settings.index),
     ]
     for name, figure in figures.items():
-        with whole(folder / f"{name}.png") as part:
+        with atomic_write(folder / f"{name}.png") as part:
             figure.savefig(part)
         parts.append(picture(figure, _CAPTIONS[name]))
-    with whole(folder / PAGE) as part:
+    with atomic_write(folder / PAGE) as part:
         part.write_text(page(f"{trained.model.name} on {settings.task.name}", parts))
-    task, source = settings.task, provenance(settings.accelerator.torch_device)
+    task = settings.task
+    source = provenance(settings.accelerator.torch_device)
     seconds = time.monotonic() - started
-    means = {"solved": float(seen.solved.mean()), "error": seen.error, "floor": task.floor()._asdict()}
-    result = {settings.split: means, "seconds": seconds, **source, "settings": to_plain(settings)}
+    means = {"accuracy": float(record.is_correct.mean()), "error": record.error, "baseline": task.baseline()._asdict()}
+    result = {"format": FORMAT, settings.split: means, "seconds": seconds, **source, "settings": to_plain(settings)}
     write_result(folder, result)
-    Console(quiet=in_sweep).print(f"{seen.title}\n{folder / PAGE}", highlight=False, markup=False, soft_wrap=True)
+    Console(quiet=in_sweep).print(f"{record.title}\n{folder / PAGE}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _sweep() -> "Sweep":
+    from ffattn.runs.outcomes import SWEEP
+
+    return SWEEP
 
 
 def main() -> None:
     """The command line."""
-    run_command(Command("inspect", _prepare, _execute, sweep))
+    run_command(Command("inspect", _prepare, _execute, _sweep))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> _Job | Finishe
 def _say_finished(start: "Start") -> None:
     from rich.console import Console
 
-    from ffattn.runs.result import print_result
+    from ffattn.runs.console import print_result
 
     assert start.result is not None
     print("This run has finished already; a larger updates=... continues one that is not solved.")
@@ -76,7 +76,13 @@ def _sweep() -> "Sweep":
     return SWEEP
 
 
-COMMAND = Command("train", _prepare, _execute, _sweep)
+def _interrupted(folder: Path) -> str:
+    from ffattn.runs.resuming import interrupted
+
+    return interrupted(folder)
+
+
+COMMAND = Command("train", _prepare, _execute, _sweep, _interrupted)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def test_without_further_ado_everything_is_the_checkpoints_but_for_fixed_lengths
 def test_at_the_lengths_of_training_it_gives_the_logged_test_score(evaluate, workplace):
     evaluate("length=paper")
     logged = json.loads((workplace / "run" / "result.json").read_text())
-    for name in ("solved", "error", "floor"):
+    for name in ("accuracy", "error", "baseline"):
         assert result(workplace)["test"][name] == pytest.approx(logged["test"][name])
 
 
@@ -61,7 +62,7 @@ def test_another_length_is_taken(evaluate, workplace):
     done = evaluate("T=40")
     assert (done.status, result(workplace)["T"]) == (0, 40)
     assert "T=40" in done.out
-    assert "floor" in done.out
+    assert "baseline" in done.out
     expected = ffattn.load("run/checkpoints/best.ckpt").evaluate(T=40, sequences=10)
     assert result(workplace)["test"]["error"] == pytest.approx(expected["error"])
 
@@ -75,8 +76,8 @@ def test_another_rule_of_lengths_is_taken(evaluate, workplace):
 
 def test_a_variant_of_the_task_is_taken(evaluate, workplace):
     assert evaluate("+task.tolerance=10").status == 0
-    assert result(workplace)["test"]["solved"] == 1
-    assert result(workplace)["test"]["floor"]["solved"] == 1
+    assert result(workplace)["test"]["accuracy"] == 1
+    assert result(workplace)["test"]["baseline"]["accuracy"] == 1
 
 
 def test_another_task_of_the_same_sizes_is_taken(evaluate, workplace):
@@ -165,3 +166,12 @@ def test_a_sweep_over_lengths_makes_a_directory_for_each(evaluate, workplace):
         f"{folder}: was evaluated with other settings; choose another hydra.sweep.dir",
         "sequences=9: the result has 10",
     ]
+
+
+def test_a_checkpoint_of_format_1_is_evaluated(evaluate, workplace):
+    old = Path(__file__).parents[1] / "data" / "run_of_format_1"
+    done = evaluate(f"checkpoint={old / 'checkpoints' / 'best.ckpt'}", "length=paper", "sequences=50")
+    assert done.status == 0
+    logged = json.loads((old / "result.json").read_text())["test"]
+    for name, before in {"accuracy": "solved", "error": "error", "attention_mass": "mass"}.items():
+        assert result(workplace)["test"][name] == pytest.approx(logged[before], rel=1e-4)

@@ -36,7 +36,7 @@ def test_the_scores_are_those_of_an_evaluation(look, command, workplace):
     command("evaluate", BEST, "accelerator=cpu", "hydra.run.dir=e", "sequences=10", "length=paper")
     seen, expected = (json.loads((workplace / name / "result.json").read_text())["test"] for name in ("looked", "e"))
     assert seen["error"] == pytest.approx(expected["error"])
-    assert seen["solved"] == pytest.approx(expected["solved"])
+    assert seen["accuracy"] == pytest.approx(expected["accuracy"])
 
 
 def test_a_sequence_that_is_not_there_is_one_line(look, workplace):

@@ -133,7 +133,7 @@ def test_a_run_leaves_a_complete_directory(train, workplace):
 def test_a_run_prints_a_header_and_a_table(train, workplace):
     printed = train().out
     assert f"written to  {workplace / 'run'}" in printed
-    for part in ("add, T=12", "ffattn, 42 parameters", "validation", "test", "floor"):
+    for part in ("add, T=12", "ffattn, 42 parameters", "validation", "test", "baseline"):
         assert part in printed
 
 
@@ -151,7 +151,7 @@ def test_no_name_of_a_directory_needs_quotes_in_an_override(command, workplace):
 def test_lines_of_progress_go_to_stderr(train):
     done = train("trainer.progress=lines")
     assert "update      2 of at most 2" in done.err
-    assert "solved" in done.err
+    assert "accuracy" in done.err
     assert "update      2 of" not in done.out
 
 
@@ -169,7 +169,7 @@ def test_resuming_a_finished_run_changes_nothing_and_is_no_mistake(train, workpl
     done = train("resume=last")
     assert (done.status, done.err) == (0, "")
     assert "finished already" in done.out
-    assert "floor" in done.out
+    assert "baseline" in done.out
     assert snapshot(workplace) == before
 
 

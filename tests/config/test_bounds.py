@@ -2,7 +2,8 @@
 
 import pytest
 
-from ffattn.config.schema import Accelerator, Evaluate, Inspect, Stream, Train, Trainer
+from ffattn.config.schema import Accelerator, Train, Trainer
+from ffattn.config.trained_schema import Evaluate, Inspect, Streaming
 from ffattn.errors import SettingError
 from ffattn.models import Mean
 from ffattn.optim import Adam
@@ -14,7 +15,7 @@ LEAST = {
     Accelerator: ("devices", "num_nodes", "num_threads"),
     Evaluate: ("sequences", "batch_size", "T"),
     Inspect: ("sequences",),
-    Stream: ("every",),
+    Streaming: ("every",),
 }
 NEEDED = {"checkpoint": "last.ckpt", "task": Add()}
 
@@ -46,14 +47,14 @@ def test_an_average_that_never_moves_is_refused():
 
 
 @pytest.mark.parametrize(("batch_size", "accumulate", "updates"), [(3, 1, 5), (3, 2, 3), (7, 2, 1), (14, 1, 1)])
-def test_an_epoch_of_given_data_is_one_pass(tmp_path, batch_size, accumulate, updates):
+def test_given_data_is_validated_after_each_pass(tmp_path, batch_size, accumulate, updates):
     """Of the 14 of 20 sequences that are for training; the last update may have fewer."""
     (tmp_path / "rows.csv").write_text("a,y\n" + "".join(f"{n},{n % 3}.5\n" for n in range(20)))
     task = File(path=str(tmp_path / "rows.csv"), target="y")
     trainer = Trainer(validate_every=None, sequences=None, accumulate=accumulate)
     settings = Train(task=task, model=Mean(), optim=Adam(), trainer=trainer, T=0, batch_size=batch_size)
     assert settings.task.size(Split.TRAIN) == 14
-    assert settings.epoch == updates
+    assert settings.validate_every == updates
 
 
 @pytest.mark.parametrize("kind", [Evaluate, Inspect])

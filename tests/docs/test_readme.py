@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ffattn import evaluate, inspect, report, train
-from scripts import weather
+from scripts.docs import weather
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -77,7 +77,7 @@ def test_training_commands_run(arguments, workplace, monkeypatch, capsys):
     run(train, monkeypatch, [*shortened(arguments), *smaller(arguments)])
     assert list(workplace.rglob("result.json"))
     if "accelerator.devices=2" not in arguments:  # whose processes print for themselves
-        assert ("0 failed" if "-m" in arguments else "floor") in capsys.readouterr().out
+        assert ("0 failed" if "-m" in arguments else "baseline") in capsys.readouterr().out
 
 
 EXPECTED = re.findall(r"`python -m ffattn.train ([^`]*)`", (ROOT / "docs" / "expect.md").read_text())
@@ -114,7 +114,7 @@ def test_commands_in_the_documentation_run(words, workplace, monkeypatch, capsys
 @pytest.mark.parametrize("arguments", commands("evaluate"), ids=" ".join)
 def test_evaluation_commands_run(arguments, trained, workplace, monkeypatch, capsys):
     run(evaluate, monkeypatch, [*shortened(arguments), "sequences=4"])
-    assert "floor" in capsys.readouterr().out
+    assert "baseline" in capsys.readouterr().out
     assert len(list(workplace.rglob("result.json"))) == 3
 
 

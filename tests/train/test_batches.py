@@ -1,4 +1,4 @@
-"""Batches for Lightning: pure functions of their number, whatever the process, the epoch and the step."""
+"""Batches for Lightning: pure functions of their number, whatever the process and the step."""
 
 from types import SimpleNamespace
 
@@ -16,7 +16,9 @@ LENGTHS = {"paper": Paper(T=12), "variable": Variable(T=30, min=12)}
 
 def data_of(rank=0, world=1, step=0, length="paper", **options):
     """The data of a process that has made some optimiser steps."""
-    data = SequenceData(Add(length=LENGTHS[length]), **({"batch_size": 7, "sequences": 17, "epoch": 3} | options))
+    data = SequenceData(
+        Add(length=LENGTHS[length]), **({"batch_size": 7, "sequences": 17, "validate_every": 3} | options)
+    )
     device = torch.device("cpu")
     data.trainer = SimpleNamespace(
         global_rank=rank, world_size=world, global_step=step, strategy=SimpleNamespace(root_device=device)
@@ -70,8 +72,8 @@ def test_a_process_makes_the_rows_that_another_number_of_processes_would(loader)
 
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("step", [0, 1, 4, 5, 7])
-def test_training_goes_on_from_the_optimisers_step_to_the_end_of_the_epoch(step, length):
-    data = data_of(step=step, length=length, epoch=5, accumulate=2)
+def test_training_goes_on_from_the_optimisers_step_to_the_next_validation(step, length):
+    data = data_of(step=step, length=length, validate_every=5, accumulate=2)
     end = 10 * (step // 5 + 1)
     loaded = list(data.train_dataloader())
     assert len(loaded) == end - 2 * step

@@ -15,6 +15,7 @@ from ffattn.config.errors import ConfigError
 from ffattn.errors import TrainingError
 from ffattn.lightning import SequenceModule
 from ffattn.lightning.callbacks.checkpoints import Checkpoints
+from ffattn.lightning.callbacks.stopping import StopRule
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ def test_it_validates_at_the_multiples_and_at_the_last_update(tmp_path, monkeypa
     run = fit(tmp_path / "run", updates=updates, trainer__validate_every=every, logger="csv")
     assert validated == expected
     assert len(rows(run.folder)) == len(expected)
-    assert len(rows(run.folder, "test/solved")) == 1
+    assert len(rows(run.folder, "test/accuracy")) == 1
 
 
 def test_curves_name_the_update_that_they_belong_to(tmp_path):
@@ -39,7 +40,7 @@ def test_curves_name_the_update_that_they_belong_to(tmp_path):
 
 def test_the_best_checkpoint_is_that_of_the_best_validation(finished):
     validations = rows(finished.folder)
-    best = max(range(len(validations)), key=lambda i: (validations[i]["val/solved"], -validations[i]["val/error"]))
+    best = max(range(len(validations)), key=lambda i: (validations[i]["val/accuracy"], -validations[i]["val/error"]))
     assert finished.result["val"]["update"] == about(finished.folder, "best")["update"] == 2 * (best + 1)
     assert finished.result["val"]["error"] == pytest.approx(validations[best]["val/error"])
     assert len({row["val/error"] for row in validations}) == 3
@@ -48,21 +49,23 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(finished):
 def test_a_result_has_every_validation(tmp_path):
     first = fit(tmp_path / "run", updates=4, logger="csv")
     run = fit(tmp_path / "run", updates=7, resume="last", logger="csv")
-    found, logged = run.result["validations"], rows(run.folder)
+    found = run.result["validations"]
+    logged = rows(run.folder)
     assert found["update"] == [2, 4, 6, 7]
-    for name in ("solved", "error"):
+    for name in ("accuracy", "error"):
         assert found[name] == pytest.approx([row[f"val/{name}"] for row in logged])
         assert found[name][:2] == first.result["validations"][name]
 
 
 def saved_as_best(validations):
-    """The updates whose checkpoints were kept as the best, for (solved, error) after one update, two, ..."""
-    saved, trainer = [], Mock(spec=Trainer, global_step=0, loggers=[])
+    """The updates whose checkpoints were kept as the best, for (accuracy, error) after one update, two, ..."""
+    saved = []
+    trainer = Mock(spec=Trainer, global_step=0, loggers=[])
     trainer.save_checkpoint = lambda path: saved.append((path.name, trainer.global_step))
-    callback = Checkpoints(Path("run"), {}, 100, stop_when_solved=False)
-    for solved, error in validations:
+    callback = Checkpoints(Path("run"), {}, StopRule(100, when_solved=False))
+    for accuracy, error in validations:
         trainer.global_step += 1
-        callback.on_validation_end(trainer, Mock(latest={"solved": solved, "error": error}))
+        callback.on_validation_end(trainer, Mock(latest={"accuracy": accuracy, "error": error}))
     assert [update for name, update in saved if name == "last.ckpt"] == list(range(1, len(validations) + 1))
     return [update for name, update in saved if name == "best.ckpt"]
 
@@ -76,14 +79,14 @@ def saved_as_best(validations):
         ([(0.0, 0.5), (0.0, 0.6), (1.0, 0.7), (1.0, 0.2)], [1, 3, 4]),
     ],
 )
-def test_more_solved_is_better_and_among_equals_a_smaller_error(validations, expected):
+def test_a_higher_accuracy_is_better_and_among_equals_a_smaller_error(validations, expected):
     assert saved_as_best(validations) == expected
 
 
 def test_it_stops_at_the_first_validation_that_solves_everything(tmp_path):
     run = fit(tmp_path / "run", updates=50, trainer__validate_every=3, task__tolerance=10)
-    assert (run.result["stopped_because"], run.result["updates"], run.result["epochs"]) == ("solved", 3, 1)
-    assert run.result["val"]["solved"] == run.result["test"]["solved"] == 1
+    assert (run.result["stopped_because"], run.result["updates"], run.result["updates_to_solve"]) == ("solved", 3, 3)
+    assert run.result["val"]["accuracy"] == run.result["test"]["accuracy"] == 1
 
 
 def test_it_goes_on_after_solving_everything_if_told_so(tmp_path):
@@ -125,7 +128,8 @@ def test_another_seed_gives_other_weights_and_other_data(tmp_path):
 )
 def test_what_is_shown_or_validated_does_not_change_what_is_trained_on(tmp_path, monkeypatch, options):
     seen = targets_seen(monkeypatch)
-    plain, watched = fit(tmp_path / "plain", updates=6), fit(tmp_path / "watched", updates=6, **options)
+    plain = fit(tmp_path / "plain", updates=6)
+    watched = fit(tmp_path / "watched", updates=6, **options)
     assert seen == targets_of(range(6)) * 2
     assert equal(read(plain.folder)["state_dict"], read(watched.folder)["state_dict"])
 
@@ -162,7 +166,8 @@ def test_a_few_batches_are_repeated_in_turn(tmp_path, monkeypatch):
 
 def test_weights_are_taken_from_another_run(tmp_path, finished):
     start = fit(tmp_path / "run", init_from=finished.checkpoint, updates=1, optim__lr=1e-12, seed=0)
-    source, copied = read(finished.folder, "best")["state_dict"], read(start.folder)["state_dict"]
+    source = read(finished.folder, "best")["state_dict"]
+    copied = read(start.folder)["state_dict"]
     for name, weight in source.items():
         torch.testing.assert_close(copied[name], weight)
     assert start.result["val"]["error"] == pytest.approx(finished.result["val"]["error"])

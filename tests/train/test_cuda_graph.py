@@ -7,7 +7,7 @@ from tiny_runs import about, fit, read, settings_of
 from ffattn.config.errors import ConfigError
 from ffattn.errors import SettingError, TrainingError
 from ffattn.lightning import CapturedModule
-from ffattn.runs import training
+from ffattn.runs import building
 from ffattn.tasks import Add
 
 RUNS = {
@@ -33,7 +33,7 @@ def captured(monkeypatch):
 
     monkeypatch.setattr(CapturedModule, "run_aside", staticmethod(lambda step: step()))
     monkeypatch.setattr(CapturedModule, "capture", staticmethod(capture))
-    monkeypatch.setattr(training, "SequenceModule", CapturedModule)
+    monkeypatch.setattr(building, "SequenceModule", CapturedModule)
     return steps
 
 
@@ -66,7 +66,8 @@ def test_a_captured_run_resumes_as_a_plain_one_and_the_other_way_round(tmp_path,
 
 
 def test_a_loss_that_is_not_finite_is_found_at_its_update(tmp_path, captured, monkeypatch):
-    factors, error = iter([1.0] * 5 + [torch.nan] + [1.0] * 99), Add.error
+    factors = iter([1.0] * 5 + [torch.nan] + [1.0] * 99)
+    error = Add.error
     monkeypatch.setattr(Add, "error", lambda *arguments: next(factors) * error(*arguments))
     with pytest.raises(TrainingError, match="the loss of update 6 is not finite"):
         fit(tmp_path / "run", updates=20, trainer__validate_every=20)

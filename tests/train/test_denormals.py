@@ -60,7 +60,8 @@ def test_threads_of_a_pool_do_as_their_leader_does():
 
 
 def test_training_flushes_them(tmp_path, monkeypatch):
-    seen, step = [], SequenceModule.training_step
+    seen = []
+    step = SequenceModule.training_step
 
     def note(module, *arguments):
         seen.append(flushes_denormals())

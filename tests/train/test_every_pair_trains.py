@@ -19,7 +19,8 @@ REQUIRED = {
     "seed": int,
     "parameters": int,
     "updates": int,
-    "epochs": float,
+    "format": int,
+    "solved": bool,
     "stopped_because": str,
     "seconds": float,
     "updates_per_second": float,
@@ -39,22 +40,23 @@ def test_every_task_trains_with_every_model(tmp_path, task, model):
     assert result == run.result
     assert (result["task"], result["model"], result["T"], result["updates"]) == (task, model, 12, 2)
     assert {name: type(result[name]) for name in REQUIRED} == REQUIRED
+    assert result["updates_to_solve"] == (2 if result["solved"] else None)
     assert all(math.isfinite(result[split]["error"]) for split in ("val", "test"))
     for name in ("best", "last"):
         assert about(tmp_path / "run", name)["update"] == 2
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_a_result_states_scores_against_the_tasks_floor(finished, split):
+def test_a_result_states_scores_against_the_tasks_baseline(finished, split):
     scores = finished.result[split]
-    assert scores.keys() >= {"solved", "error", "floor"}
-    assert 0 <= scores["solved"] <= 1
-    assert scores["floor"] == finished.load().task.floor()._asdict()
+    assert scores.keys() >= {"accuracy", "error", "baseline"}
+    assert 0 <= scores["accuracy"] <= 1
+    assert scores["baseline"] == finished.load().task.baseline()._asdict()
 
 
 def test_a_result_counts_what_was_done(finished):
     result = finished.result
-    assert (result["updates"], result["epochs"], result["stopped_because"]) == (6, 3, "updates")
+    assert (result["format"], result["updates"], result["stopped_because"]) == (2, 6, "updates")
     assert result["parameters"] == sum(weight.numel() for weight in read(finished.folder)["state_dict"].values())
     assert result["updates_per_second"] == pytest.approx(6 / result["seconds"])
     assert result["seconds"] > 0

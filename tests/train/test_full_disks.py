@@ -8,10 +8,10 @@ import sys
 
 import pytest
 import torch
-from lightning.pytorch.loggers import CSVLogger
 from tiny_runs import about, before_each_step, fit, overrides_of, snapshot
 
 from ffattn.errors import TrainingError
+from ffattn.lightning.loggers.csv_file import CSVFileLogger
 
 MOUNT = ["unshare", "--user", "--map-root-user", "--mount"]
 SMALL = """mkdir disk && mount -t tmpfs -o size={}k tmpfs disk && {} -m ffattn.train {}
@@ -57,7 +57,7 @@ def test_curves_may_be_given_up(tmp_path, monkeypatch, capsys, method):
     def fail(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(CSVLogger, method, fail)
+    monkeypatch.setattr(CSVFileLogger, method, fail)
     run = fit(tmp_path / "run", logger="csv", logger__on_error="ignore", trainer__log_every=1)
     assert run.result["updates"] == 2
     message = f"{tmp_path / 'run'}: logger=csv cannot write curves: No space left on device; going on without\n"

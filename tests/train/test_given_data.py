@@ -16,12 +16,12 @@ import ffattn
 from ffattn.api import fit as fit_objects
 from ffattn.config.compose import compose_config
 from ffattn.config.errors import ConfigError
-from ffattn.config.schema import Evaluate
+from ffattn.config.trained_schema import Evaluate
 from ffattn.errors import DataError, FFAttnError
-from ffattn.evaluate import prepare
 from ffattn.models import FFAttention
 from ffattn.predict import run as predict
 from ffattn.rng.streams import Split
+from ffattn.runs.evaluating import prepare
 from ffattn.tasks import File
 
 OPTIONS = {
@@ -44,7 +44,8 @@ def sensors(tmp_path_factory):
     numbers = np.random.default_rng(0)
     lines = ["plant,day,kind,temp,load,grade"]
     for plant in range(60):
-        kind, temperatures = "abc"[plant % 3], numbers.normal(10, 3, plant % 4 + 2)
+        kind = "abc"[plant % 3]
+        temperatures = numbers.normal(10, 3, plant % 4 + 2)
         load = 2 * temperatures.mean() + 5 * (plant % 3)
         rest = f"{load:.3f},{'low' if load < 25 else 'high'}"
         lines += [f"p{plant},{day},{kind},{value:.3f},{rest}" for day, value in enumerate(temperatures)]
@@ -68,23 +69,23 @@ def run(sensors, tmp_path_factory):
 @pytest.mark.parametrize("target", ["load", "grade"])
 def test_every_model_trains_on_numbers_and_on_classes(sensors, tmp_path, model, target):
     result = fit(sensors, tmp_path / "run", model=model, task__target=target).result
-    usual = {"load": {"mae", "rmse", "r2"}, "grade": {"f1", "auroc"}}[target]
+    standard = {"load": {"mae", "rmse", "r2"}, "grade": {"f1", "auroc"}}[target]
     for part in ("val", "test"):
-        assert usual <= result[part].keys()
-        assert all(np.isfinite(result[part][name]) for name in usual | {"solved", "error"})
-    assert result["epochs"] == 12 / 6  # 42 sequences for training, 8 in a batch
+        assert standard <= result[part].keys()
+        assert all(np.isfinite(result[part][name]) for name in standard | {"accuracy", "error"})
+    assert result["validations"]["update"] == [6, 12]  # 42 sequences for training, 8 in a batch
 
 
 def test_what_can_be_learned_is_learned(run):
     assert run.result["test"]["r2"] > 0.8
-    assert run.result["test"]["floor"]["error"] == pytest.approx(1)
+    assert run.result["test"]["baseline"]["error"] == pytest.approx(1)
 
 
 def test_the_usual_measures_are_those_of_the_predictions(run, sensors):
     trained = run.load()
     task = trained.task
     batch = task.given(Split.TEST).batch(torch.arange(task.size(Split.TEST)))
-    _, scale = task.scales()
+    scale = task.target_scaling().float().scale
     errors = ((trained.predict(batch.x, batch.lengths) - batch.y) * scale).double()
     expected = {"mae": errors.abs().mean(), "rmse": errors.square().mean().sqrt()}
     variance = (batch.y * scale).double().var(correction=0)
@@ -95,8 +96,8 @@ def test_the_usual_measures_are_those_of_the_predictions(run, sensors):
 
 def test_a_checkpoint_evaluates_as_the_run_did(run):
     scores = run.load().evaluate()
-    assert {name: scores[name] for name in ("solved", "error", "r2")} == pytest.approx(
-        {name: run.result["test"][name] for name in ("solved", "error", "r2")}, 1e-5
+    assert {name: scores[name] for name in ("accuracy", "error", "r2")} == pytest.approx(
+        {name: run.result["test"][name] for name in ("accuracy", "error", "r2")}, 1e-5
     )
     with pytest.raises(ValueError, match="own lengths"):
         run.load().evaluate(T=50)
@@ -240,13 +241,14 @@ def test_targets_in_the_input_are_ignored(run, sensors, tmp_path):
 
 def test_texts_show_the_words_that_are_attended_to(tmp_path):
     fillers = ["The", "film", "of", "this", "year", "was", "seen", "by", "many", "people", "in", "our", "town"]
-    numbers, texts = np.random.default_rng(0), tmp_path / "texts.csv"
+    numbers = np.random.default_rng(0)
+    texts = tmp_path / "texts.csv"
     lines = [f'"{" ".join(numbers.permutation([*fillers, ("Good", "bad")[i % 2]]))}.",{i % 2}' for i in range(80)]
     texts.write_text("text,label\n" + "\n".join(lines) + "\n")
     named = OPTIONS | {"task.path": texts, "task.target": "label", "task.id": "null", "task.time": "null"}
     named |= {"optim.lr": 0.05, "updates": 100, "model.score": "linear"}
     run = ffattn.fit(*(f"{name}={value}" for name, value in named.items()), folder=tmp_path / "run", quiet=True)
-    assert run.result["test"]["solved"] == 1
+    assert run.result["test"]["accuracy"] == 1
     rows = predicted(run, texts, tmp_path / "answers.jsonl", weights="true")
     heaviest = [row["words"][int(np.argmax(row["weights"]))] for row in rows]
     assert set(heaviest[::2]) == {"good"} or set(heaviest[1::2]) == {"bad"}  # the other class may be what is left
@@ -262,7 +264,7 @@ def test_weights_have_one_number_a_step(run, sensors, tmp_path, suffix):
 
 @pytest.mark.parametrize("target", ["load", "grade"])
 def test_parquet_has_the_rows_of_json(sensors, broken, tmp_path, monkeypatch, target):
-    monkeypatch.setattr("ffattn.predict._ROWS", 7)
+    monkeypatch.setattr("ffattn.inference.output_files._ROWS", 7)
     run = fit(sensors, tmp_path / "run", updates=2, task__target=target)
     rows = {s: predicted(run, broken, tmp_path / f"answers.{s}", on_error="skip") for s in ("jsonl", "parquet")}
     assert rows["parquet"] == rows["jsonl"]
@@ -345,20 +347,6 @@ def test_rows_that_stand_apart_are_put_together(run, sensors, tmp_path, monkeypa
     monkeypatch.setattr("ffattn.files.tables._BLOCK", 200)
     found = {row["id"]: float(row["load"]) for row in predicted(run, mixed, tmp_path / "answers.csv")}
     assert found == pytest.approx({row["id"]: float(row["load"]) for row in whole}, rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("torn", "kept"), [('i,j\na,1\n"b\n', 1), ('i,j\na,1\n"b\nc",2\n', 2), ("i,j\n", 0), ("i,", 0)]
-)
-def test_rows_of_csv_end_where_their_quotes_do(tmp_path, torn, kept):
-    from ffattn.predict import _resume
-
-    output = tmp_path / "answers.csv"
-    (tmp_path / "answers.csv.part").write_text(torn)
-    (tmp_path / "answers.csv.part.json").write_text("{}")
-    part, start = _resume(output, {})
-    assert start == kept
-    assert len(list(csv.reader(part.read_text().splitlines(keepends=True)))) == (kept + 1 if kept else 0)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])

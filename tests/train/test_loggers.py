@@ -26,7 +26,7 @@ def test_many_are_tensorboard_and_csv(tmp_path):
     run = fit_twice(tmp_path / "run", logger="many")
     events = EventAccumulator(str(run.folder)).Reload()
     assert [row["step"] for row in rows(run.folder)] == [2, 4]
-    assert {event.step for event in events.Scalars("val/solved")} == {2, 4}
+    assert {event.step for event in events.Scalars("val/accuracy")} == {2, 4}
 
 
 @pytest.mark.filterwarnings("ignore:.*noload.*")  # of SQLAlchemy, in MLflow
@@ -41,10 +41,10 @@ def test_mlflow_has_one_run_for_each_directory(tmp_path, monkeypatch, uri):
     experiment = client.get_experiment_by_name("ffattn")
     found = {item.info.run_name: item for item in client.search_runs([experiment.experiment_id])}
     assert set(found) == {"run", "second's"}
-    history = client.get_metric_history(found["run"].info.run_id, "val/solved")
+    history = client.get_metric_history(found["run"].info.run_id, "val/accuracy")
     known = run.result["validations"]
     assert {entry.step: entry.value for entry in history} == pytest.approx(
-        dict(zip(known["update"], known["solved"], strict=True))
+        dict(zip(known["update"], known["accuracy"], strict=True))
     )
     assert found["second's"].data.params["seed"] == "1"
     assert found["run"].info.status == "FINISHED"
@@ -55,7 +55,7 @@ def test_wandb_stays_here(tmp_path):
     for name in ("a", "b"):
         run = fit(tmp_path / name, logger="wandb")
         (log,) = run.folder.glob("wandb/offline-run-*/run-*.wandb")
-        assert all(tag in log.read_bytes() for tag in (b"val/solved", b"test/solved", b"optim/lr"))
+        assert all(tag in log.read_bytes() for tag in (b"val/accuracy", b"test/accuracy", b"optim/lr"))
 
 
 @pytest.mark.parametrize("kind", ["mlflow", "wandb"])

@@ -69,15 +69,15 @@ def test_evaluated_batches_are_divided_when_they_have_to_be(tmp_path, model, mon
     def small(module, batch):
         if len(batch.y) > 3 and not module.training:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
-        return weigh(module, batch)
+        return forward(module, batch)
 
     options = {"model": model, "updates": 4, "batch_size": 6, "trainer__sequences": 8}
     whole = fit(tmp_path / "whole", **options).result
-    weigh = SequenceModule.weigh
-    monkeypatch.setattr(SequenceModule, "weigh", small)
+    forward = SequenceModule.forward_with_weights
+    monkeypatch.setattr(SequenceModule, "forward_with_weights", small)
     parts = fit(tmp_path / "parts", **options, trainer__on_oom="accumulate").result
     for split in "val", "test":
-        for score in "solved", "error":
+        for score in "accuracy", "error":
             assert parts[split][score] == pytest.approx(whole[split][score], rel=1e-5)
     assert equal(*(read(tmp_path / name)["state_dict"] for name in ("whole", "parts")))
     said = [line for line in capsys.readouterr().err.splitlines() if "memory" in line]

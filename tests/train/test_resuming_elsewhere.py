@@ -28,12 +28,12 @@ def rewrite(path, **changes):
 
 def test_the_best_checkpoint_is_brought_along(tmp_path, killed):
     """Otherwise a run whose best validation lies behind it would end without any."""
-    best = about(killed)["best"] | {"solved": 0.99}
+    best = about(killed)["best"] | {"accuracy": 0.99}
     rewrite(killed / "checkpoints" / "last.ckpt", best=best)
     shutil.copy(killed / "checkpoints" / "last.ckpt", killed / "checkpoints" / "best.ckpt")
     rewrite(killed / "checkpoints" / "best.ckpt", update=best["update"])
     run = fit(tmp_path / "new", resume=killed / "checkpoints" / "last.ckpt", **LONGER)
-    assert run.result["val"]["solved"] == 0.99
+    assert run.result["val"]["accuracy"] == 0.99
     assert run.checkpoint.exists()
 
 

@@ -5,14 +5,14 @@ import signal
 
 import pytest
 import torch
-from lightning.pytorch.loggers import CSVLogger
 from tiny_runs import about, fit, in_words, read, rows, settings_of, snapshot
 
-from ffattn.config.jobs import locked
+from ffattn.config.lock import locked
 from ffattn.errors import TrainingError
+from ffattn.lightning.loggers.csv_file import CSVFileLogger
 from ffattn.lightning.stacking.module import StackedModule
 from ffattn.runs.resuming import find_start
-from ffattn.runs.stacked import groups_of, obstacle_to, train_together
+from ffattn.runs.stacked import PlannedRun, groups_of, obstacle_to, train_together
 from ffattn.runs.training import train
 
 # the day's seconds; what a sweep asks for; and a count of Lightning's, which leaves the schedules to the members
@@ -36,7 +36,7 @@ VARIANTS = [
 
 def stack(folder, members, **options):
     """Train members, each with options of its own, as far as that is done together."""
-    runs = [(settings_of(**options, **own), folder / name) for name, own in members.items()]
+    runs = [PlannedRun(settings_of(**options, **own), folder / name) for name, own in members.items()]
     train_together(runs, largest=64)
 
 
@@ -65,7 +65,7 @@ def assert_close(a, b, tolerance=1e-4, path=""):
 def assert_same_files(folder, other, tolerance):
     for name in ("best", "last"):
         assert_close(read(folder, name), read(other, name), tolerance, name)
-    for column in ("val/solved", "train/loss"):
+    for column in ("val/accuracy", "train/loss"):
         assert_close(rows(folder, column), rows(other, column), tolerance, column)
 
 
@@ -79,7 +79,7 @@ def test_each_ends_where_it_would_have_ended_alone(tmp_path, options):
         tolerance = 0.03 if options.get("precision") == "bf16-mixed" else 1e-4
         assert_same_files(tmp_path / "stack" / name, alone.folder, tolerance)
         done = finish(tmp_path / "stack" / name, **options, **different)
-        kept = {"updates", "epochs", "stopped_because", "val", "test", "parameters"}
+        kept = {"updates", "updates_to_solve", "solved", "stopped_because", "val", "test", "parameters"}
         assert_close({key: done.result[key] for key in kept}, {key: alone.result[key] for key in kept}, tolerance)
 
 
@@ -133,7 +133,7 @@ def test_a_disk_that_is_full_leaves_each_job_to_itself(tmp_path, monkeypatch, ca
     def fail(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(CSVLogger, "__init__", fail)
+    monkeypatch.setattr(CSVFileLogger, "__init__", fail)
     stack(tmp_path, {"a": {"seed": 0}, "b": {"seed": 1}}, logger="csv")
     _, line = capsys.readouterr().err.splitlines()
     assert line.startswith(f"hydra/launcher=stacked: {tmp_path / 'a'}: logger=csv cannot write curves: No space left")
@@ -144,7 +144,7 @@ def test_a_mistake_in_the_code_leaves_each_job_to_itself(tmp_path, monkeypatch, 
     def broken(self, prediction, y):
         raise KeyError("oh")
 
-    monkeypatch.setattr("ffattn.tasks.Add.solved", broken)
+    monkeypatch.setattr("ffattn.tasks.Add.is_correct", broken)
     stack(tmp_path, {"a": {"seed": 0}, "b": {"seed": 1}})
     assert "the stack failed; its jobs go on alone" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.ckpt"))
@@ -251,10 +251,10 @@ def test_groups_are_of_what_is_equal(tmp_path):
         {"updates": 3},
         {"seed": 2},
     ]
-    runs = [(settings_of(**own), tmp_path / str(number)) for number, own in enumerate(options)]
+    runs = [PlannedRun(settings_of(**own), tmp_path / str(number)) for number, own in enumerate(options)]
 
     def names(largest):
-        return [[folder.name for _, folder in group] for group in groups_of(runs, largest)]
+        return [[run.folder.name for run in group] for group in groups_of(runs, largest)]
 
     assert names(64) == [["0", "2", "6"], ["1", "4"], ["3"], ["5"]]
     assert names(2) == [["0"], ["2", "6"], ["1", "4"], ["3"], ["5"]]

@@ -9,10 +9,10 @@ from tiny_runs import equal, fit, read
 
 from ffattn.figures import attention
 
-TRAIN = {f"train/{name}" for name in ("loss", "solved", "lr", "updates_per_second")}
-FINAL = {f"{split}/{name}" for split in ("val", "test") for name in ("solved", "error")}
+TRAIN = {f"train/{name}" for name in ("loss", "accuracy", "lr", "updates_per_second")}
+FINAL = {f"{split}/{name}" for split in ("val", "test") for name in ("accuracy", "error")}
 
-ATTENTION = {f"attention/{name}" for name in ("dead", "mass", "lift", "found", "steps", "margin")}
+ATTENTION = {f"attention/{name}" for name in ("dead", "mass", "lift", "found", "effective_steps", "margin")}
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +43,13 @@ def test_training_is_logged_at_every_so_many_updates(events, tag):
     assert steps(events, tag) == [3, 6]
 
 
-@pytest.mark.parametrize("tag", ["val/solved", "val/error", *sorted(ATTENTION)])
+@pytest.mark.parametrize("tag", ["val/accuracy", "val/error", *sorted(ATTENTION)])
 def test_validations_are_logged_at_their_updates(events, tag):
     assert steps(events, tag) == [4, 6]
 
 
 def test_the_logged_numbers_are_those_of_the_result(run, events):
-    for name in ("solved", "error"):
+    for name in ("accuracy", "error"):
         assert events.Scalars(f"test/{name}")[-1].value == pytest.approx(run.result["test"][name])
         values = [scalar.value for scalar in events.Scalars(f"val/{name}")]
         assert any(value == pytest.approx(run.result["val"][name]) for value in values)
@@ -122,7 +122,8 @@ def test_contexts_are_in_the_projector(tmp_path):
 
 def test_pictures_change_nothing_of_the_run(tmp_path):
     options = {"logger": "tensorboard", "updates": 4, "model": "lstm_attention"}
-    plain, drawn = fit(tmp_path / "a", **options), fit(tmp_path / "b", **options, trainer__pictures=1)
+    plain = fit(tmp_path / "a", **options)
+    drawn = fit(tmp_path / "b", **options, trainer__pictures=1)
     assert equal(read(plain.folder)["state_dict"], read(drawn.folder)["state_dict"])
     assert plain.result["val"] == drawn.result["val"]
     assert not pictures_of(plain.folder)
@@ -131,11 +132,11 @@ def test_pictures_change_nothing_of_the_run(tmp_path):
 def test_pictures_are_of_the_averaged_weights_that_are_scored(tmp_path, monkeypatch):
     seen = []
 
-    def look(network, *rest):
+    def record(network, *rest):
         seen.append({f"network.{name}": numbers.clone() for name, numbers in network.state_dict().items()})
-        return attention.look(network, *rest)
+        return attention.record_attention(network, *rest)
 
-    monkeypatch.setattr("ffattn.lightning.callbacks.figures.look", look)
+    monkeypatch.setattr("ffattn.lightning.callbacks.figures.record_attention", record)
     options = {"updates": 3, "trainer__validate_every": 1, "trainer__ema_decay": 0.9, "optim__lr": 0.05}
     run = fit(tmp_path / "run", logger="none", trainer__pictures=1, **options)
     plain = fit(tmp_path / "plain", logger="none", **options)
@@ -149,4 +150,4 @@ def test_the_custom_tab_shows_curves_that_exist(events):
     chosen = Layout.FromString(layout.tensor_proto.string_val[0])
     tags = {tag for category in chosen.category for chart in category.chart for tag in chart.multiline.tag}
     assert tags <= TRAIN | FINAL | ATTENTION
-    assert {"val/solved", "train/solved", "attention/mass"} <= tags
+    assert {"val/accuracy", "train/accuracy", "attention/mass"} <= tags

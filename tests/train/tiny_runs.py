@@ -58,7 +58,7 @@ def about(folder, name="last"):
     return read(folder, name)[KEY]
 
 
-def rows(folder, column="val/solved"):
+def rows(folder, column="val/accuracy"):
     """The rows of the CSV logger's file that have a value in a column, as numbers."""
     with (folder / "metrics.csv").open() as file:
         found = [row for row in csv.DictReader(file) if row.get(column)]
@@ -74,6 +74,17 @@ def equal(a, b):
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(equal, a, b))
     return a == b or (isinstance(a, float) and math.isnan(a) and math.isnan(b))
+
+
+def assert_same_run(first, second):
+    """Weights, optimiser, schedule, best validation and scores are equal."""
+    for name in ("last", "best"):
+        a = read(first.folder, name)
+        b = read(second.folder, name)
+        keys = {"state_dict", "optimizer_states", "lr_schedulers", "global_step"}
+        assert {key for key in keys if not equal(a[key], b[key])} == set()
+    for key in ("updates", "updates_to_solve", "solved", "stopped_because", "val", "test"):
+        assert first.result[key] == second.result[key]
 
 
 def snapshot(folder):
@@ -120,7 +131,8 @@ def targets_seen(patch):
 
 def targets_of(numbers, size=4):
     """The targets of the addition task's training batches with some numbers, as TINY has it."""
-    task, stream = Add(length=Paper(T=12)), Stream(0, Split.TRAIN)
+    task = Add(length=Paper(T=12))
+    stream = Stream(0, Split.TRAIN)
     batches = [
         task.training_batch(stream, number, torch.arange(number * size, (number + 1) * size)) for number in numbers
     ]

@@ -1,4 +1,4 @@
-"""Pictures of what attention does with sequences whose right steps are known; matplotlib is needed for these alone.
+"""Pictures of what attention does with sequences whose relevant steps are known; matplotlib is needed for these alone.
 
 Every picture is a matplotlib figure, which needs no display. Colours are those of Okabe and Ito, which colour-blind
 people can tell apart.
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from ffattn.inference.metrics import focus
+from ffattn.inference.metrics import attention_metrics, percent
 from ffattn.models import Answer, Network
 from ffattn.models.feed_forward import FeedForwardNetwork
 from ffattn.ops.reference import full_precision
@@ -26,38 +26,42 @@ from ffattn.rng.streams import Stream
 from ffattn.tasks import GivenTask, Regression, Task
 from ffattn.tasks.batch import Batch
 
-BLUE, ORANGE, GREEN, GREY, RED = "#0072B2", "#E69F00", "#009E73", "#7F7F7F", "#D55E00"
+BLUE = "#0072B2"
+ORANGE = "#E69F00"
+GREEN = "#009E73"
+GREY = "#7F7F7F"
+RED = "#D55E00"
 _LINES = BLUE, ORANGE, GREEN, RED
-_AROUND = 12  # steps that are shown before and after a mark
+_AROUND = 12  # steps that are shown before and after a relevant one
 _BUCKETS = 10
 Array = NDArray[Any]
 
 
 @dataclass
-class Look:
+class AttentionRecord:
     """What a network did with some sequences, as NumPy arrays.
 
     Attributes:
         task: Made them, and judges the answers.
         x: Inputs, (batch, time, feature).
         lengths: How many steps of each are real, (batch,).
-        marks: Steps that matter, (batch, mark).
+        relevant_steps: Steps that the target depends on, (batch, relevant).
         y: Targets.
         prediction: Answers, (batch, output).
-        solved: Which answers are right, (batch,).
+        is_correct: Which answers are right, (batch,).
         error: Mean error.
         weights: Attention weights, (batch, time); None for a network without attention.
         scores: What the weights are made from, likewise; None too for equal weights.
-        title: What is known of the network: task, length, mass on the marks.
+        title: What is known of the network: task, length, accuracy, attention mass.
     """
 
     task: Task
     x: Array
     lengths: Array
-    marks: Array
+    relevant_steps: Array
     y: Array
     prediction: Array
-    solved: Array
+    is_correct: Array
     error: float
     weights: Array | None
     scores: Array | None
@@ -70,7 +74,7 @@ class Look:
         return self.weights * self.lengths[:, None]
 
 
-def look_at(task: Task, batch: Batch, answer: Answer) -> Look:
+def record_answers(task: Task, batch: Batch, answer: Answer) -> AttentionRecord:
     """Gather what pictures are made of.
 
     Args:
@@ -79,30 +83,36 @@ def look_at(task: Task, batch: Batch, answer: Answer) -> Look:
         answer: What a network answered, with weights and scores if it has any.
     """
     prediction = full_precision(answer.prediction)
-    solved = task.solved(prediction, batch.y)
-    words = [task.summary(), f"{solved.double().mean():.1%} of {len(solved)} solved"]
-    if answer.weights is not None and answer.scores is not None and batch.marks.shape[1]:
-        means = {
-            name: float(values.double().mean())
-            for name, values in focus(answer.weights, answer.scores, batch.lengths, batch.marks).items()
-        }
+    is_correct = task.is_correct(prediction, batch.y)
+    words = [task.summary(), f"accuracy {percent(float(is_correct.double().mean()))} on {len(is_correct)} sequences"]
+    if answer.weights is not None and answer.scores is not None and batch.relevant_steps.shape[1]:
+        found = attention_metrics(answer.weights, answer.scores, batch.lengths, batch.relevant_steps)
+        means = {name: float(values.double().mean()) for name, values in found.items()}
         lift = np.format_float_positional(means["lift"], 3, fractional=False, trim="-")
-        words += [f"{means['mass']:.2%} of the weight on the marks, {lift} times that of equal weights"]
-    given: list[Any] = [_array(tensor) for tensor in (batch.x, batch.lengths, batch.marks, batch.y, prediction, solved)]
-    error = float(task.error(prediction, batch.y).mean())
-    found: list[Any] = [error, _array(answer.weights), _array(answer.scores)]
-    return Look(task, *given, *found, title="; ".join(words))
+        words += [f"attention mass {means['attention_mass']:.2%}, {lift} times that of equal weights"]
+    return AttentionRecord(
+        task,
+        x=_numpy(batch.x),
+        lengths=_numpy(batch.lengths),
+        relevant_steps=_numpy(batch.relevant_steps),
+        y=_numpy(batch.y),
+        prediction=_numpy(prediction),
+        is_correct=_numpy(is_correct),
+        error=float(task.error(prediction, batch.y).mean()),
+        weights=None if answer.weights is None else _numpy(answer.weights),
+        scores=None if answer.scores is None else _numpy(answer.scores),
+        title="; ".join(words),
+    )
 
 
-def _array(tensor: torch.Tensor | None) -> Array | None:
-    if tensor is None:
-        return None
+def _numpy(tensor: torch.Tensor) -> Array:
     tensor = full_precision(tensor) if tensor.is_floating_point() else tensor  # NumPy has no bfloat16
-    return tensor.detach().cpu().numpy()
+    array: Array = tensor.detach().cpu().numpy()
+    return array
 
 
 @torch.inference_mode()
-def look(network: Network, task: Task, stream: Stream, sequences: int = 100) -> Look:
+def record_attention(network: Network, task: Task, stream: Stream, sequences: int = 100) -> AttentionRecord:
     """Let a network answer some sequences.
 
     Args:
@@ -114,7 +124,7 @@ def look(network: Network, task: Task, stream: Stream, sequences: int = 100) -> 
     sequences = min(sequences, task.size(stream.split) or sequences)
     parameter = next(network.parameters())
     batch = task.evaluation_batch(stream, sequences, torch.arange(sequences, device=parameter.device))
-    return look_at(task, batch, network(batch.x.to(parameter.dtype), batch.lengths, return_weights=True))
+    return record_answers(task, batch, network(batch.x.to(parameter.dtype), batch.lengths, return_weights=True))
 
 
 def plain_numbers(axis: Axis) -> None:
@@ -136,34 +146,36 @@ def _figure(title: str, width: float = 9, height: float = 4.5) -> Figure:
     return figure
 
 
-def _mark(axes: Axes, marks: Array) -> None:
-    for i, step in enumerate(sorted(marks)):
-        axes.axvline(step, color=ORANGE, alpha=0.6, linewidth=3, zorder=0, label=None if i else "a marked step")
+def _mark(axes: Axes, relevant_steps: Array) -> None:
+    for i, step in enumerate(sorted(relevant_steps)):
+        axes.axvline(step, color=ORANGE, alpha=0.6, linewidth=3, zorder=0, label=None if i else "a relevant step")
 
 
-def draw_sequence(seen: Look, index: int = 0) -> Figure:
+def draw_sequence(record: AttentionRecord, index: int = 0) -> Figure:
     """One sequence over its steps: inputs, scores, and weights relative to equal ones on a logarithmic scale.
 
     Args:
-        seen: Sequences.
+        record: Sequences.
         index: Which one.
     """
-    steps = np.arange(seen.lengths[index])
-    inputs, scores = seen.x[index, : len(steps)], None if seen.scores is None else seen.scores[index, : len(steps)]
-    rows = 1 + (seen.weights is not None) + (scores is not None)
-    target, answer = _in_words(seen, index)
-    figure = _figure(f"Sequence {index}: target {target}, answer {answer}\n{seen.title}", height=2 + 1.6 * rows)
+    steps = np.arange(record.lengths[index])
+    relevant = record.relevant_steps[index]
+    inputs = record.x[index, : len(steps)]
+    scores = None if record.scores is None else record.scores[index, : len(steps)]
+    rows = 1 + (record.weights is not None) + (scores is not None)
+    target, answer = _in_words(record, index)
+    figure = _figure(f"Sequence {index}: target {target}, answer {answer}\n{record.title}", height=2 + 1.6 * rows)
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
-    _draw_inputs(axes[0], seen.task, inputs)
+    _draw_inputs(axes[0], record.task, inputs)
     point: dict[str, Any] = {"linestyle": "none", "marker": ".", "markersize": 4 if len(steps) < 1000 else 1.5}
     if scores is not None:
         axes[1].plot(steps, scores, color=BLUE, **point)
-        axes[1].plot(seen.marks[index], scores[seen.marks[index]], "o", color=RED, markersize=5)
+        axes[1].plot(relevant, scores[relevant], "o", color=RED, markersize=5)
         axes[1].set_ylabel("score")
-    if seen.weights is not None:
-        lift = seen.lift[index, : len(steps)]
+    if record.weights is not None:
+        lift = record.lift[index, : len(steps)]
         axes[-1].plot(steps, np.where(lift > 0, lift, np.nan), color=BLUE, **point)
-        axes[-1].plot(seen.marks[index], lift[seen.marks[index]], "o", color=RED, markersize=5)
+        axes[-1].plot(relevant, lift[relevant], "o", color=RED, markersize=5)
         axes[-1].set_yscale("log")
         plain_numbers(axes[-1].yaxis)
         axes[-1].axhline(1, color=GREY, linestyle=":", label="equal weights")
@@ -171,26 +183,27 @@ def draw_sequence(seen: Look, index: int = 0) -> Figure:
         if (lift == 0).any():
             axes[-1].set_title(f"{(lift == 0).sum():,} weights are zero, and not shown", fontsize=8, loc="right")
     for part in axes:
-        _mark(part, seen.marks[index])
+        _mark(part, relevant)
     axes[-1].set_xlabel("step")
     axes[-1].legend(loc="best", fontsize=8)
     return figure
 
 
 def draw_example(task: Task, seed: int = 0) -> Figure:
-    """A sequence of a task with its target, and the steps that matter.
+    """Draw a sequence of a task with its target, and its relevant steps.
 
     Args:
         task: The task.
         seed: Of the stream.
     """
     batch = task.example(1, seed)
-    length, target = int(batch.lengths[0]), batch.y[0].tolist()
+    length = int(batch.lengths[0])
+    target = batch.y[0].tolist()
     words = f"class {target}" if task.is_classification else ", ".join(f"{value:.3f}" for value in target)
     figure = _figure(f"{task.summary()}: the target is {words}", height=3.0)
     axes = figure.subplots()
     _draw_inputs(axes, task, batch.x[0, :length].numpy())
-    _mark(axes, batch.marks[0].numpy())
+    _mark(axes, batch.relevant_steps[0].numpy())
     axes.set_xlabel("step")
     return figure
 
@@ -209,36 +222,37 @@ def _draw_inputs(axes: Axes, task: Task, inputs: Array) -> None:
         axes.set_yticks(range(task.num_features), task.feature_names, fontsize=7)
 
 
-def _in_words(seen: Look, index: int) -> tuple[str, str]:
-    if seen.task.is_classification:
-        names = seen.task.class_names
-        return f"class {names[seen.y[index]]}", f"class {names[seen.prediction[index].argmax()]}"
-    return tuple(", ".join(f"{v:.3f}" for v in values[index]) for values in (seen.y, seen.prediction))  # type: ignore[return-value]
+def _in_words(record: AttentionRecord, index: int) -> tuple[str, str]:
+    if record.task.is_classification:
+        names = record.task.class_names
+        return f"class {names[record.y[index]]}", f"class {names[record.prediction[index].argmax()]}"
+    return tuple(", ".join(f"{v:.3f}" for v in values[index]) for values in (record.y, record.prediction))  # type: ignore[return-value]
 
 
-def draw_heat_map(seen: Look, most: int = 40) -> Figure:
-    """Weights of several sequences around their marks, relative to equal ones: one row each, the longest at the bottom.
+def draw_heat_map(record: AttentionRecord, most: int = 40) -> Figure:
+    """Draw weights around relevant steps, relative to equal ones: a row for each sequence, the longest at the bottom.
 
     Args:
-        seen: Sequences of a network with attention, with marks.
+        record: Sequences of a network with attention, with relevant steps.
         most: How many are shown.
     """
-    assert seen.weights is not None
-    order = np.argsort(seen.lengths, kind="stable")[:: max(1, len(seen.lengths) // most)][:most].tolist()
-    count = seen.marks.shape[1]
-    figure = _figure(f"Weight x length, around the marked steps\n{seen.title}", height=5.5)
+    assert record.weights is not None
+    order = np.argsort(record.lengths, kind="stable")[:: max(1, len(record.lengths) // most)][:most].tolist()
+    count = record.relevant_steps.shape[1]
+    figure = _figure(f"Weight x length, around the relevant steps\n{record.title}", height=5.5)
     axes = figure.subplots(1, count, sharey=True, squeeze=False)[0]
-    windows = [np.stack([_window(seen, row, int(seen.marks[row, mark])) for row in order]) for mark in range(count)]
+    centres = record.relevant_steps[order].T.tolist()
+    windows = [np.stack(list(map(partial(_window, record), order, steps))) for steps in centres]
     shown = np.concatenate([window[np.isfinite(window) & (window > 0)] for window in windows])
     low, high = (shown.min(), shown.max()) if len(shown) else (0.1, 10)
     norm = LogNorm(min(low, 0.9), max(high, 1.1))
-    for mark, (part, window) in enumerate(zip(axes, windows, strict=True)):
+    for number, (part, window) in enumerate(zip(axes, windows, strict=True)):
         part.set_facecolor("#DDDDDD")
         extent = (-_AROUND - 0.5, _AROUND + 0.5, len(order) - 0.5, -0.5)
         image = part.imshow(
             np.where(window > 0, window, np.nan), norm=norm, cmap="cividis", aspect="auto", extent=extent
         )
-        part.set_xlabel(f"steps from mark {mark + 1}")
+        part.set_xlabel(f"steps from relevant step {number + 1}")
     axes[0].set_ylabel("sequence, by length")
     label = "weight x length; 1: equal weights; grey: zero, or outside"
     bar = figure.colorbar(image, ax=list(axes), label=label)
@@ -246,11 +260,11 @@ def draw_heat_map(seen: Look, most: int = 40) -> Figure:
     return figure
 
 
-def _window(seen: Look, row: int, centre: int) -> Array:
+def _window(record: AttentionRecord, row: int, centre: int) -> Array:
     """The lift around a step; NaN outside of the sequence."""
     steps = np.arange(centre - _AROUND, centre + _AROUND + 1)
-    inside = (steps >= 0) & (steps < seen.lengths[row])
-    return np.where(inside, seen.lift[row, np.where(inside, steps, 0)], np.nan)
+    inside = (steps >= 0) & (steps < record.lengths[row])
+    return np.where(inside, record.lift[row, np.where(inside, steps, 0)], np.nan)
 
 
 @torch.inference_mode()
@@ -294,89 +308,89 @@ def _draw_each_feature(axes: Axes, task: GivenTask, scores_of: Callable[[Array],
 
 def _scores_of(network: FeedForwardNetwork, parameter: torch.Tensor, inputs: Array) -> Array:
     x = torch.from_numpy(inputs).to(parameter)[:, None]  # sequences of one step
-    _, _, scores = network.attention.forward_with_weights(
-        network.position(x, torch.ones(len(x), dtype=torch.long, device=x.device))
-    )
-    found = _array(scores)
-    assert found is not None
-    return found[:, 0]
+    inputs_and_position = network.position(x, torch.ones(len(x), dtype=torch.long, device=x.device))
+    _, _, scores = network.attention.forward_with_weights(inputs_and_position)
+    assert scores is not None
+    return _numpy(scores)[:, 0]
 
 
-def draw_answers(seen: Look) -> Figure:
+def draw_answers(record: AttentionRecord) -> Figure:
     """Answers against targets with the band of right ones, and their errors; or a confusion matrix.
 
     Args:
-        seen: Sequences.
+        record: Sequences.
     """
-    figure = _figure(seen.title)
-    if isinstance(seen.task, Regression | GivenTask) and not seen.task.is_classification:
-        _draw_numbers(figure, seen, seen.task.tolerance)
+    figure = _figure(record.title)
+    if isinstance(record.task, Regression | GivenTask) and not record.task.is_classification:
+        _draw_numbers(figure, record, record.task.tolerance)
     else:
-        _draw_confusion(figure, seen)
+        _draw_confusion(figure, record)
     return figure
 
 
-def _draw_numbers(figure: Figure, seen: Look, tolerance: float) -> None:
+def _draw_numbers(figure: Figure, record: AttentionRecord, tolerance: float) -> None:
     left, right = figure.subplots(1, 2)
-    ends = np.array([min(seen.y.min(), seen.prediction.min()), max(seen.y.max(), seen.prediction.max())])
+    ends = np.array([min(record.y.min(), record.prediction.min()), max(record.y.max(), record.prediction.max())])
     left.fill_between(ends, ends - tolerance, ends + tolerance, color=GREEN, alpha=0.3, label=f"within {tolerance:g}")
-    for rows, colour, name in ((seen.solved, BLUE, "right"), (~seen.solved, RED, "wrong")):
-        left.plot(seen.y[rows], seen.prediction[rows], ".", color=colour, markersize=3, label=name)
-    unit = ", in standard deviations" if isinstance(seen.task, GivenTask) else ""
+    for rows, colour, name in ((record.is_correct, BLUE, "right"), (~record.is_correct, RED, "wrong")):
+        left.plot(record.y[rows], record.prediction[rows], ".", color=colour, markersize=3, label=name)
+    unit = ", in standard deviations" if isinstance(record.task, GivenTask) else ""
     left.set(xlabel=f"target{unit}", ylabel="answer")
     left.legend(fontsize=8, markerscale=2)
-    right.hist((seen.prediction - seen.y).ravel(), bins=50, color=BLUE)
+    right.hist((record.prediction - record.y).ravel(), bins=50, color=BLUE)
     right.axvspan(-tolerance, tolerance, color=GREEN, alpha=0.3)
     right.set(xlabel="answer - target", ylabel="sequences")
 
 
-def _draw_confusion(figure: Figure, seen: Look) -> None:
-    axes, classes = figure.subplots(), seen.prediction.shape[1]
+def _draw_confusion(figure: Figure, record: AttentionRecord) -> None:
+    axes = figure.subplots()
+    classes = record.prediction.shape[1]
     counts = np.zeros((classes, classes), int)
-    np.add.at(counts, (seen.y, seen.prediction.argmax(axis=1)), 1)
+    np.add.at(counts, (record.y, record.prediction.argmax(axis=1)), 1)
     axes.imshow(counts, cmap="Blues")
     for (row, column), count in np.ndenumerate(counts):
         axes.text(column, row, str(count), ha="center", va="center", color="w" if 2 * count > counts.max() else "k")
     axes.set(xlabel="answer", ylabel="target")
-    axes.set_xticks(range(classes), seen.task.class_names, rotation=90 if classes > 8 else 0)
-    axes.set_yticks(range(classes), seen.task.class_names)
+    axes.set_xticks(range(classes), record.task.class_names, rotation=90 if classes > 8 else 0)
+    axes.set_yticks(range(classes), record.task.class_names)
 
 
-def draw_lengths(seen: Look) -> Figure:
-    """The share of right answers by length, with the floor of the best constant answer.
+def draw_lengths(record: AttentionRecord) -> Figure:
+    """Draw accuracy by length, with the constant baseline.
 
     Args:
-        seen: Sequences.
+        record: Sequences.
     """
-    figure = _figure(seen.title, height=3.5)
+    figure = _figure(record.title, height=3.5)
     axes = figure.subplots()
-    edges = np.unique(np.linspace(seen.lengths.min(), seen.lengths.max() + 1, _BUCKETS + 1).astype(int))
-    places = np.digitize(seen.lengths, edges) - 1
-    middles, shares = [], []
+    edges = np.unique(np.linspace(record.lengths.min(), record.lengths.max() + 1, _BUCKETS + 1).astype(int))
+    places = np.digitize(record.lengths, edges) - 1
+    middles = []
+    shares = []
     for place in np.unique(places):
         middles.append((edges[place] + edges[place + 1] - 1) / 2)
-        shares.append(seen.solved[places == place].mean())
-    axes.plot(middles, shares, "o-", color=BLUE, label="solved")
-    axes.axhline(seen.task.floor().solved, color=GREY, linestyle=":", label="floor: the best constant answer")
-    axes.set(xlabel="length", ylabel="share of sequences", ylim=(-0.03, 1.03))
+        shares.append(record.is_correct[places == place].mean())
+    axes.plot(middles, shares, "o-", color=BLUE, label="accuracy")
+    axes.axhline(record.task.baseline().accuracy, color=GREY, linestyle=":", label="constant baseline")
+    axes.set(xlabel="length", ylabel="accuracy", ylim=(-0.03, 1.03))
     axes.legend(fontsize=8)
     return figure
 
 
-def draw_all(network: Network, seen: Look) -> dict[str, Figure]:
+def draw_all(network: Network, record: AttentionRecord) -> dict[str, Figure]:
     """Every picture that there is of a network.
 
     Args:
         network: In evaluation mode.
-        seen: What it did.
+        record: What it did.
 
     Returns:
         Figures by name: `sequence`, `answers`, `lengths`; with attention `heat_map`, and for feed-forward attention
         without position features `score_function`.
     """
-    figures = {"sequence": draw_sequence(seen), "answers": draw_answers(seen), "lengths": draw_lengths(seen)}
-    if seen.weights is not None and seen.marks.shape[1]:
-        figures["heat_map"] = draw_heat_map(seen)
-    if isinstance(network, FeedForwardNetwork) and seen.scores is not None and not network.position.num_features:
-        figures["score_function"] = draw_score_function(network, seen.task)
+    figures = {"sequence": draw_sequence(record), "answers": draw_answers(record), "lengths": draw_lengths(record)}
+    if record.weights is not None and record.relevant_steps.shape[1]:
+        figures["heat_map"] = draw_heat_map(record)
+    if isinstance(network, FeedForwardNetwork) and record.scores is not None and not network.position.num_features:
+        figures["score_function"] = draw_score_function(network, record.task)
     return figures

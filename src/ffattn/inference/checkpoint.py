@@ -13,18 +13,23 @@ from torch import Tensor
 
 from ffattn.errors import CheckpointError, FFAttnError, reason_of
 from ffattn.inference.evaluation import evaluate
+from ffattn.inference.metrics import rename_metrics
 from ffattn.models import Answer, Model, Network, Sizes, build
 from ffattn.nn.masking import resolve_lengths
 from ffattn.rng.streams import Split, Stream
 from ffattn.settings import from_plain
 from ffattn.tasks import Fixed, GivenTask, Length, Task
 
-FORMAT = 1
+FORMAT = 2
 KEY = "ffattn"  # where a checkpoint holds the settings, and the place of the run
-BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"  # the last but one, should the last be damaged
+BEST = "best.ckpt"
+LAST = "last.ckpt"
+PREVIOUS = "previous.ckpt"  # the last but one, should the last be damaged
 SAFETENSORS = ".safetensors"
 SPLITS = ("val", "test")
 Numbers = Tensor | np.ndarray | list  # what torch.as_tensor takes
+_FORMATS = 1, FORMAT  # that are read
+_MEASURED = "best", "history"  # what of a checkpoint has metrics in it
 _PREFIX = "network."
 _KINDS = {"settings": dict, "update": int}  # of what a network is made from
 
@@ -61,7 +66,7 @@ def checkpoints_of(folder: Path) -> Path:
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint file; only tensors and plain values are accepted.
+    """Read a checkpoint file of any format so far; only tensors and plain values are accepted.
 
     Args:
         path: The file.
@@ -72,7 +77,7 @@ def read(path: str | Path) -> dict[str, Any]:
         learned from data).
 
     Raises:
-        CheckpointError: The file is missing, damaged, no checkpoint, or of another format.
+        CheckpointError: The file is missing, damaged, no checkpoint, or of a later format.
     """
     if Path(path).is_dir():
         raise CheckpointError(f"{path}: is a folder, not a checkpoint file")
@@ -114,12 +119,25 @@ def _checked(contents: Any, path: str | Path) -> dict[str, Any]:
     about = contents.get(KEY) if isinstance(contents, dict) else None
     if not isinstance(about, dict) or "format" not in about or "state_dict" not in contents:
         raise CheckpointError(f"{path}: not a checkpoint of ffattn")
-    if not isinstance(about["format"], int | str) or about["format"] != FORMAT:
-        raise CheckpointError(f"{path}: has format {about['format']}, and this version of ffattn reads format {FORMAT}")
+    if not isinstance(about["format"], int | str) or about["format"] not in _FORMATS:
+        known = " and ".join(map(str, _FORMATS))
+        raise CheckpointError(f"{path}: has format {about['format']}, and this version of ffattn reads formats {known}")
     wrong = [name for name, kind in _KINDS.items() if not isinstance(about.get(name), kind)]
     if wrong or not _are_weights(contents["state_dict"]):
         raise CheckpointError(f"{path}: a damaged checkpoint, without proper {wrong[0] if wrong else 'weights'}")
-    return dict(contents)
+    return {**contents, KEY: upgrade(about)}
+
+
+def upgrade(about: dict[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint says of itself in the present format.
+
+    Args:
+        about: What a checkpoint of format 1 or 2 has under `ffattn`. It is not changed.
+    """
+    if about["format"] == FORMAT:
+        return about
+    names = {part: rename_metrics(about[part]) for part in _MEASURED if isinstance(about.get(part), dict)}
+    return about | names | {"format": FORMAT}
 
 
 def _are_weights(state: Any) -> bool:
@@ -163,7 +181,7 @@ def _tensor(name: str, numbers: Numbers) -> Tensor:
 
 
 @dataclass
-class Trained:
+class TrainedModel:
     """A trained network with the task that it was trained on.
 
     Attributes:
@@ -194,7 +212,8 @@ class Trained:
         Raises:
             ValueError: A shape or type does not fit, or a length is not on 1..time.
         """
-        parameter, features = next(self.network.parameters()), self.task.num_features
+        parameter = next(self.network.parameters())
+        features = self.task.num_features
         x = _tensor("x", x)
         if x.ndim != 3 or x.shape[2] != features or x.is_complex():
             raise ValueError(f"x is {x.dtype} {tuple(x.shape)}; must be real numbers, (batch, time, {features})")
@@ -219,7 +238,7 @@ class Trained:
     def evaluate(
         self, T: int | None = None, sequences: int = 1000, length: Length | None = None, split: str = "test"
     ) -> dict[str, float]:
-        """Share solved and mean error on fresh sequences.
+        """Evaluate on fresh sequences.
 
         Args:
             T: Length of every sequence; if neither this nor `length` is given, as in training.
@@ -228,7 +247,7 @@ class Trained:
             split: `test` or `val`.
 
         Returns:
-            `solved` (0..1), `error` and `dead`.
+            `accuracy` (0..1), `error` and `dead`, and more where measured (see `evaluation.evaluate`).
 
         Raises:
             ValueError: An argument is none of these.
@@ -247,7 +266,7 @@ class Trained:
         return evaluate(self.network, task, Stream(self.seed, Split[split.upper()]), sequences)
 
 
-def load(checkpoint: str | Path, trust: tuple[str, ...] = (), device: str | torch.device = "cpu") -> Trained:
+def load(checkpoint: str | Path, trust: tuple[str, ...] = (), device: str | torch.device = "cpu") -> TrainedModel:
     """Load a trained network; neither Hydra nor Lightning is needed, and no code in the file is run.
 
     Args:
@@ -277,7 +296,7 @@ def load(checkpoint: str | Path, trust: tuple[str, ...] = (), device: str | torc
     network.to(next(iter(contents["state_dict"].values())).dtype)
     load_weights(network, contents, checkpoint)
     network.to(device).eval()
-    return Trained(network, task, model, seed, about["update"])
+    return TrainedModel(network, task, model, seed, about["update"])
 
 
 def _restored(about: dict[str, Any], trusted: tuple[str, ...]) -> tuple[Task, Model]:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from ffattn.errors import SettingError
-from ffattn.inference.metrics import Scores
+from ffattn.inference.metrics import EvaluationMetrics
 from ffattn.models import Answer, Network
 from ffattn.rng.streams import Stream, split_range
 from ffattn.tasks import Task
@@ -33,7 +33,7 @@ def evaluate(network: Network, task: Task, stream: Stream, sequences: int, batch
     """Run an evaluation set through a network, in constant memory.
 
     Sequences too long to lie in memory are made and read in windows of time, one after the other. Attention is then
-    known by what it adds up to alone, so that nothing but `solved`, `error` and `dead` is measured.
+    known by what it adds up to alone, so that nothing but `accuracy`, `error` and `dead` is measured.
 
     Args:
         network: In any mode; put into evaluation mode for the time of the call.
@@ -43,21 +43,24 @@ def evaluate(network: Network, task: Task, stream: Stream, sequences: int, batch
         batch_size: How many are run at a time, or fewer if they are long; no matter for the result, up to rounding.
 
     Returns:
-        Share `solved` (0..1), mean `error`, and share `dead` that attention gave no weight; and the means of
-        `metrics.focus`, where there is attention, the task has marks, and a sequence has at most `MAX_STEPS` steps.
+        `accuracy` (0..1), mean `error`, and `dead`, the share of sequences that attention gave no weight; also the
+        means of `metrics.attention_metrics`, where there is attention, the task has relevant steps, and a sequence has
+        at most `MAX_STEPS` steps.
 
     Raises:
         SettingError: A sequence has more than `MAX_STEPS` steps, and the network cannot take it in pieces.
     """
     check_length(network, task)
     device = next(network.parameters()).device
-    scores, was_training, longest = Scores(task).to(device), network.training, task.length.longest
+    metrics = EvaluationMetrics(task).to(device)
+    was_training = network.training
+    longest = task.length.longest
     answer = _answer_whole if longest <= MAX_STEPS else _answer_in_windows
     network.eval()
     for numbers in torch.arange(sequences, device=device).split(max(1, min(batch_size, MAX_STEPS // longest))):
-        scores.update(*answer(network, task, stream, sequences, numbers))
+        metrics.update(*answer(network, task, stream, sequences, numbers))
     network.train(was_training)
-    return {name: value.item() for name, value in scores.compute().items()}
+    return {name: value.item() for name, value in metrics.compute().items()}
 
 
 def _answer_whole(
@@ -73,7 +76,8 @@ def _answer_in_windows(
     """The answers to a few sequences, whose batch has no step in it."""
     windows = -(-task.length.longest // MAX_STEPS)
     batch = task.evaluation_batch(stream, total, numbers, (0, windows))
-    time, state = task.length.padded(batch.lengths), network.start(batch.lengths)
+    time = task.length.padded(batch.lengths)
+    state = network.start(batch.lengths)
     for window in range(windows):
         start, stop = split_range(time, window, windows)
         x = task.evaluation_batch(stream, total, numbers, (window, windows)).x

@@ -1,6 +1,7 @@
-"""What is measured on an evaluation set: the same numbers however the set is divided into batches."""
+"""Metrics of an evaluation set: the same numbers however the set is divided into batches."""
 
 import warnings
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -13,42 +14,72 @@ from ffattn.ops.reference import full_precision, valid_steps
 from ffattn.tasks import GivenTask, Task
 from ffattn.tasks.batch import Batch
 
-_ALWAYS = "solved", "error", "dead"
-FOCUS = "mass", "lift", "found", "steps", "margin"
-USUAL = "f1", "auroc", "mae", "rmse", "r2"
-KEPT = "solved", "error", *USUAL, *FOCUS  # in results
+TASK_METRICS = "accuracy", "error"
+ATTENTION_METRICS = "attention_mass", "lift", "found", "effective_steps", "margin"
+STANDARD_METRICS = "f1", "auroc", "mae", "rmse", "r2"
+RESULT_METRICS = *TASK_METRICS, *STANDARD_METRICS, *ATTENTION_METRICS  # what result.json and checkpoints keep
+_ALWAYS = *TASK_METRICS, "dead"
+_RENAMED = {"solved": "accuracy", "mass": "attention_mass", "steps": "effective_steps"}
 
 
-def focus(
+def rename_metrics(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values under the present names of metrics; formats 1 of results and checkpoints have earlier ones.
+
+    Args:
+        values: By name; names that are no metrics stay.
+    """
+    return {_RENAMED.get(name, name): value for name, value in values.items()}
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """Return a share (0..1) in percent; less than 1 is never 100 %.
+
+    Args:
+        share: The share.
+        decimals: Digits after the point.
+    """
+    text = f"{share:.{decimals}%}"
+    is_rounded_up = share < 1 and text == f"{1:.{decimals}%}"
+    return f"{1 - 10.0 ** -(decimals + 2):.{decimals}%}" if is_rounded_up else text
+
+
+def attention_metrics(
     weights: Float[Tensor, "batch time"],
     scores: Float[Tensor, "batch time"],
     lengths: Int[Tensor, " batch"],
-    marks: Int[Tensor, "batch mark"],
+    relevant_steps: Int[Tensor, "batch relevant"],
 ) -> dict[str, Float[Tensor, " batch"]]:
-    """Whether attention is where the task says that it should be.
+    """Measure whether attention is on the steps that the target depends on.
 
     Args:
         weights: Of every step; zero in padding.
         scores: What the weights are made from; of no meaning in padding.
         lengths: How many steps of each sequence are real.
-        marks: The steps that the target depends on, at least one.
+        relevant_steps: The steps that the target depends on, at least one.
 
     Returns:
-        For each sequence: `mass`, the sum of the marks' weights (0..1); `lift`, how many times the mass of equal
-        weights that is; `found`, 1 if the marks have the largest scores of all; `steps`, the number of equal weights
-        with the same entropy, exp(-sum a log a), from 1 to the length, and 0 if all weights are zero; `margin`, the
-        smallest score of a mark less the largest of any other step.
+        For each sequence: `attention_mass`, the sum of the relevant steps' weights (0..1); `lift`, the attention mass
+        divided by that of equal weights; `found`, 1 if the relevant steps have the largest scores of all;
+        `effective_steps`, the effective number of attended steps, exp(-sum a log a), from 1 to the length, and 0 if all
+        weights are zero; `margin`, the smallest score of a relevant step less the largest of any other step.
     """
-    mass = weights.gather(1, marks).sum(dim=1)
-    others = scores.masked_fill(~valid_steps(lengths, scores.shape[1]), -torch.inf).scatter(1, marks, -torch.inf)
-    margin = scores.gather(1, marks).amin(dim=1) - others.amax(dim=1)
-    steps = torch.special.entr(weights).sum(dim=1).exp().where(mass.isfinite() & (weights.amax(dim=1) > 0), 0)
-    lift = mass * lengths / marks.shape[1]
-    return {"mass": mass, "lift": lift, "found": (margin > 0).to(mass.dtype), "steps": steps, "margin": margin}
+    mass = weights.gather(1, relevant_steps).sum(dim=1)
+    is_real = valid_steps(lengths, scores.shape[1])
+    others = scores.masked_fill(~is_real, -torch.inf).scatter(1, relevant_steps, -torch.inf)
+    margin = scores.gather(1, relevant_steps).amin(dim=1) - others.amax(dim=1)
+    entropy = torch.special.entr(weights).sum(dim=1)
+    has_weight = mass.isfinite() & (weights.amax(dim=1) > 0)
+    return {
+        "attention_mass": mass,
+        "lift": mass * lengths / relevant_steps.shape[1],
+        "found": (margin > 0).to(mass.dtype),
+        "effective_steps": entropy.exp().where(has_weight, 0),
+        "margin": margin,
+    }
 
 
-def usual(task: GivenTask) -> MetricCollection:
-    """What people expect to be told of data, by torchmetrics.
+def standard_metrics(task: GivenTask) -> MetricCollection:
+    """Make the usual metrics of classification or regression, by torchmetrics.
 
     Args:
         task: The data.
@@ -66,29 +97,29 @@ def usual(task: GivenTask) -> MetricCollection:
     return MetricCollection({"mae": mae, "rmse": rmse, "r2": R2Score()}, compute_groups=False)
 
 
-class Scores(Metric):
-    """Share of solved sequences, mean error, and share of sequences to which attention gave no weight at all.
+class EvaluationMetrics(Metric):
+    """Accuracy, mean error, and the share of sequences to which attention gave no weight at all.
 
-    Of given data also what `usual` returns; where a network has scores and the task has marks, the means of what
-    `focus` returns.
+    Of given data also the `standard_metrics`; where a network has scores and the task has relevant steps, the means of
+    the `attention_metrics`.
 
     Args:
         task: Decides when an answer is right, and how large its error is.
     """
 
     full_state_update = False
-    solved: Tensor
+    accuracy: Tensor
     error: Tensor
-    count: Tensor
     dead: Tensor
-    looked_at: Tensor
+    count: Tensor
+    attention_count: Tensor
 
     def __init__(self, task: Task) -> None:
         super().__init__()
         self.task = task
-        for name in (*_ALWAYS, *FOCUS, "count", "looked_at"):
+        for name in (*_ALWAYS, *ATTENTION_METRICS, "count", "attention_count"):  # sums until `compute`
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.usual = usual(task) if isinstance(task, GivenTask) else None
+        self.standard = standard_metrics(task) if isinstance(task, GivenTask) else None
 
     def update(self, answer: Answer, batch: Batch) -> None:
         """Count a batch.
@@ -98,42 +129,48 @@ class Scores(Metric):
             batch: What it has answered.
         """
         prediction = full_precision(answer.prediction)
-        self.solved += self.task.solved(prediction, batch.y).sum()
+        self.accuracy += self.task.is_correct(prediction, batch.y).sum()
         self.error += self.task.error(prediction, batch.y).double().sum()
         self.count += len(batch.y)
-        if self.usual is not None:
-            self._update_usual(prediction, batch.y)
+        if self.standard is not None:
+            self._update_standard(prediction, batch.y)
         if answer.weights is not None:
             self.dead += (answer.weights.sum(dim=1) == 0).sum()
-        if answer.weights is not None and answer.scores is not None and batch.marks.shape[1]:
-            for name, values in focus(answer.weights, answer.scores, batch.lengths, batch.marks).items():
-                setattr(self, name, getattr(self, name) + values.double().sum())
-            self.looked_at += len(batch.y)
+            self._update_attention(answer, batch)
 
-    def _update_usual(self, prediction: Tensor, y: Tensor) -> None:
-        assert self.usual is not None
-        if self.task.is_classification:
-            self.usual.update(prediction.softmax(dim=1), y)
+    def _update_attention(self, answer: Answer, batch: Batch) -> None:
+        """Add up the attention metrics, if there are scores and relevant steps."""
+        if answer.weights is None or answer.scores is None or not batch.relevant_steps.shape[1]:
             return
-        mean, scale = (numbers.to(y) for numbers in self.task.scales())  # type: ignore[attr-defined]
-        self.usual.update(prediction * scale + mean, y * scale + mean)
+        found = attention_metrics(answer.weights, answer.scores, batch.lengths, batch.relevant_steps)
+        for name, values in found.items():
+            setattr(self, name, getattr(self, name) + values.double().sum())
+        self.attention_count += len(batch.y)
+
+    def _update_standard(self, prediction: Tensor, y: Tensor) -> None:
+        assert self.standard is not None
+        if self.task.is_classification:
+            self.standard.update(prediction.softmax(dim=1), y)
+            return
+        scaling = self.task.target_scaling().to(y)  # type: ignore[attr-defined]
+        self.standard.update(scaling.restore(prediction), scaling.restore(y))
 
     def reset(self) -> None:
         """Forget everything."""
         super().reset()
-        if self.usual is not None:
-            self.usual.reset()
+        if self.standard is not None:
+            self.standard.reset()
 
     def compute(self) -> dict[str, Tensor]:
-        """The means, under `solved`, `error` and `dead`; those of `focus` and `usual` if they were measured."""
+        """Return the means: `accuracy`, `error` and `dead`; and the attention and standard metrics, where measured."""
         means = {name: getattr(self, name) / self.count for name in _ALWAYS}
-        if self.looked_at > 0:
-            means |= {name: getattr(self, name) / self.looked_at for name in FOCUS}
-        return means | self._usual()
+        if self.attention_count > 0:
+            means |= {name: getattr(self, name) / self.attention_count for name in ATTENTION_METRICS}
+        return means | self._compute_standard()
 
-    def _usual(self) -> dict[str, Tensor]:
-        if self.usual is None:
+    def _compute_standard(self) -> dict[str, Tensor]:
+        if self.standard is None:
             return {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a class that does not occur in a part counts as 0, and R2 of one is none
-            return {name: value.double().mean() for name, value in self.usual.compute().items()}
+            return {name: value.double().mean() for name, value in self.standard.compute().items()}

@@ -1,6 +1,7 @@
 """Batches made on the spot, on the device that needs them; each a pure function of its number."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,20 +16,24 @@ from ffattn.tasks.batch import Batch
 _MADE_AT_ONCE = {"cpu": 2**18, "cuda": 2**24}
 
 
-class Batches:
+class BatchLoader:
     """A sized iterable over batch numbers.
 
     Args:
         make: Makes the batches with some numbers.
         numbers: The numbers to go through, asked for anew by every iteration.
-        size: What Lightning takes for the length: of a whole epoch, even where a resumed one has fewer left.
+        size: What Lightning takes for the length: batches between two validations, even where a resumed run has fewer
+            left.
         group: How many batches are made at a time.
     """
 
     def __init__(
         self, make: Callable[[range], list[Batch]], numbers: Callable[[], range], size: int, group: int = 1
     ) -> None:
-        self.make, self.numbers, self.size, self.group = make, numbers, size, group
+        self.make = make
+        self.numbers = numbers
+        self.size = size
+        self.group = group
 
     def __len__(self) -> int:
         return self.size
@@ -39,11 +44,11 @@ class Batches:
             yield from self.make(numbers[first : first + self.group])
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: the place in the stream is the optimiser's step, which Lightning keeps."""
+        """Return nothing: the place in the stream is the optimiser's step, which Lightning keeps."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
+        """Do nothing: there is nothing to restore."""
 
 
 class SequenceData(LightningDataModule):
@@ -57,7 +62,7 @@ class SequenceData(LightningDataModule):
         seed: Of all of them.
         batch_size: Sequences in a batch, over all processes.
         sequences: Sequences in the validation set, and in the test set, unless the task has its own.
-        epoch: Updates in an epoch.
+        validate_every: Updates between two validations.
         accumulate: Batches in an update.
         distinct_batches: Train on the first so many batches again and again, and validate on them; or None.
         divides_time: Whether processes divide the time of all sequences, rather than the sequences.
@@ -70,45 +75,51 @@ class SequenceData(LightningDataModule):
         seed: int = 0,
         batch_size: int = 100,
         sequences: int = 1000,
-        epoch: int = 1000,
+        validate_every: int = 1000,
         accumulate: int = 1,
         distinct_batches: int | None = None,
         divides_time: bool = False,
     ) -> None:
         super().__init__()
-        self.task, self.seed, self.batch_size, self.sequences = task, seed, batch_size, sequences
-        self.epoch, self.accumulate, self.distinct_batches = epoch, accumulate, distinct_batches
+        self.task = task
+        self.seed = seed
+        self.batch_size = batch_size
+        self.sequences = sequences
+        self.validate_every = validate_every
+        self.accumulate = accumulate
+        self.distinct_batches = distinct_batches
         self.divides_time = divides_time
 
-    def train_dataloader(self) -> Batches:
-        """Batches from the optimiser's step on, to the end of the epoch."""
-        return Batches(self.training_batches, self._rest_of_epoch, self.epoch * self.accumulate, self._group())
+    def train_dataloader(self) -> BatchLoader:
+        """Return batches from the optimiser's step on, to the next validation."""
+        size = self.validate_every * self.accumulate
+        return BatchLoader(self.training_batches, self._until_validation, size, self._group())
 
-    def val_dataloader(self) -> Batches:
-        """The validation set; under `distinct_batches` the training batches."""
+    def val_dataloader(self) -> BatchLoader:
+        """Return the validation set; under `distinct_batches` the training batches."""
         if self.distinct_batches is None:
             return self._evaluation(Split.VAL)
         count = self.distinct_batches
-        return Batches(self.training_batches, lambda: range(count), count)
+        return BatchLoader(self.training_batches, lambda: range(count), count)
 
-    def test_dataloader(self) -> Batches:
-        """The test set."""
+    def test_dataloader(self) -> BatchLoader:
+        """Return the test set."""
         return self._evaluation(Split.TEST)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Nothing to do: batches are made on the device."""
+        """Return the batch: it was made on the device."""
         return batch
 
     def training_batches(self, numbers: range) -> list[Batch]:
-        """The training batches with some numbers, or this process's parts of them.
+        """Make the training batches with some numbers, or this process's parts of them.
 
         Args:
             numbers: Only one where a length depends on the batch.
         """
         real = [number % self.distinct_batches if self.distinct_batches else number for number in numbers]
-        parts = [self._share(number * self.batch_size, (number + 1) * self.batch_size) for number in real]
-        sequences, window = torch.cat(parts), self._part if self.divides_time else (0, 1)
-        together = self.task.training_batch(Stream(self.seed, Split.TRAIN), real[0], sequences, window)
+        parts = [self._own_sequences(number * self.batch_size, (number + 1) * self.batch_size) for number in real]
+        stream = Stream(self.seed, Split.TRAIN)
+        together = self.task.training_batch(stream, real[0], torch.cat(parts), self._window)
         columns = (column.split(len(parts[0])) for column in together)
         return [Batch(*columns) for columns in zip(*columns, strict=True)]
 
@@ -116,28 +127,32 @@ class SequenceData(LightningDataModule):
         pairs = self.batch_size * self.task.length.longest
         return 1 if self.task.length.depends_on_batch else max(1, _MADE_AT_ONCE.get(self._device.type, 0) // pairs)
 
-    def _evaluation(self, split: Split) -> Batches:
-        def make(numbers: range) -> list[Batch]:
-            first = numbers[0] * self.batch_size
-            sequences = self._share(first, min(first + self.batch_size, total))
-            if not len(sequences):  # of the last few
-                return []
-            window = self._part if self.divides_time else (0, 1)
-            return [self.task.evaluation_batch(Stream(self.seed, split), total, sequences, window)]
-
+    def _evaluation(self, split: Split) -> BatchLoader:
         total = self.task.size(split) or self.sequences
         count = -(-total // self.batch_size)
-        return Batches(make, lambda: range(count), count)
+        return BatchLoader(partial(self._evaluation_batches, split, total), lambda: range(count), count)
 
-    def _rest_of_epoch(self) -> range:
+    def _evaluation_batches(self, split: Split, total: int, numbers: range) -> list[Batch]:
+        first = numbers[0] * self.batch_size
+        sequences = self._own_sequences(first, min(first + self.batch_size, total))
+        if not len(sequences):  # of the last few
+            return []
+        return [self.task.evaluation_batch(Stream(self.seed, split), total, sequences, self._window)]
+
+    def _until_validation(self) -> range:
         update = self.trainer.global_step if self.trainer else 0
-        end = (update // self.epoch + 1) * self.epoch
+        end = (update // self.validate_every + 1) * self.validate_every
         return range(update * self.accumulate, end * self.accumulate)
 
-    def _share(self, first: int, stop: int) -> Tensor:
-        """Sequence numbers of this process's part, on its device."""
+    def _own_sequences(self, first: int, stop: int) -> Tensor:
+        """Return the sequence numbers of this process's part, on its device."""
         low, high = (0, stop - first) if self.divides_time else split_range(stop - first, *self._part)
         return torch.arange(first + low, first + high, device=self._device)
+
+    @property
+    def _window(self) -> tuple[int, int]:
+        """Which part of how many of the time of all sequences is made."""
+        return self._part if self.divides_time else (0, 1)
 
     @property
     def _part(self) -> tuple[int, int]:

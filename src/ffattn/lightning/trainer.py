@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, PassThroughProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 
-from ffattn.lightning.callbacks.checkpoints import AtomicCheckpointIO
-from ffattn.lightning.launch import environment
+from ffattn.lightning.checkpoint_io import AtomicCheckpointIO
+from ffattn.lightning.process_group import environment
 
 _PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
@@ -68,7 +68,7 @@ def make_trainer(
     detect_anomaly: bool = False,
     profiler: str = "none",
 ) -> Trainer:
-    """A Trainer that writes to the run directory and nowhere else, and prints nothing.
+    """Make a Trainer that writes to the run directory and nowhere else, and prints nothing.
 
     Args:
         folder: The run directory.
@@ -107,7 +107,7 @@ def make_trainer(
         detect_anomaly=detect_anomaly,
         profiler=_profiler(profiler, folder),
         num_sanity_val_steps=0,
-        enable_progress_bar=False,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
@@ -125,7 +125,7 @@ class _NoProfiler(PassThroughProfiler):
     _nothing: AbstractContextManager[None] = nullcontext()
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
-        """One context for all actions."""
+        """Return one context for all actions."""
         return self._nothing
 
 

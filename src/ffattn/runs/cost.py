@@ -13,11 +13,13 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from ffattn.config.schema import NONE, Train
 from ffattn.lightning.trainer import make_trainer, quiet_lightning, threads
-from ffattn.runs.training import make_data, make_module
+from ffattn.runs.building import make_data, make_module
 from ffattn.system.denormals import flushed_denormals
 from ffattn.system.provenance import peak_memory_mb
 
-_FEWEST, _MOST, _SECONDS = 3, 200, 1.0  # updates that are measured, after the first; and how long
+_FEWEST = 3  # updates that are measured after the first, however long they take
+_MOST = 200  # updates that are made
+_SECONDS = 1.0  # after which measuring stops
 
 
 class Cost(NamedTuple):
@@ -32,7 +34,7 @@ class Cost(NamedTuple):
     memory_mb: float
 
 
-class _Clock(Callback):
+class _UpdateTimes(Callback):
     """Notes when updates end, and stops after a second."""
 
     def __init__(self) -> None:
@@ -58,7 +60,7 @@ def measure(settings: Train, num_threads: int) -> Cost:
     quiet_lightning()
     alone = replace(settings.accelerator, divide=NONE, devices=1, num_nodes=1)
     settings = replace(settings, accelerator=alone, resume=None)
-    clock = _Clock()
+    clock = _UpdateTimes()
     with flushed_denormals(), threads(alone.num_threads or num_threads), tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(
             Path(folder),

@@ -1,28 +1,33 @@
-"""What a person reads of a run: the header, the table at the end, and `result.json`."""
+"""`result.json`: what a finished run leaves behind."""
 
 import json
-import shlex
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from ffattn.config.errors import DamagedError
-from ffattn.inference.checkpoint import BEST, checkpoints_of
-from ffattn.inference.metrics import USUAL
-from ffattn.system.atomic_files import whole
+from ffattn.inference.metrics import percent, rename_metrics
+from ffattn.system.atomic_files import atomic_write
+
+__all__ = [
+    "FORMAT",
+    "RESULT",
+    "accuracy_of",
+    "baseline_of",
+    "is_solved",
+    "is_training_run",
+    "metrics_of",
+    "parse_result",
+    "percent",
+    "read_result",
+    "updates_to_solve",
+    "updates_to_solve_of",
+    "upgrade_result",
+    "write_result",
+]
 
 RESULT = "result.json"
-_FOCUS = {  # of attention: a title, and how the number is written
-    "mass": ("on marks", "{:.2%}"),
-    "lift": ("lift", "{:.3g}x"),
-    "found": ("found", "{:.1%}"),
-    "steps": ("steps", "{:,.1f}"),
-    "margin": ("margin", "{:.3g}"),
-}
+FORMAT = 2  # of `result.json`; format 1 had no number
+_SPLITS = "train", "val", "test"
 
 
 def write_result(folder: Path, result: dict[str, Any]) -> None:
@@ -32,12 +37,12 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
         folder: The run directory.
         result: Plain values.
     """
-    with whole(folder / RESULT) as part:
+    with atomic_write(folder / RESULT) as part:
         part.write_text(json.dumps(result, indent=2, allow_nan=True) + "\n")
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """The result of a finished run, or None.
+    """Return the result of a finished run in the present format, or None if there is none.
 
     Args:
         folder: The run directory.
@@ -49,71 +54,123 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        result = json.loads(path.read_text())
-    except ValueError:
-        result = None
-    if not isinstance(result, dict) or "settings" not in result:
-        raise DamagedError(f"{path}: not a result, or a damaged one; remove it, and it is computed again")
+        return parse_result(path.read_bytes(), str(path))
+    except DamagedError as error:
+        raise DamagedError(f"{error}; remove it, and it is computed again") from None
+
+
+def parse_result(text: str | bytes, source: str) -> dict[str, Any]:
+    """Return a result from its JSON, in the present format.
+
+    Args:
+        text: The JSON.
+        source: What to call it in an error.
+
+    Raises:
+        DamagedError: It is not a result, or of a later format.
+    """
+    try:
+        result = upgrade_result(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        result = {}
+    if "settings" not in result:
+        raise DamagedError(f"{source}: not a result, or a damaged one")
+    if result["format"] != FORMAT:
+        raise DamagedError(f"{source}: a result of format {result['format']}; this version reads formats 1 to {FORMAT}")
     return result
 
 
-def print_header(console: Console, **lines: object) -> None:
-    """Print a few facts, one a line, before the work starts."""
-    for name, value in lines.items():
-        console.print(f"{name.replace('_', ' '):>12}  {value}", highlight=False, markup=False, soft_wrap=True)
-
-
-def scores_table(scores: dict[str, dict[str, Any]]) -> Table:
-    """Solved share and error of each evaluation set against the task's floor.
+def upgrade_result(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result of format 1 in the present format, and any other as it is.
 
     Args:
-        scores: For each set, `solved`, `error` and `floor` (the same two for the best constant answer); and what
-            attention is doing, if it was measured (see `metrics.focus`).
+        result: What `result.json` holds: of a training run, an evaluation or an inspection. It is not changed.
     """
-    measured = {name: form for name, form in _FOCUS.items() if any(name in values for values in scores.values())}
-    usual = [name for name in USUAL if any(name in values for values in scores.values())]
-    titles = [*(name.upper() for name in usual), *(title for title, _ in measured.values())]
-    table = Table("", "solved", "error", *titles, title_justify="left")
-    for name, values in scores.items():
-        focus = (form.format(values[key]) if key in values else "" for key, (_, form) in measured.items())
-        known = (f"{values[key]:.4g}" for key in usual)
-        table.add_row(name, f"{values['solved']:.1%}", f"{values['error']:.3g}", *known, *focus)
-    floor = next(iter(scores.values()))["floor"]
-    table.add_row("floor", f"{floor['solved']:.1%}", f"{floor['error']:.3g}", style="dim")
-    return table
+    if result.get("format", 1) != 1:
+        return result
+    upgraded: dict[str, Any] = {"format": FORMAT}
+    for name, value in result.items():
+        if name in _SPLITS or name == "validations":
+            upgraded[name] = _renamed(value)
+        elif name not in ("format", "epochs"):
+            upgraded[name] = value
+    if is_training_run(result):
+        upgraded["solved"] = upgraded["val"]["accuracy"] == 1
+        upgraded["updates_to_solve"] = updates_to_solve(upgraded.get("validations", {}), upgraded["val"])
+    return upgraded
 
 
-def _tensorboard() -> str:
-    """The command, with its place where the environment that runs this is not the shell's."""
-    return "tensorboard" if shutil.which("tensorboard") else str(Path(sys.executable).with_name("tensorboard"))
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """Return scores of format 1, the baseline among them, by the names of format 2."""
+    named = rename_metrics(values)
+    if "floor" in named:
+        named["baseline"] = rename_metrics(named.pop("floor"))
+    return named
 
 
-def print_result(console: Console, result: dict[str, Any], folder: Path) -> None:
-    """Print the table at the end of a training run.
+def updates_to_solve(validations: dict[str, Any], best: dict[str, Any]) -> int | None:
+    """Return the update of the first validation with accuracy 1; None if there was none.
 
     Args:
-        console: Where to.
+        validations: Lists of `update` and `accuracy`; empty if they were not kept, as in early versions.
+        best: The best validation.
+    """
+    updates, accuracies = validations.get("update", []), validations.get("accuracy", [])
+    solved = [update for update, accuracy in zip(updates, accuracies, strict=True) if accuracy == 1]
+    if best["accuracy"] == 1:
+        solved.append(best["update"])
+    return min(solved, default=None)
+
+
+def is_training_run(result: dict[str, Any]) -> bool:
+    """Return whether a result is of a training run, not of an evaluation.
+
+    Args:
         result: What `result.json` holds.
-        folder: The run directory.
     """
-    table = scores_table({"validation": result["val"], "test": result["test"]})
-    console.print(table)
-    best = result["val"]["update"]
-    reason = {"solved": "every validation sequence solved", "updates": "the most updates were made"}
-    reason["patience"] = "no validation has been better for a while"
-    reason["raced"] = "another learning rate has solved it in as few updates"
-    folder = folder.resolve()
-    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    board = f"{_tensorboard()} --logdir {shlex.quote(str(folder))}"
-    curves = {"tensorboard": board, "csv": folder / "metrics.csv", "many": board, "none": "not logged"}
-    curves |= {"mlflow": "in MLflow's store, outputs/mlflow.db or MLFLOW_TRACKING_URI", "wandb": folder / "wandb"}
-    epochs = f"{result['epochs']:g} epoch{'' if result['epochs'] == 1 else 's'}"
-    print_header(
-        console,
-        stopped=f"{reason[result['stopped_because']]}, after {epochs} = {result['updates']} updates",
-        scores_of=f"the weights after {best} updates",
-        time=f"{result['seconds']:.1f} s, {result['updates_per_second']:.4g} updates/s",
-        peak_memory=f"{result['peak_memory_mb']:.0f} MB",
-        curves=curves[result["settings"]["logger"]["kind"]],
-        checkpoint=checkpoints_of(folder) / BEST,
-    )
+    return "stopped_because" in result
+
+
+def metrics_of(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the metrics of the test set, or of the set that an evaluation was asked for.
+
+    Args:
+        result: Of a training run or of an evaluation.
+    """
+    return dict(result[result["settings"].get("split", "test")])
+
+
+def accuracy_of(result: dict[str, Any]) -> float:
+    """Return the accuracy (0..1) that tables have: of the set that `metrics_of` returns.
+
+    Args:
+        result: Of a training run or of an evaluation.
+    """
+    return float(metrics_of(result)["accuracy"])
+
+
+def baseline_of(result: dict[str, Any]) -> float:
+    """Return the accuracy (0..1) of the best constant answer on the same set.
+
+    Args:
+        result: Of a training run or of an evaluation.
+    """
+    return float(metrics_of(result)["baseline"]["accuracy"])
+
+
+def is_solved(result: dict[str, Any]) -> bool:
+    """Return whether the best validation of a training run had accuracy 1.
+
+    Args:
+        result: Of a training run.
+    """
+    return bool(result["solved"])
+
+
+def updates_to_solve_of(result: dict[str, Any]) -> int | None:
+    """Return the update of the first validation with accuracy 1, or None if the run has not solved its task.
+
+    Args:
+        result: Of a training run.
+    """
+    return int(result["updates_to_solve"]) if is_solved(result) else None

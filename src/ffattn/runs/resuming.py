@@ -1,6 +1,5 @@
 """What a run directory holds, and where a run that is to be written there starts."""
 
-import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -10,15 +9,13 @@ from ffattn.config.errors import ConfigError, DamagedError
 from ffattn.config.schema import Train
 from ffattn.errors import CheckpointError
 from ffattn.inference.checkpoint import BEST, KEY, LAST, PREVIOUS, build_network, checkpoints_of, load_weights, read
+from ffattn.runs.differences import decisive_differences
 from ffattn.runs.result import RESULT, read_result
-from ffattn.settings import TARGET, Settings, find_class, to_plain
+from ffattn.settings import to_plain
 
-# a resumed run must not change these
-_FIXED = ("task", "model", "optim", "seed", "batch_size", "precision", "init_from")
-_FIXED_TRAINER = ("validate_every", "sequences", "accumulate", "gradient_clip", "ema_decay", "distinct_batches")
-
-# what a checkpoint must have to be continued: Lightning's, and ours
+# what a checkpoint must have of Lightning's to be continued
 _KINDS = {"epoch": int, "global_step": int, "loops": dict, "optimizer_states": list, "lr_schedulers": list}
+# what it must have of ours
 _OWN_KINDS = {"seconds": float, "best": dict, "stopped_because": str | None}
 
 
@@ -79,13 +76,23 @@ def find_start(settings: Train, folder: Path | None) -> Start:
     return FRESH
 
 
+def interrupted(folder: Path) -> str:
+    """Return what is said of a run that a signal has ended.
+
+    Args:
+        folder: The run directory.
+    """
+    return f"interrupted; continue with hydra.run.dir={folder} resume=last"
+
+
 def _holds_run(folder: Path) -> bool:
     return any((checkpoints_of(folder) / name).exists() for name in (LAST, PREVIOUS)) or (folder / RESULT).exists()
 
 
 def _last_whole(folder: Path) -> Path | None:
-    """The last checkpoint, or the one before it if that is damaged, which is said, or was just being replaced."""
-    last, previous = folder / LAST, folder / PREVIOUS
+    """Return the last checkpoint, or the one before if that is damaged, which is said, or was just being replaced."""
+    last = folder / LAST
+    previous = folder / PREVIOUS
     if not previous.exists():
         return last if last.exists() else None
     try:
@@ -98,7 +105,7 @@ def _last_whole(folder: Path) -> Path | None:
 
 
 def _require_folder(folder: Path) -> None:
-    """Whether the directory can be made, without making it."""
+    """Check that the directory can be made, without making it."""
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise ConfigError(f"{folder}: cannot be a run directory, since {existing} is a file")
@@ -146,7 +153,8 @@ def _about(checkpoint: Path, is_named: bool) -> dict[str, Any]:
 
 
 def _continue(settings: Train, folder: Path | None, checkpoint: Path) -> Start:
-    about, checkpoint = _about(checkpoint, settings.resume != "last"), checkpoint.absolute()
+    about = _about(checkpoint, settings.resume != "last")
+    checkpoint = checkpoint.absolute()
     try:
         _refuse_changes(settings, about["settings"], checkpoint)
     except (KeyError, TypeError, AttributeError) as error:
@@ -157,18 +165,18 @@ def _continue(settings: Train, folder: Path | None, checkpoint: Path) -> Start:
     if folder is not None and not is_own and _holds_run(folder):
         raise ConfigError(f"{folder}: holds another run than resume={checkpoint}; choose another directory")
     if _has_ended(settings, about["settings"], about["stopped_because"], about["update"]):
-        return _finished(checkpoint, about, is_own)
+        return _start_of_ended(checkpoint, about, is_own)
     best = None if is_own else _best_beside(checkpoint, about)
     return Start(checkpoint, best, update=about["update"])
 
 
 def _kept(settings: Train, folder: Path) -> Start:
-    """A finished run of which only the result has been kept: it is not made again, if it was the same one."""
+    """Take a finished run of which only the result has been kept for done, if it was the same one."""
     result = read_result(folder)
     if result is None:
         return FRESH
-    if changed := _changes(to_plain(settings), result["settings"]):
-        lines = [f"{line}: the result has {old}" for line, old in changed]
+    if changed := decisive_differences(to_plain(settings), result["settings"]):
+        lines = [difference.line("the result") for difference in changed]
         raise ConfigError("\n".join([f"{folder}: holds the result of a run with other settings", *lines]))
     if not _has_ended(settings, result["settings"], result["stopped_because"], result["updates"]):
         raise ConfigError(f"{folder}: its checkpoints are gone, so that it cannot go on; choose another directory")
@@ -176,14 +184,14 @@ def _kept(settings: Train, folder: Path) -> Start:
 
 
 def _has_ended(settings: Train, before: dict[str, Any], reason: str | None, updates: int) -> bool:
-    """Whether nothing is left to train after so many updates."""
+    """Return whether nothing is left to train after so many updates."""
     options = settings.trainer
     is_over = (reason == "solved" and options.stop_when_solved) or (reason == "raced" and options.race)
     is_over |= reason == "patience" and options.patience == before["trainer"]["patience"]
     return is_over or updates >= settings.updates
 
 
-def _finished(checkpoint: Path, about: dict[str, Any], is_own: bool) -> Start:
+def _start_of_ended(checkpoint: Path, about: dict[str, Any], is_own: bool) -> Start:
     start = Start(checkpoint, is_trained=True, update=about["update"])
     result = read_result(start.source)
     if result is not None and result.get("updates") == about["update"]:  # else it is of a shorter run, before a resume
@@ -196,7 +204,7 @@ def _finished(checkpoint: Path, about: dict[str, Any], is_own: bool) -> Start:
 
 
 def _best_beside(checkpoint: Path, about: dict[str, Any]) -> Path | None:
-    """The best checkpoint of a run that is continued elsewhere: without it, the run could end with none."""
+    """Find the best checkpoint of a run that is continued elsewhere, which could otherwise end with none."""
     best = checkpoint.with_name(BEST)
     if not about["best"]:  # it was interrupted before its first validation
         return None
@@ -208,73 +216,10 @@ def _best_beside(checkpoint: Path, about: dict[str, Any]) -> Path | None:
     return best
 
 
-def _changes(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[str, Any]]:
-    """In what two runs differ that decides about their curves."""
-    pairs = [(key, now[key], before[key]) for key in _FIXED]
-    pairs += [(f"trainer.{key}", now["trainer"][key], before["trainer"][key]) for key in _FIXED_TRAINER]
-    return [pair for key, *both in pairs for pair in differences(key, *both)]
-
-
 def _refuse_changes(settings: Train, before: dict[str, Any], checkpoint: Path) -> None:
     now = to_plain(settings)
     if settings.resume != "last":  # which cannot be combined with init_from
         now["init_from"] = before["init_from"]
-    changed = [f"{line}: the checkpoint has {old}" for line, old in _changes(now, before)]
+    changed = [difference.line("the checkpoint") for difference in decisive_differences(now, before)]
     if changed:
         raise ConfigError("\n".join([f"resume={checkpoint}: was trained with other settings", *changed]))
-
-
-def updates_to_beat(settings: Train, folder: Path) -> int | None:
-    """The fewest updates in which another learning rate has solved the task; None if none has.
-
-    Args:
-        settings: The run.
-        folder: Its directory; others are looked for beside it.
-    """
-    now, folder = to_plain(settings), folder.absolute()
-    beside = (_result_or_none(path.parent) for path in folder.parent.glob(f"*/{RESULT}") if path.parent != folder)
-    solved = [result for result in beside if result is not None and result.get("stopped_because") == "solved"]
-    return min((result["updates"] for result in solved if _is_rival(now, result["settings"])), default=None)
-
-
-def _result_or_none(folder: Path) -> dict[str, Any] | None:
-    try:
-        return read_result(folder)
-    except DamagedError:  # is told by the run itself
-        return None
-
-
-def _is_rival(now: dict[str, Any], other: dict[str, Any]) -> bool:
-    changed = [line.partition("=")[0] for line, _ in _changes(now, other)]
-    return changed == ["optim.lr"]
-
-
-def differences(key: str, new: Any, old: Any) -> list[tuple[str, Any]]:
-    """In what two plain settings differ.
-
-    Args:
-        key: Their common key, or nothing for roots.
-        new: One of them.
-        old: The other. What it lacks was its default, since there was no such setting when it was written.
-
-    Returns:
-        For each difference `key=value` of the new one, and the old value.
-    """
-    if isinstance(new, dict) and isinstance(old, dict):
-        if new.get(TARGET) == old.get(TARGET):
-            names = sorted(new.keys() | old.keys())
-            old = _defaults(new.get(TARGET)) | old
-            inner = ((f"{key}.{name}" if key else name, new.get(name), old.get(name)) for name in names)
-            return [pair for arguments in inner for pair in differences(*arguments)]
-        new, old = new.get(TARGET), old.get(TARGET)
-    return [(f"{key}={_text(new)}", _text(old))] if new != old else []
-
-
-def _defaults(target: str | None) -> dict[str, Any]:
-    """The plain values that settings of a class have unless they are given."""
-    fields = [] if target is None else dataclasses.fields(find_class(target, Settings))
-    return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
-
-
-def _text(value: object) -> str:
-    return "null" if value is None else str(value)

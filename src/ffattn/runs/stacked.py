@@ -6,38 +6,51 @@ import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from lightning.pytorch import Trainer
 
-from ffattn.config.jobs import locked
-from ffattn.config.schema import ACCUMULATE, IGNORE, Train
+from ffattn.config.lock import locked
+from ffattn.config.schema import ACCUMULATE, Train
 from ffattn.errors import FFAttnError
 from ffattn.inference.checkpoint import build_network
-from ffattn.lightning.callbacks.progress import Curves
+from ffattn.lightning.callbacks.curves import Curves
 from ffattn.lightning.callbacks.signals import Interruptions
-from ffattn.lightning.loggers import make_loggers
 from ffattn.lightning.stacking.member import Member, MemberModule
 from ffattn.lightning.stacking.module import FEWEST, EndOfUpdate, StackedModule, save_members, stack_batches
-from ffattn.lightning.stacking.parameters import Rows
+from ffattn.lightning.stacking.parameters import StackedParameters
 from ffattn.lightning.trainer import make_trainer, quiet_lightning, threads
 from ffattn.models import Model
 from ffattn.rng.streams import Split, Stream
+from ffattn.runs.building import loggers_of, make_checkpoints, make_data, make_module
 from ffattn.runs.resuming import Start, find_start
-from ffattn.runs.training import make_checkpoints, make_data, make_module, status_of
+from ffattn.runs.training import status_of
 from ffattn.settings import to_plain
 from ffattn.system.denormals import flushed_denormals
 from ffattn.tasks import Task
 
 # what each model of a stack has of its own; everything else must be the same
 _OWN = {"seed", "optim", "logger", "resume", "init_from"}
+# likewise of `trainer`
 _OWN_OF_TRAINER = {"gradient_clip", "stop_when_solved", "race", "log_every", "progress"}
 
 
-class Job(NamedTuple):
-    """A run that is to be trained.
+class PlannedRun(NamedTuple):
+    """A run that a sweep asks for.
+
+    Attributes:
+        settings: The run.
+        folder: Where it is written.
+    """
+
+    settings: Train
+    folder: Path
+
+
+class ClaimedRun(NamedTuple):
+    """A run that is to be trained, in a directory that this process has locked.
 
     Attributes:
         settings: The run.
@@ -50,27 +63,27 @@ class Job(NamedTuple):
     start: Start
 
 
-def train_together(runs: Sequence[tuple[Train, Path]], largest: int) -> None:
+def train_together(runs: Sequence[PlannedRun], largest: int) -> None:
     """Train runs as far as that is faster together; whatever is left to do, such as the test, each does by itself.
 
     Each run directory then holds what the run would have written alone, but for `result.json`. Runs that another
     process is working on are left to it, so that several processes share the groups.
 
     Args:
-        runs: Settings, and where they are written.
+        runs: What is to be trained.
         largest: The most models in a stack.
     """
-    obstacles = [obstacle_to(settings) for settings, _ in runs]
+    obstacles = [obstacle_to(run.settings) for run in runs]
     for reason, count in Counter(filter(None, obstacles)).items():
         _say(f"{reason}: {count} job{'s' * (count > 1)} not stacked, but trained alone")
     suitable = [run for run, obstacle in zip(runs, obstacles, strict=True) if obstacle is None]
     for group in groups_of(suitable, largest):
         with ExitStack() as locks:
-            jobs = [job for run in group if (job := _claim(*run, locks)) is not None]
-            for update in sorted({job.start.update for job in jobs}):
-                stack = [job for job in jobs if job.start.update == update]
+            claimed = [found for run in group if (found := _claim(run, locks)) is not None]
+            for update in sorted({run.start.update for run in claimed}):
+                stack = [run for run in claimed if run.start.update == update]
                 if len(stack) >= FEWEST:
-                    _train(stack)
+                    _train_stack(stack)
 
 
 def _say(text: str) -> None:
@@ -78,12 +91,13 @@ def _say(text: str) -> None:
 
 
 def obstacle_to(settings: Train) -> str | None:
-    """Why a run cannot be part of a stack; None if it can.
+    """Return why a run cannot be part of a stack; None if it can.
 
     Args:
         settings: The run.
     """
-    options, accelerator = settings.trainer, settings.accelerator
+    options = settings.trainer
+    accelerator = settings.accelerator
     obstacles = {
         f"accelerator.devices={accelerator.devices}": accelerator.processes > 1,
         "accelerator.cuda_graph=true": accelerator.cuda_graph,
@@ -103,9 +117,9 @@ def obstacle_to(settings: Train) -> str | None:
 def _obstacle_in(model: Model, task: Task) -> str | None:
     """Find out by trying with two sequences whether a model and a task can be stacked."""
     batch = task.training_batch(Stream(0, Split.TRAIN), 0, torch.arange(2))
-    rows = Rows([build_network(model, task, seed) for seed in range(2)], task)
+    stacked = StackedParameters([build_network(model, task, seed) for seed in range(2)], task)
     try:
-        rows.losses(stack_batches([batch, batch]))[0].sum().backward()
+        stacked.losses(stack_batches([batch, batch]))[0].sum().backward()
     except Exception as error:  # of another's code, under a transform that its author may never have heard of
         is_random = "randomness" in str(error)
         why = "is random in training" if is_random else str(error).strip().partition("\n")[0].partition(". ")[0]
@@ -113,27 +127,27 @@ def _obstacle_in(model: Model, task: Task) -> str | None:
     return None
 
 
-def _claim(settings: Train, folder: Path, locks: ExitStack) -> Job | None:
+def _claim(run: PlannedRun, locks: ExitStack) -> ClaimedRun | None:
     """Keep others from a run directory, if there is something to train for it."""
-    settings.resume = "last"
+    run.settings.resume = "last"
     try:
-        locks.enter_context(locked(folder))
-        start = find_start(settings, folder)
+        locks.enter_context(locked(run.folder))
+        start = find_start(run.settings, run.folder)
     except (FFAttnError, OSError):  # another process is there, or a file is damaged: the job itself will say so
         return None
-    return None if start.is_trained or start.result is not None else Job(settings, folder, start)
+    return None if start.is_trained or start.result is not None else ClaimedRun(*run, start)
 
 
-def groups_of(runs: Iterable[tuple[Train, Path]], largest: int) -> Iterator[list[tuple[Train, Path]]]:
+def groups_of(runs: Iterable[PlannedRun], largest: int) -> Iterator[list[PlannedRun]]:
     """Put together what can be trained together: runs of which all settings are equal but those of `_OWN`.
 
     Args:
-        runs: Settings, and where they are written.
+        runs: What is to be trained.
         largest: The most in a group; of more, several groups of one size are made.
     """
-    equal: dict[str, list[tuple[Train, Path]]] = defaultdict(list)
+    equal: dict[str, list[PlannedRun]] = defaultdict(list)
     for run in runs:
-        equal[_common(run[0])].append(run)
+        equal[_common(run.settings)].append(run)
     for group in equal.values():
         count = -(-len(group) // largest)
         yield from (group[part * len(group) // count : (part + 1) * len(group) // count] for part in range(count))
@@ -145,26 +159,18 @@ def _common(settings: Train) -> str:
     return json.dumps(plain)
 
 
-def _train(stack: Sequence[Job]) -> None:
+def _train_stack(stack: Sequence[ClaimedRun]) -> None:
     """Train a stack; if that fails, each job goes on by itself from its last checkpoint."""
-    settings, start = stack[0].settings, stack[0].start
+    settings = stack[0].settings
     quiet_lightning()
     _say(f"{len(stack)} models of {settings.model.name} on {settings.task.summary()} are trained as one")
     with flushed_denormals(), threads(settings.accelerator.num_threads):
-        trainer = make_trainer(
-            stack[0].folder,
-            [],
-            [EndOfUpdate(), Interruptions(save_members)],
-            device=settings.accelerator.resolved,
-            precision=settings.precision,
-            updates=settings.updates,
-            accumulate=settings.trainer.accumulate,
-        )
-        say = None if settings.trainer.progress == "none" else partial(_say)
+        trainer = _trainer_of(stack[0])
+        say = None if settings.trainer.progress == "none" else _say
         members: list[Member] = []
         try:
-            members.extend(map(_member, stack))
-            trainer.fit(StackedModule(members, say), ckpt_path=start.checkpoint, weights_only=True)
+            members.extend(map(_member_of, stack))
+            trainer.fit(StackedModule(members, say), ckpt_path=stack[0].start.checkpoint, weights_only=True)
         except SystemExit as stop:
             sys.exit(status_of(stop))
         except FFAttnError as error:
@@ -177,16 +183,30 @@ def _train(stack: Sequence[Job]) -> None:
                 member.leave()
 
 
-def _member(job: Job) -> Member:
-    settings, options, plain = job.settings, job.settings.trainer, to_plain(job.settings)
+def _trainer_of(run: ClaimedRun) -> Trainer:
+    """Make the Trainer of the stack that a run is the first member of."""
+    settings = run.settings
+    return make_trainer(
+        run.folder,
+        [],
+        [EndOfUpdate(), Interruptions(save_members)],
+        device=settings.accelerator.resolved,
+        precision=settings.precision,
+        updates=settings.updates,
+        accumulate=settings.trainer.accumulate,
+    )
+
+
+def _member_of(run: ClaimedRun) -> Member:
+    settings = run.settings
     module = make_module(settings, MemberModule).to(settings.accelerator.torch_device)
     assert isinstance(module, MemberModule)
     return Member(
         module,
         make_data(settings),
-        make_loggers(settings.logger.kind, job.folder, plain, job.start.update, settings.logger.on_error == IGNORE),
-        Curves(options.log_every),
-        make_checkpoints(settings, job.folder),
-        options.gradient_clip,
-        job.start.checkpoint,
+        loggers_of(settings, run.folder, run.start.update),
+        Curves(settings.trainer.log_every),
+        make_checkpoints(settings, run.folder),
+        settings.trainer.gradient_clip,
+        run.start.checkpoint,
     )

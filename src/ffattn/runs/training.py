@@ -5,29 +5,29 @@ import signal
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from torch import Tensor
 
-from ffattn.config.schema import ACCUMULATE, IGNORE, PARAMETERS, QUIET, TIME, Train
-from ffattn.inference.checkpoint import BEST, KEY, LAST, Numbers, Trained, checkpoints_of, load, load_weights, read
-from ffattn.inference.metrics import KEPT
-from ffattn.lightning import CapturedModule, DividedModule, PartedModule, SequenceData, SequenceModule, ShardedModule
-from ffattn.lightning.callbacks.checkpoints import Checkpoints
-from ffattn.lightning.callbacks.progress import Curves, Watch
-from ffattn.lightning.callbacks.signals import Interruptions, save_run
-from ffattn.lightning.launch import from_first, launch, together
-from ffattn.lightning.loggers import close, make_loggers
-from ffattn.lightning.trainer import make_trainer, quiet_lightning, threads
-from ffattn.runs.result import print_header, print_result, read_result, write_result
-from ffattn.runs.resuming import FRESH, Start, settle, updates_to_beat
+from ffattn.config.schema import ACCUMULATE, QUIET, Train
+from ffattn.inference.checkpoint import BEST, KEY, LAST, Numbers, TrainedModel, checkpoints_of, load, read
+from ffattn.inference.metrics import RESULT_METRICS
+from ffattn.lightning import SequenceData, SequenceModule
+from ffattn.lightning.launch import launch
+from ffattn.lightning.loggers import close
+from ffattn.lightning.process_group import from_first, together
+from ffattn.lightning.trainer import quiet_lightning, threads
+from ffattn.runs.building import make_data, make_module, trainer_of
+from ffattn.runs.console import print_header, print_result
+from ffattn.runs.result import FORMAT, read_result, updates_to_solve, write_result
+from ffattn.runs.resuming import FRESH, Start, interrupted, settle
 from ffattn.settings import TARGET, to_plain
+from ffattn.system import signals
 from ffattn.system.denormals import flushed_denormals
 from ffattn.system.out_of_memory import memory_errors
 from ffattn.system.provenance import device_name, peak_memory_mb, provenance
@@ -36,8 +36,8 @@ from ffattn.tasks import GivenTask
 
 
 @dataclass
-class Run:
-    """A finished run.
+class TrainedRun:
+    """A finished run, as `ffattn.fit` returns it.
 
     Attributes:
         folder: The run directory.
@@ -52,17 +52,17 @@ class Run:
         """The best checkpoint."""
         return checkpoints_of(self.folder) / BEST
 
-    def load(self) -> Trained:
-        """The best network, ready to predict."""
+    def load(self) -> TrainedModel:
+        """Load the best network, ready to predict."""
         targets = [self.result["settings"][part][TARGET] for part in ("task", "model")]
         return load(self.checkpoint, trust=tuple(target.partition(".")[0] for target in targets))
 
     def predict(self, x: Numbers, lengths: Numbers | None = None) -> Tensor:
-        """Answers of the best network (see `Trained.predict`)."""
+        """Return the answers of the best network (see `TrainedModel.predict`)."""
         return self.load().predict(x, lengths)
 
 
-def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = False) -> Run:
+def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = False) -> TrainedRun:
     """Train, test the best weights, and write `result.json`.
 
     Args:
@@ -78,19 +78,19 @@ def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = Fal
         TrainingError: A loss was not finite, memory did not suffice, or a disk could not be written to.
     """
     if settings.accelerator.processes > 1 and world().size == 1:
-        _launch(settings, folder, start, quiet)
+        _train_in_processes(settings, folder, start, quiet)
         result = read_result(folder)
         assert result is not None
-        return Run(folder, result)
+        return TrainedRun(folder, result)
     quiet = quiet or settings.trainer.progress == QUIET
     quiet_lightning()
     with together(settings.accelerator.resolved):
         folder, start = from_first((folder, settle(start)))
         result = start.result or _train(settings, folder, start, Console(quiet=quiet or world().rank > 0))
-    return Run(folder, result)
+    return TrainedRun(folder, result)
 
 
-def _launch(settings: Train, folder: Path, start: Start, quiet: bool) -> None:
+def _train_in_processes(settings: Train, folder: Path, start: Start, quiet: bool) -> None:
     """Run `train` in several processes."""
     count = settings.accelerator.devices
     threads = settings.accelerator.num_threads or max(1, torch.get_num_threads() // count)
@@ -99,27 +99,24 @@ def _launch(settings: Train, folder: Path, start: Start, quiet: bool) -> None:
         launch(train, count, replace(settings, accelerator=accelerator), folder, start, quiet)
     except SystemExit as stop:
         if not quiet:
-            _say_interrupted(folder)
+            signals.say(interrupted(folder))
         sys.exit(stop.code)
 
 
 def _train(settings: Train, folder: Path, start: Start, console: Console) -> dict[str, Any]:
-    options = settings.trainer
-    device, is_first = settings.accelerator.torch_device, world().rank == 0
+    device = settings.accelerator.torch_device
+    is_first = world().rank == 0
     with flushed_denormals(), threads(settings.accelerator.num_threads), _preserved_generators(device):
         origin = provenance(device)  # now: the checkout may change while it runs
         module = make_module(settings)
         module.updates_before = start.update
         _print_header(console, settings, module, folder)
-        trainer, data = trainer_of(settings, folder, start.update, is_first), make_data(settings)
+        trainer = trainer_of(settings, folder, start.update, is_first)
         try:
-            with memory_errors(settings.batch_size, options.accumulate, options.on_oom == ACCUMULATE):
-                if not start.is_trained:
-                    _fit(trainer, module, data, start, folder)
-                test = _test(trainer, module, data, folder)
+            test = _fit_and_test(settings, trainer, module, start, folder)
         except SystemExit as stop:
             if not console.quiet:  # a sweep has a word of its own
-                _say_interrupted(folder)
+                signals.say(interrupted(folder))
             sys.exit(status_of(stop))
         finally:
             close(trainer.loggers)
@@ -132,12 +129,24 @@ def _train(settings: Train, folder: Path, start: Start, console: Console) -> dic
     return result
 
 
+def _fit_and_test(
+    settings: Train, trainer: Trainer, module: SequenceModule, start: Start, folder: Path
+) -> dict[str, float]:
+    """Train, unless that has been done; return the scores of the test set."""
+    options = settings.trainer
+    data = make_data(settings)
+    with memory_errors(settings.batch_size, options.accumulate, options.on_oom == ACCUMULATE):
+        if not start.is_trained:
+            _run_trainer(trainer, module, data, start, folder)
+        return _test(trainer, module, data, folder)
+
+
 def _preserved_generators(device: torch.device) -> AbstractContextManager[None]:
-    """Training seeds torch's generators, which may be a notebook's."""
+    """Preserve torch's generators, which training seeds, and which may be a notebook's."""
     return torch.random.fork_rng([torch.cuda.current_device()] if device.type == "cuda" else [])
 
 
-def _fit(trainer: Trainer, module: SequenceModule, data: SequenceData, start: Start, folder: Path) -> None:
+def _run_trainer(trainer: Trainer, module: SequenceModule, data: SequenceData, start: Start, folder: Path) -> None:
     if start.best is not None and trainer.is_global_zero:
         checkpoints_of(folder).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(start.best, checkpoints_of(folder) / BEST)
@@ -147,7 +156,7 @@ def _fit(trainer: Trainer, module: SequenceModule, data: SequenceData, start: St
 
 
 def status_of(stop: SystemExit) -> int:
-    """The exit status of a run that a signal has ended.
+    """Return the exit status of a run that a signal has ended.
 
     Args:
         stop: What came out of Lightning: the one of `Interruptions`, or, before training has begun, Lightning's end of
@@ -158,132 +167,19 @@ def status_of(stop: SystemExit) -> int:
     return stop.code if isinstance(stop.code, int) and stop.code > 1 else 128 + signal.SIGINT
 
 
-def _say_interrupted(folder: Path) -> None:
-    print(f"interrupted; continue with hydra.run.dir={folder} resume=last", file=sys.stderr)
-
-
-def _kind(settings: Train) -> type[SequenceModule]:
-    accelerator = settings.accelerator
-    if settings.trainer.on_oom == ACCUMULATE:
-        return PartedModule
-    if accelerator.processes > 1:
-        return {TIME: DividedModule, PARAMETERS: ShardedModule}.get(accelerator.divide, SequenceModule)
-    return CapturedModule if accelerator.cuda_graph else SequenceModule
-
-
-def make_module(settings: Train, kind: type[SequenceModule] | None = None) -> SequenceModule:
-    """What is trained, with the weights that a fresh run starts from.
-
-    Args:
-        settings: The run.
-        kind: The class, if not what the settings ask for.
-    """
-    is_mixed = settings.precision.endswith("mixed")
-    fused = not (is_mixed and settings.trainer.gradient_clip is not None)  # Lightning refuses the three together
-    kind = kind or _kind(settings)
-    module = kind(
-        settings.task, settings.model, optim=settings.optim, seed=settings.seed, updates=settings.updates, fused=fused
-    )
-    if settings.precision == "64":
-        module.double()  # Lightning does so after it has loaded a checkpoint, which would be rounded
-    if settings.init_from is not None:
-        load_weights(module.network, read(settings.init_from), settings.init_from)
-    return module
-
-
-def make_data(settings: Train) -> SequenceData:
-    """The run's stream of batches.
-
-    Args:
-        settings: The run.
-    """
-    options = settings.trainer
-    return SequenceData(
-        settings.task,
-        seed=settings.seed,
-        batch_size=settings.batch_size,
-        sequences=options.sequences or 0,
-        epoch=settings.epoch,
-        accumulate=options.accumulate,
-        distinct_batches=options.distinct_batches,
-        divides_time=settings.accelerator.divide == TIME,
-    )
-
-
-def trainer_of(settings: Train, folder: Path, update: int = 0, is_first: bool = True) -> Trainer:
-    """What trains the run: Lightning's Trainer with loggers, checkpoints, curves and progress.
-
-    Args:
-        settings: The run.
-        folder: Where it is written.
-        update: How many updates have been made.
-        is_first: Whether this is the process that writes.
-    """
-    options, plain, accelerator = settings.trainer, to_plain(settings), settings.accelerator
-    is_sharded = accelerator.divide == PARAMETERS and accelerator.processes > 1
-    kind, is_optional = settings.logger.kind if is_first else "none", settings.logger.on_error == IGNORE
-    return make_trainer(
-        folder,
-        make_loggers(kind, folder, plain, update, is_optional),
-        [
-            Curves(options.log_every),
-            Watch(options.progress if is_first else "none", settings.updates, Console(stderr=True)),
-            make_checkpoints(settings, folder),
-            Interruptions(partial(save_run, checkpoints_of(folder) / LAST, is_sharded), is_sharded),
-            *_pictures(settings, folder, is_first),
-        ],
-        device=accelerator.resolved,
-        devices=accelerator.devices,
-        num_nodes=accelerator.num_nodes,
-        is_sharded=is_sharded,
-        precision=settings.precision,
-        updates=settings.updates,
-        accumulate=options.accumulate,
-        gradient_clip=options.gradient_clip,
-        ema_decay=options.ema_decay,
-        detect_anomaly=options.detect_anomaly,
-        profiler=options.profiler if is_first else "none",
-    )
-
-
-def _pictures(settings: Train, folder: Path, is_first: bool) -> list[Callback]:
-    if settings.trainer.pictures is None or not is_first:
-        return []
-    from ffattn.lightning.callbacks.figures import Pictures
-
-    return [Pictures(settings.trainer.pictures, settings.seed, folder / "pictures")]
-
-
-def make_checkpoints(settings: Train, folder: Path) -> Checkpoints:
-    """What writes the run's checkpoints, and decides when it has been trained.
-
-    Args:
-        settings: The run.
-        folder: Where it is written.
-    """
-    return Checkpoints(
-        checkpoints_of(folder),
-        to_plain(settings),
-        settings.updates,
-        settings.trainer.stop_when_solved,
-        patience=settings.trainer.patience,
-        data=settings.task.state(),
-        to_beat=partial(updates_to_beat, settings, folder) if settings.trainer.race else None,
-    )
-
-
 def _test(trainer: Trainer, module: SequenceModule, data: SequenceData, folder: Path) -> dict[str, float]:
     """Read the test set once, with the best weights."""
     best = checkpoints_of(folder) / BEST
     module.load(read(best), best)
     trainer.test(module, data, verbose=False)
-    return {name: value for name, value in module.latest.items() if name in KEPT}
+    return {name: value for name, value in module.latest.items() if name in RESULT_METRICS}
 
 
 def _result(settings: Train, about: dict[str, Any], module: SequenceModule, test: dict[str, float]) -> dict[str, Any]:
-    floor = settings.task.floor()._asdict()
+    baseline = settings.task.baseline()._asdict()
     device = settings.accelerator.torch_device
     return {
+        "format": FORMAT,
         "task": settings.task.name,
         "model": settings.model.name,
         "processes": settings.accelerator.processes,
@@ -291,13 +187,14 @@ def _result(settings: Train, about: dict[str, Any], module: SequenceModule, test
         "seed": settings.seed,
         "parameters": _num_parameters(module),
         "updates": about["update"],
-        "epochs": about["update"] / settings.epoch,
         "stopped_because": about["stopped_because"],
+        "solved": about["best"]["accuracy"] == 1,
+        "updates_to_solve": updates_to_solve(about["history"], about["best"]),
         "seconds": about["seconds"],
         "updates_per_second": about["update"] / about["seconds"],
         "peak_memory_mb": peak_memory_mb(device),
-        "val": about["best"] | {"floor": floor},
-        "test": test | {"floor": floor},
+        "val": about["best"] | {"baseline": baseline},
+        "test": test | {"baseline": baseline},
     }
 
 

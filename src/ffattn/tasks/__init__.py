@@ -2,7 +2,7 @@
 
 from ffattn.rng.streams import BatchWindow, Grid
 from ffattn.tasks.add import Add
-from ffattn.tasks.base import Classification, Floor, Regression, Task
+from ffattn.tasks.base import Baseline, Classification, Regression, Task
 from ffattn.tasks.batch import Batch
 from ffattn.tasks.file import File
 from ffattn.tasks.given import Given, GivenTask, Own
@@ -16,13 +16,13 @@ from ffattn.tasks.xor import Xor
 __all__ = [
     "AMPvsUniProt",
     "Add",
+    "Baseline",
     "BasicMotions",
     "Batch",
     "BatchWindow",
     "Classification",
     "File",
     "Fixed",
-    "Floor",
     "Given",
     "GivenTask",
     "Grid",

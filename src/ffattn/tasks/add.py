@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ffattn.rng.streams import Grid
-from ffattn.tasks.base import Floor, Regression
+from ffattn.tasks.base import Baseline, Regression
 from ffattn.tasks.marked import MarkedPair
 
 
@@ -25,6 +25,6 @@ class Add(MarkedPair, Regression):
         """0.5 + (X1 + X2) / 4, on [0, 1)."""
         return (0.5 + (first + second) / 4)[:, None]
 
-    def floor(self) -> Floor:
+    def baseline(self) -> Baseline:
         """The target has a triangular density on [0, 1): 0.5 is the best constant for both, with MSE 1/24."""
-        return Floor(solved=1 - (1 - min(2 * self.tolerance, 1)) ** 2, error=1 / 24)
+        return Baseline(accuracy=1 - (1 - min(2 * self.tolerance, 1.0)) ** 2, error=1 / 24)

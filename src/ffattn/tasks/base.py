@@ -17,15 +17,15 @@ from ffattn.tasks.batch import Batch
 from ffattn.tasks.length import Length, Paper
 
 
-class Floor(NamedTuple):
-    """What the best constant answer reaches; a model that does no better has learned nothing.
+class Baseline(NamedTuple):
+    """The constant baseline: what the best constant answer reaches. A model that does no better has learned nothing.
 
     Attributes:
-        solved: The largest share of sequences that any one constant solves, 0..1.
+        accuracy: The largest accuracy of any one constant, 0..1.
         error: The smallest mean error of any one constant (not the same constant, in general).
     """
 
-    solved: float
+    accuracy: float
     error: float
 
 
@@ -103,16 +103,16 @@ class Task(Settings, ABC):
             window: Which sequences, how long, which window of time, and the random numbers for them.
 
         Returns:
-            A batch whose x covers the window; lengths, y and marks always concern the whole sequences. Two calls
-            with the same sequences agree wherever their windows overlap.
+            A batch whose x covers the window; lengths, y and relevant_steps always concern the whole sequences. Two
+            calls with the same sequences agree wherever their windows overlap.
         """
 
     @abstractmethod
-    def floor(self) -> Floor:
-        """What the best constant answer reaches, from the definition of the task."""
+    def baseline(self) -> Baseline:
+        """Return what the best constant answer reaches, from the definition of the task."""
 
     @abstractmethod
-    def solved(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
+    def is_correct(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
         """Which answers are right.
 
         Args:
@@ -187,7 +187,7 @@ class Regression(Task):
 
     tolerance: float = setting(0.04, above=0)
 
-    def solved(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
+    def is_correct(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
         """|prediction - y| < tolerance for every output (Raffel & Ellis, section 2.2)."""
         return ((prediction - y).abs() < self.tolerance).all(dim=1)
 
@@ -205,7 +205,7 @@ class Classification(Task):
         """True: answers are classes."""
         return True
 
-    def solved(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
+    def is_correct(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
         """The largest logit is the right class."""
         return prediction.argmax(dim=1) == y
 
@@ -213,6 +213,6 @@ class Classification(Task):
         """Cross-entropy, in nats."""
         return nn.functional.cross_entropy(prediction, y, reduction="none")
 
-    def floor(self) -> Floor:
+    def baseline(self) -> Baseline:
         """One class for every sequence; equal logits."""
-        return Floor(solved=1 / self.num_outputs, error=math.log(self.num_outputs))
+        return Baseline(accuracy=1 / self.num_outputs, error=math.log(self.num_outputs))

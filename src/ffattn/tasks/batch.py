@@ -16,10 +16,11 @@ class Batch(NamedTuple):
         x: Inputs, (batch, time, feature). Zero from each sequence's length on.
         lengths: How many steps of each sequence are real, (batch,), 1..time.
         y: Targets: (batch, output) numbers, or (batch,) class indices.
-        marks: Steps that the target depends on, (batch, mark), 0-based, in the order in which the task drew them.
+        relevant_steps: Steps that the target depends on, (batch, relevant), 0-based, in the order in which the task
+            drew them.
     """
 
     x: Float[Tensor, "batch time feature"]
     lengths: Int[Tensor, " batch"]
     y: Float[Tensor, "batch output"] | Int[Tensor, " batch"]
-    marks: Int[Tensor, "batch mark"]
+    relevant_steps: Int[Tensor, "batch relevant"]

@@ -12,7 +12,9 @@ from ffattn.rng.streams import BatchWindow, Grid
 from ffattn.tasks.base import Task
 from ffattn.tasks.batch import Batch
 
-_VALUES, _FIRST_MARK, _SECOND_MARK = range(3)  # fields of the stream
+_VALUES = 0  # a field of the stream
+_FIRST_MARK = 1  # likewise
+_SECOND_MARK = 2  # likewise
 _LAST_FIRST_MARK = 9
 
 
@@ -48,15 +50,15 @@ class MarkedPair(Task):
 
     def sample(self, window: BatchWindow) -> Batch:
         """Make sequences (see `Task.sample`)."""
-        marks = self._marks(window)
-        first, second = window.values_at(_VALUES, self.values, marks).unbind(1)
+        relevant = self._relevant_steps(window)
+        first, second = window.values_at(_VALUES, self.values, relevant).unbind(1)
         x = window.values(_VALUES, self.values, len(self.feature_names))
         ends = torch.stack((torch.zeros_like(window.lengths), window.lengths - 1), dim=1)
-        signs = torch.cat((-torch.ones_like(ends), torch.ones_like(marks)), dim=1)
-        window.set_steps(x[..., 1:], torch.cat((ends, marks), dim=1), signs[..., None])
-        return Batch(x, window.lengths, self.target(first, second), marks)
+        signs = torch.cat((-torch.ones_like(ends), torch.ones_like(relevant)), dim=1)
+        window.set_steps(x[..., 1:], torch.cat((ends, relevant), dim=1), signs[..., None])
+        return Batch(x, window.lengths, self.target(first, second), relevant)
 
-    def _marks(self, window: BatchWindow) -> Int[Tensor, "batch 2"]:
+    def _relevant_steps(self, window: BatchWindow) -> Int[Tensor, "batch 2"]:
         first = window.integers(_FIRST_MARK, 1, _LAST_FIRST_MARK)
         second = window.integers(_SECOND_MARK, 1, window.lengths // 2 - 2)
         return torch.stack((first, second + (second == first)), dim=1)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ffattn.rng.streams import Grid
-from ffattn.tasks.base import Floor, Regression
+from ffattn.tasks.base import Baseline, Regression
 from ffattn.tasks.marked import MarkedPair
 
 
@@ -26,11 +26,11 @@ class Multiply(MarkedPair, Regression):
         """X1 X2, on [0, 1)."""
         return (first * second)[:, None]
 
-    def floor(self) -> Floor:
+    def baseline(self) -> Baseline:
         """P(X1 X2 < p) = p (1 - log p).
 
         The density falls, so the best constant for accuracy is the tolerance itself, which covers [0, 2 tolerance);
         the best for the squared error is the mean 1/4, with 1/9 - 1/16 = 7/144.
         """
-        covered = min(2 * self.tolerance, 1)
-        return Floor(solved=covered * (1 - math.log(covered)), error=7 / 144)
+        covered = min(2 * self.tolerance, 1.0)
+        return Baseline(accuracy=covered * (1 - math.log(covered)), error=7 / 144)

@@ -13,8 +13,11 @@ from ffattn.tasks.batch import Batch
 
 _SYMBOLS = ("X", "Y", "a", "b", "c", "d", "B", "E")
 _ALL_DISTRACTORS = range(_SYMBOLS.index("a"), _SYMBOLS.index("d") + 1)
-_END, _BEGIN = _SYMBOLS.index("B"), _SYMBOLS.index("E")
-_DISTRACTORS, _MARKS, _CHOICES = 0, 10, 20  # fields of the stream; marks and choices use one for each window
+_END = _SYMBOLS.index("B")
+_BEGIN = _SYMBOLS.index("E")
+_DISTRACTORS = 0  # a field of the stream
+_RELEVANT_STEPS = 10  # the first of such fields, one for each window
+_CHOICES = 20  # likewise
 
 
 @dataclass
@@ -34,21 +37,23 @@ class TemporalOrder(Classification):
 
     def sample(self, window: BatchWindow) -> Batch:
         """Make sequences (see `Task.sample`)."""
-        marks, choices = self._marks(window), self._choices(window)
+        relevant = self._relevant_steps(window)
+        choices = self._choices(window)
         x = window.symbols(_DISTRACTORS, _ALL_DISTRACTORS, len(_SYMBOLS))
-        first, last = torch.zeros_like(window.lengths), window.lengths - 1
+        first = torch.zeros_like(window.lengths)
+        last = window.lengths - 1
         begin, end = (torch.full_like(first, symbol) for symbol in (_BEGIN, _END))
         symbols = nn.functional.one_hot(torch.column_stack((begin, end, choices)), len(_SYMBOLS))
-        window.set_steps(x, torch.column_stack((first, last, marks)), symbols)
+        window.set_steps(x, torch.column_stack((first, last, relevant)), symbols)
         weights = 2 ** torch.arange(len(self.windows) - 1, -1, -1, device=choices.device)
-        return Batch(x, window.lengths, (choices * weights).sum(dim=1), marks)
+        return Batch(x, window.lengths, (choices * weights).sum(dim=1), relevant)
 
-    def _marks(self, window: BatchWindow) -> Int[Tensor, "batch mark"]:
+    def _relevant_steps(self, window: BatchWindow) -> Int[Tensor, "batch relevant"]:
         bounds = [(window.nominal * low // 100, window.nominal * high // 100) for low, high in self.windows]
-        marks = [window.integers(_MARKS + i, low, high) for i, (low, high) in enumerate(bounds)]
-        return torch.stack(marks, dim=1)
+        steps = [window.integers(_RELEVANT_STEPS + i, low, high) for i, (low, high) in enumerate(bounds)]
+        return torch.stack(steps, dim=1)
 
-    def _choices(self, window: BatchWindow) -> Int[Tensor, "batch mark"]:
+    def _choices(self, window: BatchWindow) -> Int[Tensor, "batch relevant"]:
         return torch.stack([window.integers(_CHOICES + i, 0, 1) for i in range(len(self.windows))], dim=1)
 
 

@@ -11,8 +11,8 @@ from ffattn.figures.attention import (
     draw_heat_map,
     draw_score_function,
     draw_sequence,
-    look,
-    look_at,
+    record_answers,
+    record_attention,
 )
 from ffattn.inference.checkpoint import build_network
 from ffattn.models import LSTM, Answer, FFAttention, LSTMAttention, Mean
@@ -34,19 +34,19 @@ def network_of(model, task):
 
 
 def seen_by_hand():
-    """Two sequences of the addition task: four and three steps, marks 1 and 2, weights on the second mark alone."""
+    """Two sequences of the addition task: four and three steps, relevant ones 1 and 2, weights on the latter alone."""
     weights = torch.tensor([[0.0, 0.25, 0.75, 0.0], [0.0, 0.5, 0.5, 0.0]])
     x = torch.zeros(2, 4, 2)
     batch = Batch(x, torch.tensor([4, 3]), torch.tensor([[0.5], [0.5]]), torch.tensor([[1, 2], [1, 2]]))
-    return look_at(Add(), batch, Answer(torch.tensor([[0.51], [0.6]]), weights, weights - 0.1))
+    return record_answers(Add(), batch, Answer(torch.tensor([[0.51], [0.6]]), weights, weights - 0.1))
 
 
 def test_what_is_seen_by_hand():
-    seen = seen_by_hand()
-    assert seen.solved.tolist() == [True, False]
-    assert seen.error == pytest.approx((0.01**2 + 0.1**2) / 2)
-    assert seen.lift.tolist() == [[0, 1, 3, 0], [0, 1.5, 1.5, 0]]
-    assert "50.0% of 2 solved; 100.00% of the weight on the marks, 1.75 times that of equal weights" in seen.title
+    record = seen_by_hand()
+    assert record.is_correct.tolist() == [True, False]
+    assert record.error == pytest.approx((0.01**2 + 0.1**2) / 2)
+    assert record.lift.tolist() == [[0, 1, 3, 0], [0, 1.5, 1.5, 0]]
+    assert "accuracy 50.0% on 2 sequences; attention mass 100.00%, 1.75 times that of equal weights" in record.title
 
 
 @pytest.mark.parametrize("model", [FFAttention(), Mean(), LSTMAttention(), LSTM()], ids=lambda model: model.name)
@@ -54,7 +54,7 @@ def test_what_is_seen_by_hand():
 def test_every_network_has_its_pictures(model, cls, tmp_path):
     task = cls(length=Paper(T=20))
     network = network_of(model, task)
-    figures = draw_all(network, look(network, task, STREAM, 12))
+    figures = draw_all(network, record_attention(network, task, STREAM, 12))
     assert set(figures) == NAMES[type(model).__name__]
     for name, figure in figures.items():
         figure.savefig(tmp_path / f"{name}.png")
@@ -65,14 +65,14 @@ def test_every_network_has_its_pictures(model, cls, tmp_path):
 def test_any_precision_can_be_drawn(precision):
     task = Add(length=Paper(T=20))
     network = network_of(FFAttention(), task).to(precision)
-    seen = look(network, task, STREAM, 3)
-    assert seen.prediction.dtype in (np.float32, np.float64)
+    record = record_attention(network, task, STREAM, 3)
+    assert record.prediction.dtype in (np.float32, np.float64)
 
 
 def test_a_score_that_depends_on_the_position_is_no_function_of_the_input():
     task = Add(length=Paper(T=20))
     network = network_of(FFAttention(position="fraction"), task)
-    assert "score_function" not in draw_all(network, look(network, task, STREAM, 3))
+    assert "score_function" not in draw_all(network, record_attention(network, task, STREAM, 3))
 
 
 def lines_of(figure):
@@ -99,13 +99,13 @@ def test_zero_weights_are_counted_and_not_drawn():
     assert np.nansum(last.lines[0].get_ydata()) == 4
 
 
-def test_marks_are_highlighted_once_in_the_legend():
+def test_relevant_steps_are_highlighted_once_in_the_legend():
     figure = draw_sequence(seen_by_hand())
     words = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
-    assert sorted(words) == ["a marked step", "equal weights"]
+    assert sorted(words) == ["a relevant step", "equal weights"]
 
 
-def test_the_heat_map_is_aligned_at_the_marks_and_sorted_by_length():
+def test_the_heat_map_is_aligned_at_the_relevant_steps_and_sorted_by_length():
     figure = draw_heat_map(seen_by_hand())
     first, second = (axes.images[0].get_array() for axes in figure.axes[:2])
     middle = first.shape[1] // 2
@@ -124,7 +124,7 @@ def test_an_example_shows_its_marks_and_its_target(kind):
     batch = task.example(1, seed=3)
     (axes,) = draw_example(task, seed=3).axes
     shown = {float(line.get_xdata()[0]) for line in axes.lines if len(line.get_xdata()) == 2}  # upright lines
-    assert shown == {float(step) for step in batch.marks[0]}
+    assert shown == {float(step) for step in batch.relevant_steps[0]}
     target = batch.y[0].item()
     words = f"class {target}" if isinstance(target, int) else f"{target:.3f}"
     assert axes.figure.get_suptitle().endswith(words)

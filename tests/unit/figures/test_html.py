@@ -6,13 +6,13 @@ from html.parser import HTMLParser
 import torch
 from matplotlib.figure import Figure
 
-from ffattn.figures.attention import look_at
-from ffattn.figures.html import grid, page, paragraph, picture, slides, steps_of, table
+from ffattn.figures.attention import record_answers
+from ffattn.figures.html import page, paragraph, picture, slides, steps_of, table
 from ffattn.models import Answer
 from ffattn.tasks import Add
 from ffattn.tasks.batch import Batch
 
-HOSTILE = "<script>alert('x')</script>\"&"
+HOSTILE = "<script>alert('x')</script>\"&{{ 7 * 7 }}{% raw %}"
 
 
 class Tags(HTMLParser):
@@ -32,17 +32,22 @@ def seen_of(length, weights=True):
     torch.manual_seed(0)
     scores = torch.randn(1, length)
     batch = Batch(torch.randn(1, length, 2), torch.tensor([length]), torch.zeros(1, 1), torch.tensor([[2, 5]]))
-    return look_at(
+    return record_answers(
         Add(), batch, Answer(torch.zeros(1, 1), scores.softmax(dim=1), scores) if weights else Answer(batch.y)
     )
 
 
 def test_hostile_text_is_text():
-    parts = [paragraph(HOSTILE), table({HOSTILE: HOSTILE}), picture(Figure(), HOSTILE)]
-    parts += [slides(HOSTILE, {HOSTILE: b""}), grid([{HOSTILE: HOSTILE}]), grid([{HOSTILE: HOSTILE}], codes={HOSTILE})]
+    parts = [paragraph(HOSTILE), HOSTILE, HOSTILE, picture(Figure(), HOSTILE)]
+    parts += [
+        slides(HOSTILE, {HOSTILE: b""}),
+        table([{HOSTILE: HOSTILE}]),
+        table([{HOSTILE: HOSTILE}], codes={HOSTILE}),
+    ]
     text = page(HOSTILE, parts)
     assert "script" not in Tags(text).names
     assert text.count("&lt;script&gt;") == 7 + 7 + 4
+    assert text.count("{{ 7 * 7 }}{% raw %}") == 7 + 7 + 4
 
 
 def test_nothing_is_loaded_from_elsewhere_and_nothing_runs():

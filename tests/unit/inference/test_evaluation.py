@@ -29,7 +29,7 @@ def test_scores_are_those_of_the_whole_set():
     y = TASK.evaluation_batch(Stream(0, Split.TEST), 25, torch.arange(25)).y
     scores = evaluate(Constant(0.5), TASK, Stream(0, Split.TEST), 25)
     assert scores["error"] == pytest.approx((y - 0.5).square().mean().item(), rel=1e-5)
-    assert scores["solved"] == pytest.approx(((y - 0.5).abs() < 0.04).float().mean().item())
+    assert scores["accuracy"] == pytest.approx(((y - 0.5).abs() < 0.04).float().mean().item())
     assert scores["dead"] == 1
 
 
@@ -69,7 +69,7 @@ def test_sequences_that_are_too_long_for_memory_are_read_in_windows(monkeypatch,
     whole = evaluate(network, task, Stream(5, Split.TEST), 23, batch_size=4)
     monkeypatch.setattr("ffattn.inference.evaluation.MAX_STEPS", steps)
     pieces = evaluate(network, task, Stream(5, Split.TEST), 23, batch_size=4)
-    assert pieces == pytest.approx({name: whole[name] for name in ("solved", "error", "dead")})
+    assert pieces == pytest.approx({name: whole[name] for name in ("accuracy", "error", "dead")})
 
 
 @pytest.mark.parametrize("longest", [110, 109])

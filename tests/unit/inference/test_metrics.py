@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ffattn.inference.metrics import FOCUS, Scores, focus, full_precision
+from ffattn.inference.metrics import ATTENTION_METRICS, EvaluationMetrics, attention_metrics, full_precision
 from ffattn.models import Answer
 from ffattn.tasks import Add, Xor
 from ffattn.tasks.batch import Batch
@@ -13,14 +13,14 @@ TARGET = torch.tensor([[0.50], [0.50], [0.50], [0.50]])
 WEIGHTS = torch.tensor([[0.5, 0.5], [0.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
 
 
-def batch_of(y, marks=0, lengths=None, time=2):
-    """A batch with targets, and as many marks of each sequence as asked for, on its first steps."""
+def batch_of(y, relevant=0, lengths=None, time=2):
+    """A batch with targets, and as many relevant steps of each sequence as asked for, on its first steps."""
     lengths = torch.full((len(y),), time) if lengths is None else lengths
-    return Batch(torch.zeros(len(y), time, 1), lengths, y, torch.arange(marks).expand(len(y), -1))
+    return Batch(torch.zeros(len(y), time, 1), lengths, y, torch.arange(relevant).expand(len(y), -1))
 
 
 def scores_of(task, *batches):
-    scores = Scores(task)
+    scores = EvaluationMetrics(task)
     for answer, y in batches:
         scores.update(answer, batch_of(y))
     return {name: value.item() for name, value in scores.compute().items()}
@@ -28,14 +28,14 @@ def scores_of(task, *batches):
 
 def test_scores_of_numbers_by_hand():
     scores = scores_of(Add(tolerance=0.04), (Answer(PREDICTION), TARGET))
-    assert scores["solved"] == 0.5
+    assert scores["accuracy"] == 0.5
     assert scores["error"] == pytest.approx((0.03**2 + 0.1**2 + 0.4**2) / 4)
 
 
 def test_scores_of_classes_by_hand():
     logits = torch.tensor([[2.0, 0.0], [0.0, 2.0], [0.0, 0.0]])
     scores = scores_of(Xor(), (Answer(logits), torch.tensor([0, 0, 1])))
-    assert scores["solved"] == pytest.approx(1 / 3)
+    assert scores["accuracy"] == pytest.approx(1 / 3)
     errors = [torch.tensor(loss).exp().log1p().item() for loss in (-2.0, 2.0, 0.0)]
     assert scores["error"] == pytest.approx(sum(errors) / 3)
 
@@ -56,19 +56,19 @@ def test_scores_do_not_depend_on_the_batches(sizes):
 
 
 def test_counts_of_many_batches_stay_exact():
-    scores = Scores(Add())
+    scores = EvaluationMetrics(Add())
     scores.count += 2**24
-    scores.solved += 2**24
+    scores.accuracy += 2**24
     scores.update(Answer(TARGET), batch_of(TARGET))
-    assert scores.compute()["solved"] == 1
+    assert scores.compute()["accuracy"] == 1
 
 
 def test_a_reset_forgets_everything():
-    scores = Scores(Add())
+    scores = EvaluationMetrics(Add())
     scores.update(Answer(PREDICTION, WEIGHTS), batch_of(TARGET))
     scores.reset()
     scores.update(Answer(TARGET), batch_of(TARGET))
-    assert {name: value.item() for name, value in scores.compute().items()} == {"solved": 1, "error": 0, "dead": 0}
+    assert {name: value.item() for name, value in scores.compute().items()} == {"accuracy": 1, "error": 0, "dead": 0}
 
 
 def test_low_precision_predictions_are_judged_in_float32():
@@ -94,58 +94,58 @@ def softmax(scores, lengths):
     return scores.masked_fill(~valid, -torch.inf).softmax(dim=1)
 
 
-def test_focus_by_hand():
-    """Four steps and one of padding, whose score is the largest; weights 4, 2, 1, 1 eighths; marks 0 and 1, 3 and 0."""
+def test_attention_metrics_by_hand():
+    """Four steps and one of padding, whose score is the largest; weights 4, 2, 1, 1 eighths; relevant: 0, 1; 3, 0."""
     scores = torch.tensor([[2.0, 1.0, 0.0, 0.0, 9.0]]).mul(math.log(2)).repeat(2, 1)
-    lengths, marks = torch.tensor([4, 4]), torch.tensor([[0, 1], [3, 0]])
-    found = focus(softmax(scores, lengths), scores, lengths, marks)
+    lengths, relevant = torch.tensor([4, 4]), torch.tensor([[0, 1], [3, 0]])
+    found = attention_metrics(softmax(scores, lengths), scores, lengths, relevant)
     entropy = math.log(2) * (1 / 2 + 2 / 4 + 3 / 8 + 3 / 8)
-    assert found["mass"].tolist() == pytest.approx([6 / 8, 5 / 8])
+    assert found["attention_mass"].tolist() == pytest.approx([6 / 8, 5 / 8])
     assert found["lift"].tolist() == pytest.approx([1.5, 1.25])
     assert found["found"].tolist() == [1, 0]
-    assert found["steps"].tolist() == pytest.approx([math.exp(entropy)] * 2)
+    assert found["effective_steps"].tolist() == pytest.approx([math.exp(entropy)] * 2)
     assert found["margin"].tolist() == pytest.approx([math.log(2), -math.log(2)])
 
 
 def test_equal_weights_find_nothing_and_have_as_many_steps_as_there_are():
     scores, lengths = torch.zeros(2, 7), torch.tensor([7, 5])
-    found = focus(softmax(scores, lengths), scores, lengths, torch.tensor([[1, 2], [0, 4]]))
+    found = attention_metrics(softmax(scores, lengths), scores, lengths, torch.tensor([[1, 2], [0, 4]]))
     assert found["lift"].tolist() == pytest.approx([1, 1])
-    assert found["steps"].tolist() == pytest.approx([7, 5])
+    assert found["effective_steps"].tolist() == pytest.approx([7, 5])
     assert found["found"].tolist() == found["margin"].tolist() == [0, 0]
 
 
 def test_all_weight_on_the_marks_is_two_steps():
     scores = torch.tensor([[1.0, -3.0, 1.0, -2.0]])
     weights = scores.relu().square() / 2
-    found = focus(weights, scores, torch.tensor([4]), torch.tensor([[2, 0]]))
+    found = attention_metrics(weights, scores, torch.tensor([4]), torch.tensor([[2, 0]]))
     values = {name: value.item() for name, value in found.items()}
-    assert values == pytest.approx({"mass": 1, "lift": 2, "found": 1, "steps": 2, "margin": 3})
+    assert values == pytest.approx({"attention_mass": 1, "lift": 2, "found": 1, "effective_steps": 2, "margin": 3})
 
 
 def test_no_weight_at_all_is_no_step():
-    found = focus(torch.zeros(1, 3), -torch.ones(1, 3), torch.tensor([3]), torch.tensor([[0]]))
-    assert found["steps"].item() == found["mass"].item() == found["lift"].item() == 0
+    found = attention_metrics(torch.zeros(1, 3), -torch.ones(1, 3), torch.tensor([3]), torch.tensor([[0]]))
+    assert found["effective_steps"].item() == found["attention_mass"].item() == found["lift"].item() == 0
 
 
-def test_focus_is_averaged_over_all_sequences_however_they_are_batched():
+def test_attention_metrics_are_averaged_over_all_sequences_however_they_are_batched():
     torch.manual_seed(0)
     scores, lengths, y = torch.randn(6, 9), torch.tensor([9, 4, 7, 8, 3, 9]), torch.zeros(6, 1)
     answer = Answer(y, softmax(scores, lengths), scores)
-    together, apart = Scores(Add()), Scores(Add())
-    together.update(answer, batch_of(y, marks=2, lengths=lengths, time=9))
+    together, apart = EvaluationMetrics(Add()), EvaluationMetrics(Add())
+    together.update(answer, batch_of(y, relevant=2, lengths=lengths, time=9))
     for part in (slice(0, 1), slice(1, 6)):
-        batch = batch_of(y[part], marks=2, lengths=lengths[part], time=9)
+        batch = batch_of(y[part], relevant=2, lengths=lengths[part], time=9)
         apart.update(Answer(*(values[part] for values in answer)), batch)
-    means = focus(answer.weights, scores, lengths, torch.tensor([[0, 1]]).expand(6, -1))
-    for name in FOCUS:
+    means = attention_metrics(answer.weights, scores, lengths, torch.tensor([[0, 1]]).expand(6, -1))
+    for name in ATTENTION_METRICS:
         assert together.compute()[name].item() == pytest.approx(means[name].mean().item())
         assert apart.compute()[name].item() == pytest.approx(together.compute()[name].item())
 
 
-@pytest.mark.parametrize("case", ["no marks", "no scores", "no weights"])
-def test_without_marks_or_attention_there_is_no_focus(case):
-    scores = Scores(Add())
+@pytest.mark.parametrize("case", ["no relevant steps", "no scores", "no weights"])
+def test_without_relevant_steps_or_attention_there_are_no_attention_metrics(case):
+    scores = EvaluationMetrics(Add())
     answer = Answer(TARGET, None if case == "no weights" else WEIGHTS, None if case == "no scores" else WEIGHTS)
-    scores.update(answer, batch_of(TARGET, marks=0 if case == "no marks" else 1))
-    assert scores.compute().keys() == {"solved", "error", "dead"}
+    scores.update(answer, batch_of(TARGET, relevant=0 if case == "no relevant steps" else 1))
+    assert scores.compute().keys() == {"accuracy", "error", "dead"}

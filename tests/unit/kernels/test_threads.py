@@ -12,6 +12,7 @@ pytest.importorskip("numba")
 
 from ffattn.kernels.jit import kernel
 from ffattn.kernels.threads import ALONE, ThreadPool, load_acquire, parallel_for
+from tests.waiting import LIMIT
 
 
 @kernel
@@ -160,6 +161,6 @@ def test_a_forked_process_has_threads_of_its_own(threads):
     queue = context.SimpleQueue()
     child = context.Process(target=_run_in_child, args=(queue,), daemon=True)
     child.start()
-    child.join(timeout=20)
+    child.join(timeout=LIMIT)
     assert child.exitcode == 0
     assert queue.get() == [1] * 16

@@ -4,6 +4,7 @@ import itertools
 from typing import NamedTuple
 
 import plain
+import pytest
 import torch
 
 from ffattn import ops
@@ -47,15 +48,15 @@ class Case(NamedTuple):
     hidden: int
 
 
-PLAIN_FORMS = [
-    Form(operator, score, normalizer)
+ALL_FORMS = [
+    Form(operator, *options)
     for operator, scores in OPERATORS.items()
-    for score, normalizer in itertools.product(scores, NORMALIZERS)
+    for options in itertools.product(scores, NORMALIZERS, (False, True), (False, True))
 ]
-FORMS = [
-    form._replace(has_shift=has_shift, has_scale=has_scale)
-    for form, has_shift, has_scale in itertools.product(PLAIN_FORMS, (False, True), (False, True))
-]
+THE_MEAN = "tanh", "mean", False, False  # stands for all forms of the mean, whose options mean nothing: tested once
+FORMS = [form for form in ALL_FORMS if form.normalizer != "mean" or form[1:] == THE_MEAN]
+PLAIN_FORMS = [form for form in FORMS if not (form.has_shift or form.has_scale)]
+every_plain_form = pytest.mark.parametrize("form", PLAIN_FORMS, ids=str)
 SMALL = Case([13, 1, 0, 7, 5], 13, 3, 11)  # side by side in one tile
 LONG = Case([9001, 1, 8192], 9001, 3, 101)  # many tiles of one sequence, shared among threads
 SHORT = Case([t % 62 for t in range(0, 401 * 7, 7)], 61, 2, 97)  # tiles of sixteen, shared among threads
@@ -136,9 +137,36 @@ def assert_sequence_is_left_out(twin, form, dtype=torch.float32):
         assert torch.equal(a, b), i
 
 
+def assert_agrees(form, case, wanted, dtypes, bars):
+    """With the twin on the same numbers: every output, and the gradients from the wanted ones.
+
+    Args:
+        form: The function.
+        case: The sizes.
+        wanted: Names of outputs.
+        dtypes: Those of x and of each parameter.
+        bars: The largest relative difference of tensors of each type.
+    """
+    inputs = [i.to(dtype) for i, dtype in zip(make_inputs(form, case), dtypes, strict=False)]
+    twins, inputs = leaves(inputs, torch.float64), leaves(inputs)
+    actual, expected = outputs(form, inputs, case.lengths), outputs(form, twins, case.lengths, twin=True)
+    for name, output in actual.items():
+        assert output.dtype == (torch.float64 if dtypes[0] == torch.float64 else torch.float32)
+        assert_near(name, output.detach(), expected[name].detach(), bars[output.dtype])
+    outer = sum(probe(expected[name]).norm().item() for name in wanted)
+    pairs = zip(gradients(actual, inputs, wanted), gradients(expected, twins, wanted), strict=True)
+    for name, leaf, (gradient, twin) in zip(names(form), inputs, pairs, strict=True):
+        assert gradient.dtype == leaf.dtype
+        assert_near(f"d {name}", gradient, twin, bars[leaf.dtype], outer)
+
+
 def everything(form, inputs, lengths, wanted=("context", "scores")):
     """Outputs, and gradients from the wanted ones, of fresh copies of the inputs."""
-    inputs = leaves(inputs)
+    return everything_of(form, leaves(inputs), lengths, wanted)
+
+
+def everything_of(form, inputs, lengths, wanted=("context", "scores")):
+    """The same of the inputs themselves, whose strides a copy may not have."""
     found = outputs(form, inputs, lengths)
     named = zip(names(form), gradients(found, inputs, wanted), strict=True)
     return {name: value.detach() for name, value in (*found.items(), *((f"d {name}", g) for name, g in named))}

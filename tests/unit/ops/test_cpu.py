@@ -9,6 +9,7 @@ pytest.importorskip("numba")
 
 from ffattn.nn import FeedForwardAttention
 from ffattn.ops import attention_pooling, cpu
+from tests.pairwise import pairwise
 
 ONE, ZERO = torch.ones(1), torch.zeros(1)
 ULP = 2.0**-23
@@ -60,9 +61,7 @@ def test_weights_in_gradients_are_those_of_the_forward_pass():
     torch.testing.assert_close(gradient.double(), expected, rtol=1e-4, atol=1e-8)
 
 
-@pytest.mark.parametrize("keeps_signs", [False, True])
-@pytest.mark.parametrize("features", [1, 2, 3, 8])
-@pytest.mark.parametrize("normalizer", ["softmax", "relu2", "mean"])
+@pairwise(keeps_signs=[False, True], features=[1, 2, 3, 8], normalizer=["softmax", "relu2", "mean"])
 def test_a_backward_pass_is_right_whether_it_keeps_signs_or_not(keeps_signs, features, normalizer, monkeypatch):
     monkeypatch.setattr(cpu, "KEEPS_SIGNS", keeps_signs)
     layer = FeedForwardAttention(features, 9, normalizer=normalizer)

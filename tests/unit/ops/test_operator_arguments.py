@@ -5,6 +5,7 @@ import torch
 from operator_cases import OPERATORS, Case, Form, make_inputs
 
 from ffattn import ops
+from tests.pairwise import pairwise
 
 CASE = Case([7, 3], 7, 3, 5)
 SIZES_OF_PARAMETERS = {"weight": (5, 3), "bias": (5,), "query": (5,), "query_bias": (1,)}
@@ -126,11 +127,14 @@ def test_types_and_options_that_do_not_fit(operator, change, message):
         call(operator, **change)
 
 
-@pytest.mark.parametrize(("operator", "name"), [pair for pair in PARAMETERS if pair[1] in SIZES_OF_PARAMETERS])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.bool, torch.complex64], ids=str)
-@pytest.mark.parametrize("like", [torch.float32, torch.bfloat16], ids=str)
-def test_parameters_of_a_type_that_would_be_rounded(operator, name, dtype, like):
+@pairwise(
+    parameter=[pair for pair in PARAMETERS if pair[1] in SIZES_OF_PARAMETERS],
+    dtype=[torch.float64, torch.int64, torch.bool, torch.complex64],
+    like=[torch.float32, torch.bfloat16],
+)
+def test_parameters_of_a_type_that_would_be_rounded(parameter, dtype, like):
     """Results are in float32 unless the sequences are in float64, so that float64 weights would lose half of it."""
+    operator, name = parameter
     x = torch.zeros(2, 7, 3 if operator == "feed_forward_attention" else 5, dtype=like)
     with pytest.raises(ValueError, match=rf"^{name} is {dtype}; must be torch\.float32 or .* for sequences in {like}$"):
         call(operator, x=x, **{name: torch.zeros(SIZES_OF_PARAMETERS[name], dtype=dtype)})
@@ -181,12 +185,15 @@ def test_lengths_may_be_any_integers(operator):
     torch.testing.assert_close(others, pooled)
 
 
-@every_operator
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize(("batch", "time"), [(0, 7), (2, 0), (0, 0)])
-@pytest.mark.parametrize("normalizer", ["softmax", "relu2", "mean"])
-def test_nothing_adds_up_to_nothing(operator, dtype, batch, time, normalizer):
+@pairwise(
+    operator=OPERATORS.keys(),
+    dtype=[torch.float64, torch.float32],
+    size=[(0, 7), (2, 0), (0, 0)],
+    normalizer=["softmax", "relu2", "mean"],
+)
+def test_nothing_adds_up_to_nothing(operator, dtype, size, normalizer):
     """A stream may end with a piece without steps."""
+    batch, time = size
     form = Form(operator, "tanh", normalizer)
     x, *parameters = (i.to(dtype).requires_grad_() for i in make_inputs(form, Case([time] * batch, time, 3, 5)))
     pooled, scores = getattr(ops, operator)(x, torch.full((batch,), time), *parameters, normalizer=normalizer)

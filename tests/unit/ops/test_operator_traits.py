@@ -9,6 +9,7 @@ from helpers import spoil_padding
 from operator_cases import (
     FORMS,
     LONG,
+    OPERATORS,
     PLAIN_FORMS,
     SHORT,
     SMALL,
@@ -17,7 +18,9 @@ from operator_cases import (
     assert_near,
     assert_same,
     assert_sequence_is_left_out,
+    every_plain_form,
     everything,
+    everything_of,
     gradients,
     leaves,
     make_inputs,
@@ -27,16 +30,15 @@ from operator_cases import (
 
 from ffattn import ops
 from ffattn.ops import cpu, operators, reference
+from tests.pairwise import pairwise
 
 LENGTHS = torch.tensor(SMALL.lengths)
 BARS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-2}  # of gradients rounded to bfloat16 twice
-every_form = pytest.mark.parametrize("form", FORMS, ids=str)
-every_plain_form = pytest.mark.parametrize("form", PLAIN_FORMS, ids=str)
-every_operator = pytest.mark.parametrize("operator", ["feed_forward_attention", "attention_pooling"])
-every_precision = pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
-every_quick_precision = pytest.mark.parametrize(  # strided bfloat16 has a kernel of its own: 40 s of compiling
-    "dtype", [torch.float64, torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)], ids=str
-)
+every_operator = pytest.mark.parametrize("operator", OPERATORS)
+every_precision = pytest.mark.parametrize("dtype", BARS, ids=str)
+
+
+TILES = {"in its tile": SMALL, "in other tiles": Case([600, 13, 601, 0], 601, 3, 11)}
 
 
 def make_mixed(form, dtype, case=SMALL):
@@ -49,8 +51,7 @@ def pad_with_nan(x, steps):
     return torch.cat((x, x.new_full((len(x), steps, x.shape[2]), torch.nan)), dim=1)
 
 
-@every_precision
-@every_form
+@pairwise(form=FORMS, dtype=BARS)
 def test_garbage_in_padding_reaches_no_output_and_no_gradient(form, dtype):
     x, *parameters = make_mixed(form, dtype)
     clean = everything(form, [x, *parameters], LENGTHS)
@@ -60,8 +61,7 @@ def test_garbage_in_padding_reaches_no_output_and_no_gradient(form, dtype):
     assert form.normalizer == "mean" or not clean["scores"][padding].any()
 
 
-@every_plain_form
-@pytest.mark.parametrize("case", [SMALL, LONG], ids=["small", "long"])
+@pairwise(form=PLAIN_FORMS, case={"small": SMALL, "long": LONG})
 def test_ten_thousand_steps_of_padding_change_no_bit(form, case):
     x, *parameters = make_inputs(form, case)
     short, long = (everything(form, [i, *parameters], case.lengths, ["context"]) for i in (x, pad_with_nan(x, 10_000)))
@@ -71,16 +71,14 @@ def test_ten_thousand_steps_of_padding_change_no_bit(form, case):
     assert_same(long, short)
 
 
-@every_precision
-@every_form
+@pairwise(form=FORMS, dtype=BARS)
 def test_what_an_empty_sequence_leaves(form, dtype):
     found = everything(form, make_mixed(form, dtype), LENGTHS)
     assert found["maximum"][2].item() == (-torch.inf if form.normalizer == "softmax" else 0.0)
     assert not any(found[name][2].any() for name in ("total", "context", "scores", "d x"))
 
 
-@every_precision
-@every_plain_form
+@pairwise(form=PLAIN_FORMS, dtype=BARS)
 def test_a_nan_in_a_parameter_reaches_every_context(form, dtype):
     inputs, lengths = make_mixed(form, dtype), [13, 1, 2, 7, 5]
     for i, name in enumerate(names(form)[1:], start=1):
@@ -90,10 +88,7 @@ def test_a_nan_in_a_parameter_reaches_every_context(form, dtype):
         assert found["context"].isnan().any(dim=1).all(), name
 
 
-@every_precision
-@every_plain_form
-@pytest.mark.parametrize("value", [torch.nan, torch.inf])
-@pytest.mark.parametrize("case", [SMALL, Case([600, 13, 601, 0], 601, 3, 11)], ids=["in its tile", "in other tiles"])
+@pairwise(form=PLAIN_FORMS, dtype=BARS, value=[torch.nan, torch.inf], case=TILES)
 def test_a_nan_in_a_sequence_stays_in_it(form, dtype, value, case):
     x, *parameters = make_mixed(form, dtype, case)
     clean = everything(form, [x, *parameters], case.lengths)
@@ -135,8 +130,7 @@ def test_relu2_without_a_positive_score_has_zero_context_and_gradients(operator,
     assert all(gradient.isfinite().all() for gradient in others)
 
 
-@every_plain_form
-@pytest.mark.parametrize("case", [LONG, SHORT], ids=["many steps", "many sequences"])
+@pairwise(form=PLAIN_FORMS, case={"many steps": LONG, "many sequences": SHORT})
 def test_threads_change_no_bit(form, case):
     threads, inputs, found = torch.get_num_threads(), make_inputs(form, case), []
     try:
@@ -159,44 +153,40 @@ def test_callers_in_several_threads_do_not_disturb_each_other(operator):
             assert_same(found, expected)
 
 
-def views(x):
-    """The same numbers in other places of memory."""
+def every_other(x):
     batch, time, features = x.shape
-    every_other = x.new_full((batch, 2 * time, 3 * features), torch.nan)[:, ::2, 1::3].copy_(x)
-    return {
-        "time first": x.transpose(0, 1).contiguous().transpose(0, 1),
-        "features first": x.transpose(1, 2).contiguous().transpose(1, 2),
-        "every other": every_other,
-    }
+    return x.new_full((batch, 2 * time, 3 * features), torch.nan)[:, ::2, 1::3].copy_(x)
 
 
-@every_quick_precision
-@every_plain_form
-@pytest.mark.parametrize("view", ["time first", "features first", "every other"])
+VIEWS = {  # what is not contiguous
+    "time first": lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
+    "features first": lambda x: x.transpose(1, 2).contiguous().transpose(1, 2),
+    "every other": every_other,
+    "one sequence": lambda x: x[:1].expand_as(x),
+    "one step": lambda x: x[:, :1].expand_as(x),
+    "one feature": lambda x: x[:, :, :1].expand_as(x),
+}
+
+
+@pairwise(form=PLAIN_FORMS, dtype=[torch.float64, torch.float32], view=VIEWS)
 def test_any_strides_give_the_same(form, dtype, view):
     x, *parameters = make_mixed(form, dtype)
-    inputs = leaves([x, *parameters])
-    strided = [views(x)[view].detach().requires_grad_(), *leaves(parameters)]
-    assert not strided[0].is_contiguous()
-    wanted = "context", "scores"
-    plain, found = (gradients(outputs(form, i, LENGTHS), i, wanted) for i in (inputs, strided))
-    for name, a, b in zip(names(form), found, plain, strict=True):
-        assert_near(name, a, b.double(), BARS[dtype])
+    strided = view(x)
+    assert not strided.is_contiguous()
+    both = ([i.detach().requires_grad_(), *leaves(parameters)] for i in (strided, strided.contiguous()))
+    found, copied = (everything_of(form, inputs, LENGTHS) for inputs in both)
+    for name, tensor in copied.items():
+        assert_near(name, found[name], tensor.double(), BARS[dtype])
 
 
-@every_quick_precision
+@pytest.mark.slow  # it has a kernel of its own: 40 s of compiling
 @every_plain_form
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_expanded_inputs_give_the_same(form, dtype, axis):
-    x, *parameters = make_mixed(form, dtype)
-    expanded = x.narrow(axis, 0, 1).expand_as(x)
-    found, copied = (outputs(form, [i, *parameters], LENGTHS) for i in (expanded, expanded.contiguous()))
-    for name, output in copied.items():
-        assert_near(name, found[name], output.double(), BARS[dtype])
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_any_strides_of_bfloat16_give_the_same(form, view):
+    test_any_strides_give_the_same(form, torch.bfloat16, view)
 
 
-@every_precision
-@every_form
+@pairwise(form=FORMS, dtype=BARS)
 def test_expanded_gradients_give_the_same(form, dtype):
     """Those of a sum are one number, expanded."""
     inputs = leaves(make_mixed(form, dtype))
@@ -221,8 +211,7 @@ def test_parameters_of_any_strides_give_the_same(operator, dtype):
         assert_near(name, found[name], tensor.double(), BARS[dtype])
 
 
-@every_precision
-@every_plain_form
+@pairwise(form=PLAIN_FORMS, dtype=BARS)
 def test_gradients_that_nobody_wants_are_not_missed(form, dtype):
     """Training needs none of x, and fine-tuning may freeze any parameter."""
     inputs = leaves(make_mixed(form, dtype))
@@ -285,7 +274,7 @@ def test_a_second_derivative_is_refused(operator):
         torch.autograd.grad(first[0].sum(), inputs)
 
 
-@every_form
+@pairwise(form=FORMS)
 def test_autocast_changes_nothing(form):
     inputs = make_inputs(form)
     expected = everything(form, inputs, LENGTHS)

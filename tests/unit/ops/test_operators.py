@@ -5,23 +5,27 @@ import math
 import pytest
 import torch
 from operator_cases import (
+    ALL_FORMS,
     FORMS,
     LONG,
+    OPERATORS,
     PLAIN_FORMS,
     SHORT,
     SMALL,
+    THE_MEAN,
     Case,
-    assert_near,
-    gradients,
-    leaves,
+    Form,
+    assert_agrees,
+    assert_same,
+    every_plain_form,
+    everything,
     make_inputs,
-    names,
     outputs,
-    probe,
 )
 from torch.autograd import gradcheck
 
 from ffattn import ops
+from tests.pairwise import pairwise
 
 BARS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2**-8}
 CASES = {
@@ -34,49 +38,45 @@ CASES = {
     "many steps": LONG,
     "many sequences": SHORT,
 }
-every_form = pytest.mark.parametrize("form", FORMS, ids=str)
-every_plain_form = pytest.mark.parametrize("form", PLAIN_FORMS, ids=str)
-every_precision = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+TWO = torch.float64, torch.float32
+every_precision = pytest.mark.parametrize("dtype", TWO, ids=str)
 
 
-def assert_agrees(form, case, wanted, dtypes):
-    """With the twin on the same numbers; dtypes are those of x and of each parameter."""
-    inputs = [i.to(dtype) for i, dtype in zip(make_inputs(form, case), dtypes, strict=False)]
-    twins, inputs = leaves(inputs, torch.float64), leaves(inputs)
-    actual, expected = outputs(form, inputs, case.lengths), outputs(form, twins, case.lengths, twin=True)
-    for name, output in actual.items():
-        assert output.dtype == (torch.float64 if dtypes[0] == torch.float64 else torch.float32)
-        assert_near(name, output.detach(), expected[name].detach(), BARS[output.dtype])
-    outer = sum(probe(expected[name]).norm().item() for name in wanted)
-    pairs = zip(gradients(actual, inputs, wanted), gradients(expected, twins, wanted), strict=True)
-    for name, leaf, (gradient, twin) in zip(names(form), inputs, pairs, strict=True):
-        assert gradient.dtype == leaf.dtype
-        assert_near(f"d {name}", gradient, twin, BARS[leaf.dtype], outer)
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_every_form_is_the_twins(form):
+    assert_agrees(form, SMALL, ["total", "context", "scores"], [torch.float32] * 5, BARS)
 
 
-@every_precision
-@every_form
-@pytest.mark.parametrize("wanted", [("total",), ("scores",), ("context", "scores")], ids="-".join)
+@pairwise(form=FORMS, wanted=[("total",), ("scores",), ("context", "scores")], dtype=TWO)
 def test_outputs_and_gradients_are_the_twins(form, wanted, dtype):
-    assert_agrees(form, SMALL, wanted, [dtype] * 5)
+    assert_agrees(form, SMALL, wanted, [dtype] * 5, BARS)
 
 
-@every_precision
-@every_plain_form
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pairwise(form=PLAIN_FORMS, case=CASES, dtype=TWO)
 def test_sizes_are_handled(form, case, dtype):
-    assert_agrees(form, case, ["total", "context"], [dtype] * 5)
+    assert_agrees(form, case, ["total", "context"], [dtype] * 5, BARS)
 
 
-@every_form
-@pytest.mark.parametrize("parameters", [torch.float32, torch.bfloat16], ids=str)
+@pairwise(form=FORMS, parameters=[torch.float32, torch.bfloat16])
 def test_bfloat16_inputs_are_summed_in_float32(form, parameters):
-    assert_agrees(form, SMALL, ["total", "context"], [torch.bfloat16] + [parameters] * 4)
+    assert_agrees(form, SMALL, ["total", "context"], [torch.bfloat16] + [parameters] * 4, BARS)
 
 
 @every_plain_form
 def test_long_bfloat16_sequences(form):
-    assert_agrees(form, LONG, ["total", "context"], [torch.bfloat16] + [torch.float32] * 4)
+    assert_agrees(form, LONG, ["total", "context"], [torch.bfloat16] + [torch.float32] * 4, BARS)
+
+
+@every_precision
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_the_mean_ignores_score_shift_and_scale(operator, dtype):
+    """To the bit; other tests need no more than one form of it."""
+    inputs = [i.to(dtype) for i in make_inputs(Form(operator, *THE_MEAN))]
+    expected = everything(Form(operator, *THE_MEAN), inputs, SMALL.lengths)
+    others = [form for form in ALL_FORMS if (form.operator, form.normalizer) == (operator, "mean")]
+    assert len(others) == 4 * len(OPERATORS[operator])
+    for form in others:
+        assert_same(everything(form, inputs, SMALL.lengths), expected)
 
 
 def test_float16_inputs_are_summed_in_float32():
@@ -86,7 +86,7 @@ def test_float16_inputs_are_summed_in_float32():
     assert {tensor.dtype for tensor in (*pooled, scores)} == {torch.float32}
 
 
-@every_form
+@pairwise(form=FORMS)
 def test_gradcheck(form):
     """The maximum is a constant, so total and state of a softmax are checked where it does not depend on the input."""
     inputs = [

@@ -11,6 +11,7 @@ from torch.library import opcheck
 from ffattn import nn, ops
 from ffattn.nn import attention, masking, pooling
 from ffattn.ops import arguments, operators, reference, registration
+from tests.pairwise import pairwise
 
 LENGTHS = torch.tensor(SMALL.lengths)
 FORMS = [
@@ -18,8 +19,6 @@ FORMS = [
     for operator in ("feed_forward_attention", "attention_pooling")
     for options in (("tanh", "softmax", True, True), ("linear", "relu2"), ("tanh", "mean"))
 ]
-every_form = pytest.mark.parametrize("form", FORMS, ids=str)
-every_precision = pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 pytestmark = pytest.mark.usefixtures("_without_type_checks")
 
 
@@ -51,18 +50,14 @@ def positional(form, inputs):
     return (x, LENGTHS, *parameters, options["shift"], options["scale"]), tuple(options.values())[2:]
 
 
-@every_precision
-@every_form
+@pairwise(form=FORMS, dtype=[torch.float64, torch.float32, torch.bfloat16])
 def test_forward_operators_are_what_they_say(form, dtype):
     tensors, options = positional(form, leaves(make_inputs(form), dtype))
     opcheck(operator(form), (*tensors, *options))
 
 
-@every_form
-@pytest.mark.parametrize(
-    ("dtype", "needs_x", "has_scores"),
-    [(torch.float64, True, True), (torch.float32, True, False), (torch.bfloat16, False, True)],
-    ids=str,
+@pairwise(
+    form=FORMS, dtype=[torch.float64, torch.float32, torch.bfloat16], needs_x=[True, False], has_scores=[True, False]
 )
 def test_backward_operators_are_what_they_say(form, dtype, needs_x, has_scores):
     tensors, options = positional(form, [i.to(dtype) for i in make_inputs(form)])
@@ -86,7 +81,7 @@ def test_gradients_are_the_same_by_torchs_public_names_alone(form, monkeypatch):
     torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
 
 
-@every_form
+@pytest.mark.parametrize("form", FORMS, ids=str)
 def test_a_compiled_function_gives_the_same(form):
     x, *parameters = leaves(make_inputs(form))
     options = form.options(len(x))

@@ -29,15 +29,16 @@ def merge_all(parts):
     return total
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
-def test_steps_merge_in_any_order(order):
+def test_steps_merge_in_any_order():
     """Scores whose exponentials overflow and vanish; and one part that lies beyond the end of the sequence."""
     scores = torch.tensor([3.0, -40.0, 700.0], dtype=torch.float64)
     states = torch.randn(3, HIDDEN, dtype=torch.float64)
     parts = [*map(one_step, scores, states), no_step()]
-    merged = merge_all([parts[i] for i in order])
-    assert merged.maximum.item() == 700.0
-    torch.testing.assert_close(merged.context, (scores.softmax(dim=0) @ states)[None], rtol=1e-14, atol=1e-14)
+    expected = (scores.softmax(dim=0) @ states)[None]
+    for ordered in itertools.permutations(parts):
+        merged = merge_all(ordered)
+        assert merged.maximum.item() == 700.0
+        torch.testing.assert_close(merged.context, expected, rtol=1e-14, atol=1e-14)
 
 
 def test_nothing_and_nothing_is_nothing():

@@ -14,12 +14,12 @@ from ffattn.ops.reference import (
     unnormalised_weights,
     valid_steps,
 )
+from tests.pairwise import pairwise
 
 BATCH, TIME = len(SMALL.lengths), SMALL.time
 
 
-@pytest.mark.parametrize("form", FORMS, ids=str)
-@pytest.mark.parametrize("piece", [1, 2 * BATCH, 5 * BATCH + 1, BATCH * TIME - 1])  # widths 1, 2, 5 and 12
+@pairwise(form=FORMS, piece=[1, 2 * BATCH, 5 * BATCH + 1, BATCH * TIME - 1])  # widths 1, 2, 5 and 12
 def test_any_pieces_give_the_same(form, piece, monkeypatch):
     inputs = [i.double() for i in make_inputs(form)]
     whole = everything(form, inputs, SMALL.lengths)

@@ -11,36 +11,29 @@ from operator_cases import (
     SMALL,
     Case,
     Form,
-    assert_near,
+    assert_agrees,
     assert_sequence_is_left_out,
     everything,
-    gradients,
-    leaves,
     make_inputs,
-    names,
     outputs,
-    probe,
 )
 
 pytest.importorskip("triton")
 
 from ffattn.ops import operators, triton
+from tests.pairwise import pairwise
 
 CASES = {
     "one step": Case([1, 0, 1], 1, 2, 5),
     "one hidden unit": Case([17, 1, 3], 17, 2, 1),
     "nothing but empty sequences": Case([0, 0, 0], 7, 2, 5),
-    "no sequence": Case([], 7, 2, 5),
     "no step": Case([0, 0], 0, 2, 5),
     "several tiles": Case([41, 0, 17], 41, 3, 21),
     "many features": Case([9, 4], 9, 19, 7),
     "wide": Case([3], 3, 2, 260),
 }
-BOTH_OR_NEITHER = [form for form in FORMS if form.has_shift == form.has_scale]  # which the kernels treat one by one
-every_form = pytest.mark.parametrize("form", BOTH_OR_NEITHER, ids=str)
-every_plain_form = pytest.mark.parametrize("form", PLAIN_FORMS, ids=str)
-
-
+TANH_FORMS = [form for form in PLAIN_FORMS if form.score == "tanh"]
+BARS = {torch.float32: 1e-5, torch.bfloat16: 2**-8 if torch.cuda.is_available() else 2**-7}  # the interpreter cuts off
 pytestmark = pytest.mark.gpu
 
 
@@ -60,49 +53,32 @@ def short_pieces(monkeypatch):
     monkeypatch.setattr(triton, "_GROUPS", 3)
 
 
-def assert_agrees(form, case, wanted, dtypes, bar=1e-5):
-    inputs = [i.to(dtype) for i, dtype in zip(make_inputs(form, case), dtypes, strict=False)]
-    lengths = torch.tensor(case.lengths, dtype=torch.int64)
-    twins, inputs = leaves(inputs, torch.float64), leaves(inputs)
-    actual = outputs(form, inputs, lengths)
-    if not case.lengths:
-        assert [len(output) for output in actual.values()] == [0] * 4
-        return
-    expected = outputs(form, twins, lengths, twin=True)
-    for name, output in actual.items():
-        assert output.dtype == torch.float32
-        assert_near(name, output.detach(), expected[name].detach(), 1e-5)
-    outer = sum(probe(expected[name]).norm().item() for name in wanted)
-    pairs = zip(gradients(actual, inputs, wanted), gradients(expected, twins, wanted), strict=True)
-    for name, leaf, (gradient, twin) in zip(names(form), inputs, pairs, strict=True):
-        assert gradient.dtype == leaf.dtype
-        rounding = 2**-8 if torch.cuda.is_available() else 2**-7  # Triton's interpreter cuts digits off
-        assert_near(f"d {name}", gradient, twin, rounding if leaf.dtype == torch.bfloat16 else bar, outer)
-
-
-@every_form
-@pytest.mark.parametrize("wanted", [("context", "scores"), ("total",)], ids="-".join)
+@pairwise(form=FORMS, wanted=[("context", "scores"), ("total",)])
 def test_outputs_and_gradients_are_the_twins(form, wanted):
-    assert_agrees(form, SMALL, wanted, [torch.float32] * 5)
+    assert_agrees(form, SMALL, wanted, [torch.float32] * 5, BARS)
 
 
-@pytest.mark.parametrize("form", [form for form in PLAIN_FORMS if form.score == "tanh"], ids=str)
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pairwise(form=TANH_FORMS, case=CASES)
 def test_sizes_are_handled(form, case):
-    assert_agrees(form, case, ["total", "context"], [torch.float32] * 5)
+    assert_agrees(form, case, ["total", "context"], [torch.float32] * 5, BARS)
+
+
+@pytest.mark.parametrize("form", TANH_FORMS, ids=str)
+def test_no_sequence_has_no_output(form):
+    inputs = make_inputs(form, Case([], 7, 2, 5))
+    assert [len(output) for output in outputs(form, inputs, torch.tensor([], dtype=torch.int64)).values()] == [0] * 4
 
 
 @pytest.mark.usefixtures("short_pieces")
-@every_form
+@pairwise(form=FORMS)
 def test_pieces_of_several_tiles_are_merged(form, monkeypatch):
     monkeypatch.setattr(triton, "_LANES", 4)
-    assert_agrees(form, Case([23, 0, 4, 1, 8], 23, 2, 5), ["context", "scores"], [torch.float32] * 5)
+    assert_agrees(form, Case([23, 0, 4, 1, 8], 23, 2, 5), ["context", "scores"], [torch.float32] * 5, BARS)
 
 
-@every_plain_form
-@pytest.mark.parametrize("parameters", [torch.float32, torch.bfloat16], ids=str)
+@pairwise(form=PLAIN_FORMS, parameters=[torch.float32, torch.bfloat16])
 def test_bfloat16_inputs_are_summed_in_float32(form, parameters):
-    assert_agrees(form, SMALL, ["context"], [torch.bfloat16] + [parameters] * 4)
+    assert_agrees(form, SMALL, ["context"], [torch.bfloat16] + [parameters] * 4, BARS)
 
 
 @cache
@@ -113,7 +89,7 @@ def undisturbed(form):
 
 
 @pytest.mark.usefixtures("short_pieces")
-@every_plain_form
+@pairwise(form=PLAIN_FORMS)
 def test_garbage_in_padding_reaches_nothing(form):
     (x, *parameters), clean = undisturbed(form)
     lengths = torch.tensor(SMALL.lengths)
@@ -124,7 +100,7 @@ def test_garbage_in_padding_reaches_nothing(form):
 
 
 @pytest.mark.usefixtures("short_pieces")
-@every_plain_form
+@pairwise(form=PLAIN_FORMS)
 def test_a_nan_in_a_sequence_stays_in_it(form):
     (x, *parameters), clean = undisturbed(form)
     x = x.clone()

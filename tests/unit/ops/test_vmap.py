@@ -6,9 +6,9 @@ from operator_cases import FORMS, SMALL, leaves, make_inputs
 from torch.func import vmap
 
 from ffattn import ops
+from tests.pairwise import pairwise
 
 MEMBERS = 3
-SOME = [form for form in FORMS if form.has_shift == form.has_scale]
 
 
 def call(form, tensors, lengths):
@@ -24,7 +24,7 @@ def assert_close(stacked, alone):
         torch.testing.assert_close(own, one, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("form", SOME, ids=str)
+@pairwise(form=FORMS)
 def test_members_are_as_if_alone(form):
     torch.manual_seed(0)
     lengths = torch.tensor(SMALL.lengths)
@@ -44,7 +44,7 @@ def test_members_are_as_if_alone(form):
 
 def test_members_may_have_inputs_in_common_and_a_stack_along_any_axis():
     torch.manual_seed(0)
-    form, lengths = SOME[0], torch.tensor(SMALL.lengths)
+    form, lengths = FORMS[0], torch.tensor(SMALL.lengths)
     x, weight, *others = make_inputs(form)
     weights = torch.stack([weight, 2 * weight], dim=1)
     together = vmap(lambda weight: call(form, (x, weight, *others), lengths)[0], in_dims=1)(weights)
@@ -52,7 +52,7 @@ def test_members_may_have_inputs_in_common_and_a_stack_along_any_axis():
 
 
 def test_a_length_beyond_a_member_is_refused():
-    form, lengths = SOME[0], torch.tensor([SMALL.lengths, [SMALL.time + 1] * 5])
+    form, lengths = FORMS[0], torch.tensor([SMALL.lengths, [SMALL.time + 1] * 5])
     tensors = make_inputs(form)
     with pytest.raises(ValueError, match="lengths must be on"):
         vmap(lambda lengths: call(form, tensors, lengths))(lengths)

@@ -1,6 +1,6 @@
 """The right answer of each task, from the inputs of one sequence alone, in plain Python.
 
-A sequence is a list of steps, each a list of features. An oracle returns (marks in order of time, target).
+A sequence is a list of steps, each a list of features. An oracle returns (relevant steps in order of time, target).
 """
 
 import math
@@ -10,9 +10,9 @@ def marked_pair(answer):
     """Oracle of a task with a value and a marker: finds the two markers that are 1."""
 
     def oracle(steps):
-        marks = [t for t, (_, marker) in enumerate(steps) if marker == 1]
-        first, second = (steps[t][0] for t in marks)
-        return marks, answer(first, second)
+        relevant = [t for t, (_, marker) in enumerate(steps) if marker == 1]
+        first, second = (steps[t][0] for t in relevant)
+        return relevant, answer(first, second)
 
     return oracle
 
@@ -20,9 +20,9 @@ def marked_pair(answer):
 def temporal_order(steps):
     """X and Y are features 0 and 1; the class is their order read as a binary number with X = 0 and Y = 1."""
     symbols = "".join("XYabcdBE"[step.index(1)] for step in steps)
-    marks = [t for t, symbol in enumerate(symbols) if symbol in "XY"]
-    digits = "".join(symbols[t] for t in marks).replace("X", "0").replace("Y", "1")
-    return marks, int(digits, base=2)
+    relevant = [t for t, symbol in enumerate(symbols) if symbol in "XY"]
+    digits = "".join(symbols[t] for t in relevant).replace("X", "0").replace("Y", "1")
+    return relevant, int(digits, base=2)
 
 
 ORACLES = {
@@ -33,8 +33,8 @@ ORACLES = {
     "TemporalOrder3": temporal_order,
 }
 
-# What the best constant reaches: (share solved, error). Published, or computed for the two-class cross-entropy.
-FLOORS = {
+# What the best constant reaches: (accuracy, error). Published, or computed for the two-class cross-entropy.
+BASELINES = {
     "Add": (0.154, 0.0417),
     "Multiply": (0.282, 0.0486),
     "Xor": (0.5, math.log(2)),

@@ -40,7 +40,7 @@ def mark_probabilities(length):
 def test_marks_have_the_authors_distribution(cls, length):
     """Pearson's statistic over all pairs, against its mean plus five standard deviations; the seed is fixed."""
     count = 20_000
-    seen = Counter(map(tuple, sample(cls(length=Fixed(T=length)), count).marks.tolist()))
+    seen = Counter(map(tuple, sample(cls(length=Fixed(T=length)), count).relevant_steps.tolist()))
     expected = {pair: count * p for pair, p in mark_probabilities(length).items()}
     assert seen.keys() == expected.keys()
     statistic = sum((seen[pair] - mean) ** 2 / mean for pair, mean in expected.items())
@@ -53,7 +53,7 @@ def test_the_second_mark_depends_on_the_sequences_own_length(cls):
     """Unlike in the authors' generator, where it depends on the longest possible one."""
     batch = sample(cls(length=Paper(T=100)), 10_000)
     for length in range(100, 110):
-        assert batch.marks[batch.lengths == length, 1].max() == int(length / 2 - 1) - 1
+        assert batch.relevant_steps[batch.lengths == length, 1].max() == int(length / 2 - 1) - 1
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def test_xors_values_are_bits():
 
 
 @pytest.mark.parametrize("cls", [Add, Multiply])
-def test_an_answer_exactly_at_the_tolerance_is_not_solved(cls):
+def test_an_answer_exactly_at_the_tolerance_is_not_correct(cls):
     task = cls(tolerance=0.25)
     predictions = torch.tensor([[0.25], [0.75], [0.26], [0.74]])
-    assert task.solved(predictions, torch.full((4, 1), 0.5)).tolist() == [False, False, True, True]
+    assert task.is_correct(predictions, torch.full((4, 1), 0.5)).tolist() == [False, False, True, True]
     assert task.error(predictions[:1], torch.tensor([[0.5]])).tolist() == [0.0625]
 
 
@@ -88,7 +88,7 @@ def test_a_tolerance_must_be_a_positive_number(tolerance):
 
 @pytest.mark.parametrize("cls", [Add, Multiply])
 def test_no_tolerance_solves_more_than_everything(cls):
-    assert cls(tolerance=3.0).floor().solved == 1
+    assert cls(tolerance=3.0).baseline().accuracy == 1
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_no_tolerance_solves_more_than_everything(cls):
 def test_windows_include_both_ends_and_scale_with_the_nominal_length(cls, T, windows, rule):
     """By hand: p per cent of T, rounded down; under `Paper` too, where the longest sequence is longer than that."""
     batch = sample(cls(length=rule(T=T)), 4000)
-    marks = batch.marks[batch.lengths == batch.lengths.max()]
-    for column, (low, high) in zip(marks.unbind(1), windows, strict=True):
+    relevant = batch.relevant_steps[batch.lengths == batch.lengths.max()]
+    for column, (low, high) in zip(relevant.unbind(1), windows, strict=True):
         assert column.unique().tolist() == list(range(low, high + 1))
 
 
@@ -115,7 +115,7 @@ def test_windows_scale_with_each_sequences_own_length_where_that_varies():
     task = TemporalOrder2(length=Variable(T=200, min=20, num_lengths=10))
     batch = task.evaluation_batch(STREAM, 4000, torch.arange(4000))
     for length in batch.lengths.unique().tolist():
-        first, second = batch.marks[batch.lengths == length].unbind(1)
+        first, second = batch.relevant_steps[batch.lengths == length].unbind(1)
         assert first.aminmax() == (length // 10, length // 5)
         assert second.aminmax() == (length // 2, length * 60 // 100)
 
@@ -124,11 +124,13 @@ def test_windows_scale_with_each_sequences_own_length_where_that_varies():
 def test_symbols_are_e_distractors_marks_b(cls):
     batch = sample(cls(length=Paper(T=50)), 200)
     assert cls.feature_names == tuple("XYabcdBE")
-    for steps, length, marks in zip(batch.x.tolist(), batch.lengths.tolist(), batch.marks.tolist(), strict=True):
+    for steps, length, relevant in zip(
+        batch.x.tolist(), batch.lengths.tolist(), batch.relevant_steps.tolist(), strict=True
+    ):
         assert all(sorted(step) == [0] * 7 + [1] for step in steps[:length])
         symbols = ["XYabcdBE"[step.index(1)] for step in steps[:length]]
         assert (symbols[0], symbols[-1]) == ("E", "B")
-        others = {symbol for t, symbol in enumerate(symbols[1:-1], start=1) if t not in marks}
+        others = {symbol for t, symbol in enumerate(symbols[1:-1], start=1) if t not in relevant}
         assert others <= set("abcd")
 
 

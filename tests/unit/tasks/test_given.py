@@ -81,21 +81,21 @@ def test_parts_of_time_put_together_are_the_whole(path):
     assert torch.equal(pieces[1].lengths, whole.lengths)
 
 
-def test_the_floor_of_classes_is_the_largest(path):
+def test_the_baseline_of_classes_is_the_largest(path):
     task = File(path=path, target="k", features="a")
     shares = np.bincount(task.given(Split.TRAIN).y.numpy()) / task.size(Split.TRAIN)
-    assert task.floor().solved == pytest.approx(shares.max())
-    assert task.floor().error == pytest.approx(-(shares * np.log(shares)).sum())
+    assert task.baseline().accuracy == pytest.approx(shares.max())
+    assert task.baseline().error == pytest.approx(-(shares * np.log(shares)).sum())
     assert task.is_classification
     assert task.num_outputs == 3
 
 
-def test_the_floor_of_numbers_is_the_best_window(path):
+def test_the_baseline_of_numbers_is_the_best_window(path):
     task = File(path=path, target="y", tolerance=0.5)
     y = task.given(Split.TRAIN).y.double().flatten().numpy()
     best = max((np.abs(y - centre) < 0.5).mean() for centre in np.linspace(-3, 3, 20001))
-    assert task.floor().solved == pytest.approx(best)
-    assert task.floor().error == pytest.approx(1)
+    assert task.baseline().accuracy == pytest.approx(best)
+    assert task.baseline().error == pytest.approx(1)
 
 
 def test_a_file_of_the_tests_own(path, tmp_path):

@@ -51,7 +51,7 @@ def test_attending_to_padding_changes_the_visible_lengths_alone():
     plain, attending = (Add(length=Paper(T=50, attend_to_padding=attend)) for attend in (False, True))
     for make in ("training_batch", "evaluation_batch"):
         true, told = (getattr(task, make)(STREAM, 64, torch.arange(64)) for task in (plain, attending))
-        assert all(torch.equal(getattr(true, name), getattr(told, name)) for name in ("x", "y", "marks"))
+        assert all(torch.equal(getattr(true, name), getattr(told, name)) for name in ("x", "y", "relevant_steps"))
         assert set(told.lengths.tolist()) == {true.x.shape[1]} == {54}
         assert set(true.lengths.tolist()) == {50, 51, 52, 53, 54}
 

@@ -5,11 +5,12 @@ import itertools
 import pytest
 import torch
 from helpers import concrete_subclasses
-from task_oracles import FLOORS, ORACLES
+from task_oracles import BASELINES, ORACLES
 
 from ffattn.errors import SettingError
 from ffattn.rng.streams import BatchWindow, Split, Stream
 from ffattn.tasks import Fixed, GivenTask, Paper, Regression, Task, Variable
+from tests.pairwise import pairwise
 
 TASKS = [cls for cls in concrete_subclasses(Task, "ffattn.tasks") if not issubclass(cls, GivenTask)]
 SMALLEST = 0  # stands for the task's own smallest length
@@ -25,10 +26,10 @@ COUNT = 24  # sequences
 every_task = pytest.mark.parametrize("cls", TASKS, ids=lambda cls: cls.__name__)
 
 
-@pytest.fixture(params=list(itertools.product(TASKS, RULES, TIMES)), ids=lambda p: f"{p[0].__name__}-{p[1]}-{p[2]}")
-def task(request):
-    cls, rule, T = request.param
-    return cls(length=RULES[rule](T or cls.min_length, cls.min_length))
+@pytest.fixture
+def task(cls, rule, T):
+    """The task of a test that is parametrized by `every_batch` or `every_length`."""
+    return cls(length=rule(T or cls.min_length, cls.min_length))
 
 
 def training(task, numbers=range(COUNT), batch=5, stream=STREAM):
@@ -39,12 +40,16 @@ def evaluation(task, numbers=range(COUNT), stream=STREAM):
     return task.evaluation_batch(stream, COUNT, torch.tensor(list(numbers)))
 
 
+every_length = pairwise(cls=TASKS, rule=RULES, T=TIMES)
+every_batch = pairwise(cls=TASKS, rule=RULES, T=TIMES, make=[training, evaluation])
+
+
 def sequences(*batches):
-    """Each sequence without its padding: (steps, target, marks), as plain lists."""
+    """Each sequence without its padding: (steps, target, relevant steps), as plain lists."""
     return [
-        (steps[:length], y, marks)
+        (steps[:length], y, relevant)
         for batch in batches
-        for steps, length, y, marks in zip(*(tensor.tolist() for tensor in batch), strict=True)
+        for steps, length, y, relevant in zip(*(tensor.tolist() for tensor in batch), strict=True)
     ]
 
 
@@ -56,15 +61,15 @@ def test_every_task_is_found():
     assert len(TASKS) == 5
 
 
-@pytest.mark.parametrize("make", [training, evaluation])
+@every_batch
 def test_shapes_and_types(task, make):
-    x, lengths, y, marks = make(task)
+    x, lengths, y, relevant = make(task)
     assert x.shape == (COUNT, task.length.padded(lengths), task.num_features)
     assert task.num_features == len(set(task.feature_names))
     assert lengths.shape == (COUNT,)
-    assert marks.shape[0] == COUNT
+    assert relevant.shape[0] == COUNT
     assert x.dtype == torch.float32
-    assert lengths.dtype == marks.dtype == torch.int64
+    assert lengths.dtype == relevant.dtype == torch.int64
     if isinstance(task, Regression):
         assert (y.shape, y.dtype) == ((COUNT, task.num_outputs), torch.float32)
     else:
@@ -72,40 +77,41 @@ def test_shapes_and_types(task, make):
         assert 0 <= y.min() <= y.max() < task.num_outputs
 
 
-@pytest.mark.parametrize("make", [training, evaluation])
+@every_batch
 def test_the_target_follows_from_the_inputs(task, make):
     oracle = ORACLES[type(task).__name__]
-    for steps, y, marks in sequences(make(task)):
-        expected_marks, target = oracle(steps)
-        assert sorted(marks) == expected_marks
+    for steps, y, relevant in sequences(make(task)):
+        expected_steps, target = oracle(steps)
+        assert sorted(relevant) == expected_steps
         assert (y if isinstance(y, list) else [y]) == pytest.approx([target], abs=1e-6)
 
 
-@pytest.mark.parametrize("make", [training, evaluation])
+@every_batch
 def test_lengths_are_in_range_marks_inside_and_padding_is_zero(task, make):
-    x, lengths, _, marks = make(task)
+    x, lengths, _, relevant = make(task)
     assert task.length.shortest[1] <= lengths.min() <= lengths.max() <= task.length.longest
-    assert ((marks > 0) & (marks < lengths[:, None] - 1)).all()
-    assert (marks.sort(dim=1).values.diff() > 0).all(), "two marks on one step"
+    assert ((relevant > 0) & (relevant < lengths[:, None] - 1)).all()
+    assert (relevant.sort(dim=1).values.diff() > 0).all(), "two relevant steps in one place"
     assert not x[torch.arange(x.shape[1]) >= lengths[:, None]].any()
 
 
-@pytest.mark.parametrize("make", [training, evaluation])
+@every_batch
 def test_the_same_numbers_give_the_same_batch(task, make):
     assert same(make(task), make(task))
 
 
-@pytest.mark.parametrize("make", [training, evaluation])
+@every_batch
 def test_sequences_do_not_depend_on_how_they_are_batched(task, make):
     pieces = [make(task, range(start, min(start + 7, COUNT))) for start in range(0, COUNT, 7)]
     assert sequences(*pieces) == sequences(make(task))
 
 
+@every_length
 def test_sequences_do_not_depend_on_their_order(task):
     assert sequences(evaluation(task, reversed(range(COUNT)))) == sequences(evaluation(task))[::-1]
 
 
-@pytest.mark.parametrize("make", [training, evaluation])
+@every_batch
 def test_a_window_of_time_is_a_slice_of_the_whole(task, make):
     whole = make(task)
     time = whole.x.shape[1]
@@ -149,31 +155,32 @@ def constants(task):
 
 
 @every_task
-def test_the_floor_is_what_a_search_over_constants_finds(cls):
+def test_the_baseline_is_what_a_search_over_constants_finds(cls):
     """Within four standard errors of 20,000 sequences; equal logits have none, hence the 1e-6."""
     count = 20_000
     task = cls(length=Fixed(T=cls.min_length))
     y = task.training_batch(STREAM, 0, torch.arange(count)).y
     answers = [constant.expand(count, -1) for constant in constants(task)]
-    solved = torch.stack([task.solved(answer, y).double().mean() for answer in answers]).max().item()
+    accuracy = torch.stack([task.is_correct(answer, y).double().mean() for answer in answers]).max().item()
     errors = min((task.error(answer, y) for answer in answers), key=lambda errors: errors.mean())
-    p, error = task.floor()
-    assert solved == pytest.approx(p, abs=4 * (p * (1 - p) / count) ** 0.5)
+    p, error = task.baseline()
+    assert accuracy == pytest.approx(p, abs=4 * (p * (1 - p) / count) ** 0.5)
     assert errors.mean().item() == pytest.approx(error, abs=4 * errors.std().item() / count**0.5 + 1e-6)
 
 
 @every_task
-def test_the_floor_is_the_published_one(cls):
-    floor, (solved, error) = cls().floor(), FLOORS[cls.__name__]
-    assert floor.solved == pytest.approx(solved, abs=5e-4)
-    assert floor.error == pytest.approx(error, abs=5e-5)
+def test_the_baseline_is_the_published_one(cls):
+    baseline = cls().baseline()
+    accuracy, error = BASELINES[cls.__name__]
+    assert baseline.accuracy == pytest.approx(accuracy, abs=5e-4)
+    assert baseline.error == pytest.approx(error, abs=5e-5)
 
 
 @every_task
-def test_a_perfect_answer_is_solved_without_error(cls):
+def test_a_perfect_answer_is_correct_and_without_error(cls):
     task = cls(length=Fixed(T=cls.min_length))
     y = training(task).y
     perfect = 100 * torch.nn.functional.one_hot(y, task.num_outputs).float() if y.ndim == 1 else y
-    assert task.solved(perfect, y).all()
+    assert task.is_correct(perfect, y).all()
     assert not task.error(perfect, y).any()
-    assert not task.solved(-perfect - 1, y).any()
+    assert not task.is_correct(-perfect - 1, y).any()

@@ -1,168 +1,91 @@
-"""When checkpoints are written, and how."""
+"""When checkpoints are written, and what they say about their run."""
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from ffattn.errors import TrainingError, reason_of
-from ffattn.inference.checkpoint import BEST, FORMAT, KEY, LAST, PREVIOUS
-from ffattn.inference.metrics import KEPT
-from ffattn.system.atomic_files import sync
-
-HISTORY = "update", "solved", "error"  # what is kept of every validation
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write beside the target, sync, rename: a file of that name is always whole, and the last but one is kept."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint.
-
-        Args:
-            checkpoint: Tensors and plain values.
-            path: The file, replaced if it exists.
-            storage_options: Not used.
-
-        Raises:
-            TrainingError: The disk is full, or the folder cannot be written to; what was there before is untouched.
-        """
-        target = Path(path)
-        part = target.with_suffix(".part")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _write(checkpoint, part)
-        except (OSError, RuntimeError) as error:  # torch's writer has errors of its own, behind which is the system's
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise TrainingError(
-                f"{target}: cannot be written: {reason_of(error)}; what was saved before is whole"
-            ) from error
-        if target.name == LAST and target.exists():
-            target.replace(target.with_name(PREVIOUS))
-        part.replace(target)
-        sync(target.parent)
-
-
-def _write(checkpoint: dict[str, Any], path: Path) -> None:
-    with path.open("wb") as file:
-        torch.save(checkpoint, file)
-    sync(path)
+from ffattn.inference.checkpoint import BEST, FORMAT, KEY, LAST, upgrade
+from ffattn.inference.metrics import RESULT_METRICS
+from ffattn.lightning.callbacks.stopping import StopRule
+from ffattn.lightning.callbacks.validations import Validations
 
 
 class Checkpoints(Checkpoint):
-    """Write `best.ckpt` (most solved; among equals the smallest error) and `last.ckpt` after every validation.
+    """Write `best.ckpt` and `last.ckpt` after every validation, and end training by a rule.
+
+    The trainer of its methods is Lightning's, or what a member of a stack has for one.
 
     Args:
         folder: Where.
         settings: Plain settings of the run, for whoever loads the file.
-        updates: Stop training after so many.
-        stop_when_solved: Stop training once a validation solves every sequence.
-        patience: Stop after so many validations without a better one, or None.
-        data: What the task has learned from data, for whoever loads the file.
-        to_beat: Asked at every validation for a number of updates at which training is stopped (None: not yet).
+        rule: When training ends.
+        data: What the task has learned from data, for whoever loads the file; then the best validation has the smallest
+            error, else the highest accuracy.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        settings: dict[str, Any],
-        updates: int,
-        stop_when_solved: bool,
-        *,
-        patience: int | None = None,
-        data: dict[str, Any] | None = None,
-        to_beat: Callable[[], int | None] | None = None,
+        self, folder: Path, settings: dict[str, Any], rule: StopRule, data: dict[str, Any] | None = None
     ) -> None:
-        self.folder, self.settings = folder, settings
-        self.updates, self.stop_when_solved, self.to_beat = updates, stop_when_solved, to_beat
-        self.patience, self.data = patience, data or {}
-        self.best: dict[str, float] = {}
-        self.history: dict[str, list[float]] = {name: [] for name in HISTORY}
-        self.seconds = 0.0  # of training, over all the times that the run was resumed
+        self.folder = folder
+        self.settings = settings
+        self.rule = rule
+        self.data = data or {}
+        self.validations = Validations(by_error=bool(data))
+        self.seconds = 0.0  # of training before this start, over all the times that the run was resumed
         self.stopped_because: str | None = None
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, trainer: Any, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take up the run that is resumed."""
-        about = checkpoint[KEY]
-        self.best, self.seconds = about["best"], about["seconds"]
-        known = about.get("history", self.history)  # earlier versions kept none
-        self.history = {name: list(values) for name, values in known.items()}
+        about = upgrade(checkpoint[KEY])
+        self.seconds = about["seconds"]
+        self.validations.restore(about)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:
         """Start the clock."""
         self.started = time.monotonic()
 
-    def _elapsed(self) -> float:
-        return self.seconds + time.monotonic() - self.started
-
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         """Ask for a last validation at the last update; Lightning's max_steps would stop without one."""
-        if trainer.global_step >= self.updates:
-            self.stopped_because = "updates"
-            trainer.should_stop = True
+        if trainer.global_step >= self.rule.updates:
+            self._stop(trainer, "updates")
 
-    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Decide whether to stop, then write."""
-        now = {name: value for name, value in pl_module.latest.items() if name in KEPT}
-        now["update"] = trainer.global_step
-        for name, values in self.history.items():
-            values.append(now[name])
-        if self.stop_when_solved and now["solved"] == 1:
-            self.stopped_because = "solved"
-        elif self.to_beat is not None and _is_beaten(trainer, self.to_beat()):
-            self.stopped_because = "raced"
-        is_better = not self.best or self._rank(now) > self._rank(self.best)
-        if self.stopped_because is None and not is_better and self._is_patient_no_more():
-            self.stopped_because = "patience"
-        if self.stopped_because is not None:
-            trainer.should_stop = True
+        scores = {name: value for name, value in pl_module.latest.items() if name in RESULT_METRICS}
+        is_best = self.validations.add(scores | {"update": trainer.global_step})
+        if (reason := self.rule.reason(trainer, self.validations)) is not None:
+            self._stop(trainer, reason)
         save_curves(trainer)
-        if is_better:
-            self.best = now
+        if is_best:
             trainer.save_checkpoint(self.folder / BEST)
         trainer.save_checkpoint(self.folder / LAST)
 
-    def _rank(self, validation: dict[str, float]) -> tuple[float, ...]:
-        """What is better is larger. Of given data it is the error that counts, as in training."""
-        return (-validation["error"],) if self.data else (validation["solved"], -validation["error"])
+    def _stop(self, trainer: Any, reason: str) -> None:
+        self.stopped_because = reason
+        trainer.should_stop = True
 
-    def _is_patient_no_more(self) -> bool:
-        """Whether the best validation lies so many validations back."""
-        since = sum(update > self.best["update"] for update in self.history["update"])  # earlier versions kept none
-        return self.patience is not None and since >= self.patience
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: Any, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add what makes the file understandable without the command line."""
         checkpoint[KEY] = {
             "format": FORMAT,
             "settings": self.settings,
             "update": trainer.global_step,
-            "seconds": self._elapsed(),
+            "seconds": self.seconds + time.monotonic() - self.started,
             "stopped_because": self.stopped_because,
-            "best": self.best,
-            "history": self.history,
+            "best": self.validations.best,
+            "history": self.validations.history,
             "data": self.data,
         }
 
 
-def save_curves(trainer: Trainer) -> None:
+def save_curves(trainer: Any) -> None:
     """Let loggers write what they hold back: a run that goes on from a checkpoint does not log it again.
 
     Args:
-        trainer: Whose loggers.
+        trainer: Lightning's, or what a member of a stack has for one.
     """
     for logger in trainer.loggers:
         logger.save()
-
-
-def _is_beaten(trainer: Trainer, updates: int | None) -> bool:
-    """Whether so many updates have been made; the first process decides for all, which may look at another moment."""
-    limit = trainer.strategy.broadcast(updates)
-    return limit is not None and trainer.global_step >= limit

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 
-from ffattn.figures.attention import draw_all, look
+from ffattn.figures.attention import draw_all, record_attention
 from ffattn.figures.html import page, paragraph, slides
+from ffattn.lightning.loggers.tensorboard import boards_of
 from ffattn.models.feed_forward import FeedForwardNetwork
 from ffattn.rng.streams import Split, Stream
-from ffattn.system.atomic_files import whole
+from ffattn.system.atomic_files import atomic_write
 from ffattn.tasks import Task
 
 _STEPS = 2**21  # (sequence, step) pairs that are looked at, at most
@@ -37,7 +37,9 @@ class Pictures(Callback):
     """
 
     def __init__(self, every: int, seed: int, folder: Path) -> None:
-        self.every, self.stream, self.folder = every, Stream(seed, Split.VAL), folder
+        self.every = every
+        self.stream = Stream(seed, Split.VAL)
+        self.folder = folder
         self.drawn: int | None = None  # the update of the last pictures
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -52,20 +54,22 @@ class Pictures(Callback):
         _write_page(self.folder, pl_module.task.summary())
         if isinstance(pl_module.network, FeedForwardNetwork):
             contexts = _contexts(pl_module.network, pl_module.task, self.stream)
-            for board in _boards(trainer):
+            for board in boards_of(trainer.loggers):
                 board.add_embedding(*contexts, global_step=trainer.global_step, tag="context")
 
     def _draw(self, trainer: Trainer, pl_module: Any) -> None:
-        task, network, self.drawn = pl_module.task, pl_module.network, trainer.global_step
+        task = pl_module.task
+        network = pl_module.network
         was_training = network.training
+        self.drawn = trainer.global_step
         with _averaged(trainer, pl_module):
-            figures = draw_all(network, look(network.eval(), task, self.stream, _sequences(task)))
+            figures = draw_all(network, record_attention(network.eval(), task, self.stream, _num_sequences(task)))
         network.train(was_training)
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():
-            with whole(self.folder / f"{name}_{self.drawn:09d}.png") as part:
+            with atomic_write(self.folder / f"{name}_{self.drawn:09d}.png") as part:
                 figure.savefig(part)
-            for board in _boards(trainer):
+            for board in boards_of(trainer.loggers):
                 board.add_figure(f"pictures/{name}", figure, self.drawn, close=False)
 
 
@@ -82,26 +86,22 @@ def _averaged(trainer: Trainer, module: Any) -> Iterator[None]:
             callback.on_validation_epoch_end(trainer, module)
 
 
-def _boards(trainer: Trainer) -> list[Any]:
-    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-
-
-def _sequences(task: Task) -> int:
+def _num_sequences(task: Task) -> int:
     return max(1, min(_SEQUENCES, _STEPS // task.length.longest))
 
 
 @torch.inference_mode()
 def _contexts(network: FeedForwardNetwork, task: Task, stream: Stream) -> tuple[torch.Tensor, list[str]]:
-    """What attention makes of some sequences, (batch, hidden), and their targets in words."""
+    """Return what attention makes of some sequences, (batch, hidden), and their targets in words."""
     parameter = next(network.parameters())
-    total = min(_sequences(task), task.size(stream.split) or _STEPS)
+    total = min(_num_sequences(task), task.size(stream.split) or _STEPS)
     batch = task.evaluation_batch(stream, total, torch.arange(total, device=parameter.device))
     contexts = network.attention(network.position(batch.x.to(parameter.dtype), batch.lengths), batch.lengths)
     return contexts.float().cpu(), [f"{float(y):.3g}" for y in batch.y.reshape(total, -1)[:, 0]]
 
 
 def _write_page(folder: Path, title: str) -> None:
-    """The pictures of all times, as one page and as animations."""
+    """Write the pictures of all times, as one page and as animations."""
     by_name: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*.png")):
         if found := re.fullmatch(r"([a-z_]+)_\d+", path.stem):
@@ -111,7 +111,7 @@ def _write_page(folder: Path, title: str) -> None:
         labels = {f"{int(path.stem.rpartition('_')[2]):,}": path.read_bytes() for path in paths}
         parts.append(slides(name.replace("_", " "), labels))
         first, *others = (Image.open(path) for path in paths)
-        with whole(folder / f"{name}.gif") as part:
+        with atomic_write(folder / f"{name}.gif") as part:
             first.save(part, save_all=True, append_images=others, duration=_FRAME, loop=0)
-    with whole(folder / "index.html") as part:
+    with atomic_write(folder / "index.html") as part:
         part.write_text(page(f"{title}, while it was trained", parts))

@@ -1,82 +1,22 @@
-"""What a person sees while it runs: curves and progress."""
+"""What a person sees while a run is trained."""
 
 import time
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from ffattn.tasks.batch import Batch
+from ffattn.inference.metrics import percent
+from ffattn.lightning.callbacks.rate import UpdateRate
 
 _REFRESH = 0.5  # seconds between looks at the loss, which stall a GPU
 _LINE = 30.0  # seconds between lines where there is no terminal
 
 
-class _Rate:
-    """Updates per second between two looks; zero, which means unknown, before the second."""
-
-    def __init__(self) -> None:
-        self.update: int | None = None
-        self.time = self.value = 0.0
-
-    def look(self, update: int) -> float:
-        """The rate since the last look, or the last known one if nothing has been done since."""
-        now = time.monotonic()
-        if self.update is not None and update > self.update:
-            self.value = (update - self.update) / max(now - self.time, 1e-9)
-        self.update, self.time = update, now
-        return self.value
-
-
-def _measure(module: Any, outputs: Any, batch: Batch) -> dict[str, float]:
-    """Loss and share solved of a training batch; stops the run if a loss was not finite."""
-    measured: dict[str, float] = module.measure(outputs["loss"], outputs["prediction"], batch.y)
-    return measured
-
-
-class Curves(Callback):
-    """Log loss, share solved, learning rate and speed of training.
-
-    Args:
-        every: Updates between entries.
-    """
-
-    def __init__(self, every: int) -> None:
-        self.every = every
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self.rate = _Rate()
-        self.rate.look(trainer.global_step)
-        self.logged = trainer.global_step
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Read the learning rate before the schedule goes on."""
-        if (trainer.global_step + 1) % self.every == 0:
-            self.lr = float(trainer.optimizers[0].param_groups[0]["lr"])
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Log at every so many updates."""
-        update = trainer.global_step
-        if update % self.every or update == self.logged:
-            return
-        self.logged = update
-        metrics = {f"train/{name}": value for name, value in _measure(pl_module, outputs, batch).items()}
-        metrics["train/lr"] = self.lr
-        metrics["train/updates_per_second"] = self.rate.look(update)
-        for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=update)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Validation is no part of the speed of training."""
-        self.rate.look(trainer.global_step)
-
-
-class Watch(Callback):
-    """Show loss, share solved, updates per second and time left: a bar in a terminal, lines elsewhere.
+class RunProgress(ProgressBar):
+    """Show loss, accuracy, updates per second and time left: a bar in a terminal, lines elsewhere.
 
     Args:
         mode: `auto`, `bar`, `lines`, or `none` or `quiet`, which show nothing.
@@ -85,16 +25,28 @@ class Watch(Callback):
     """
 
     def __init__(self, mode: str, updates: int, console: Console) -> None:
-        self.console, self.updates = console, updates
+        super().__init__()
+        self.console = console
+        self.updates = updates
         self.mode = ("bar" if console.is_terminal else "lines") if mode == "auto" else mode
+        self.is_enabled = self.mode in {"bar", "lines"}
         self.bar: Progress | None = None
         self.bar_task = TaskID(0)
         self.shown: dict[str, float] = {}
 
+    def disable(self) -> None:
+        """Show nothing from now on."""
+        self.is_enabled = False
+
+    def enable(self) -> None:
+        """Show what the mode says."""
+        self.is_enabled = self.mode in {"bar", "lines"}
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar. The rate is unknown until the first look: the first update compiles kernels."""
-        self.rate, self.next_look = _Rate(), 0.0
-        if self.mode == "bar":
+        self.rate = UpdateRate()
+        self.next_look = 0.0
+        if self.is_enabled and self.mode == "bar":
             columns = (MofNCompleteColumn(), BarColumn(bar_width=24), TextColumn("{task.description}"))
             self.bar = Progress(*columns, TimeRemainingColumn(), TextColumn("left"), console=self.console)
             self.bar_task = self.bar.add_task("starting", total=self.updates, completed=trainer.global_step)
@@ -103,35 +55,46 @@ class Watch(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Look at the loss now and then, and before a validation."""
         is_last = (batch_idx + 1) % trainer.num_training_batches == 0 or trainer.global_step >= self.updates
-        if self.mode not in {"bar", "lines"} or (time.monotonic() < self.next_look and not is_last):
+        if not self.is_enabled or (time.monotonic() < self.next_look and not is_last):
             return
-        # the time of a look is each process's own, so that several look at what was measured last, by all
-        self.shown |= _measure(pl_module, outputs, batch) if trainer.world_size == 1 else pl_module.measured
+        if trainer.world_size == 1:
+            self.shown |= pl_module.measure(outputs["loss"], outputs["prediction"], batch.y)
+        else:  # the time of a look is each process's own, so that several look at what was measured last, by all
+            self.shown |= pl_module.measured
         self.rate.look(trainer.global_step)
         if not is_last:
             self._show(trainer.global_step)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Show the validation."""
-        self.shown["val"] = pl_module.latest["solved"]
+        self.shown["val"] = pl_module.latest["accuracy"]
         self.shown |= {name: value for name, value in pl_module.latest.items() if name == "r2"}
-        if self.mode in {"bar", "lines"}:
+        if self.is_enabled:
             self._show(trainer.global_step)
         self.rate.look(trainer.global_step)  # validation is no part of the rate of training
 
     def _show(self, update: int) -> None:
-        parts = [f"loss {self.shown['loss']:.2e}  solved {self.shown['solved']:6.1%}"] if "loss" in self.shown else []
-        parts += [f"val solved {self.shown['val']:.1%}"] if "val" in self.shown else []
-        parts += [f"R2 {self.shown['r2']:.4f}"] if "r2" in self.shown else []
-        parts += [f"{self.rate.value:.4g} updates/s"] if self.rate.value else []
-        text = "  ".join(parts)
         if self.bar is not None:
-            self.bar.update(self.bar_task, completed=update, description=text)
+            self.bar.update(self.bar_task, completed=update, description=self._numbers())
         else:
-            left = f"  at most {_clock((self.updates - update) / self.rate.value)} left" if self.rate.value else ""
-            line = f"update {update:>6} of at most {self.updates}  {text}{left}"
+            left = ""
+            if self.rate.value:
+                left = f"  at most {_hours((self.updates - update) / self.rate.value)} left"
+            line = f"update {update:>6} of at most {self.updates}  {self._numbers()}{left}"
             self.console.print(line, soft_wrap=True, highlight=False)
         self.next_look = time.monotonic() + (_REFRESH if self.bar is not None else _LINE)
+
+    def _numbers(self) -> str:
+        parts = []
+        if "loss" in self.shown:
+            parts += [f"loss {self.shown['loss']:.2e}", f"accuracy {percent(self.shown['accuracy']):>6}"]
+        if "val" in self.shown:
+            parts.append(f"val accuracy {percent(self.shown['val'])}")
+        if "r2" in self.shown:
+            parts.append(f"R2 {self.shown['r2']:.4f}")
+        if self.rate.value:
+            parts.append(f"{self.rate.value:.4g} updates/s")
+        return "  ".join(parts)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the last state of the bar on the screen."""
@@ -147,7 +110,8 @@ class Watch(Callback):
             self.bar = None
 
 
-def _clock(seconds: float) -> str:
+def _hours(seconds: float) -> str:
+    """Return a time as hours:minutes:seconds."""
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"

@@ -3,7 +3,6 @@
 import hashlib
 import inspect
 import math
-from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +14,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ffattn.errors import TrainingError
 from ffattn.inference.checkpoint import build_network, load_weights
-from ffattn.inference.metrics import FOCUS, USUAL, Scores
+from ffattn.inference.metrics import ATTENTION_METRICS, STANDARD_METRICS, EvaluationMetrics
+from ffattn.lightning.private import cache_batch_hooks
 from ffattn.models import Answer, Model
 from ffattn.nn import Dropout
 from ffattn.ops.reference import full_precision
@@ -24,7 +24,8 @@ from ffattn.tasks import Task
 from ffattn.tasks.batch import Batch
 
 _NEVER = torch.iinfo(torch.int64).max
-_PLAIN = "_current_fx_name", "threads", "batch_seed"  # attributes that are set at every update, and are no tensors
+# attributes that are set at every update, and are no tensors; the first is Lightning's, and need not be there
+_PLAIN = "_current_fx_name", "threads", "batch_seed"
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
@@ -62,11 +63,15 @@ class SequenceModule(LightningModule):
         fused: bool = True,
     ) -> None:
         super().__init__()
-        self.task, self.model, self.optim = task, model, optim or Adam()
-        self.seed, self.updates, self.fused = seed, updates, fused
+        self.task = task
+        self.model = model
+        self.optim = optim or Adam()
+        self.seed = seed
+        self.updates = updates
+        self.fused = fused
         self.network = build_network(model, task, seed)
-        self.scores = Scores(task)
-        self.latest: dict[str, float] = {}  # scores of the last evaluation
+        self.metrics = EvaluationMetrics(task)
+        self.latest: dict[str, float] = {}  # metrics of the last evaluation
         self.measured: dict[str, float] = {}  # of the training batch that was last looked at
         self.updates_before = 0  # of a run that has been trained, and is only to be tested
 
@@ -82,22 +87,22 @@ class SequenceModule(LightningModule):
         load_weights(self.network, contents, path)
 
     def forward(self, batch: Batch) -> Answer:
-        """The network's answers, without weights."""
+        """Return the network's answers, without weights."""
         answer: Answer = self.network(batch.x, batch.lengths)
         return answer
 
-    def weigh(self, batch: Batch) -> Answer:
-        """The network's answers, with weights."""
+    def forward_with_weights(self, batch: Batch) -> Answer:
+        """Return the network's answers, with weights."""
         answer: Answer = self.network(batch.x, batch.lengths, return_weights=True)
         return answer
 
     def on_fit_start(self) -> None:
-        """Tell dropout which part of a batch is this process's; let Lightning look for hooks of batches only once."""
-        selector: Any = self.trainer._data_connector._datahook_selector
-        selector.get_instance = cache(selector.get_instance)  # otherwise in four classes, three times an update
+        """Tell dropout which part of a batch is this process's."""
+        cache_batch_hooks(self.trainer)
         for layer in self.network.modules():
             if isinstance(layer, Dropout):
-                layer.part, layer.parts = self.trainer.global_rank, self.trainer.world_size
+                layer.part = self.trainer.global_rank
+                layer.parts = self.trainer.world_size
 
     def on_train_start(self) -> None:
         """Start to watch the loss; and set the rate, since the horizon of a resumed schedule may have moved."""
@@ -135,7 +140,8 @@ class SequenceModule(LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make dropout and jitter functions of (seed, batch number), so that a resumed run repeats them."""
-        update, batches = self.trainer.global_step, self.trainer.accumulate_grad_batches
+        update = self.trainer.global_step
+        batches = self.trainer.accumulate_grad_batches
         number = update * batches + batch_idx % batches
         digest = hashlib.blake2b(f"{self.seed}/{number}".encode(), digest_size=8).digest()
         self.batch_seed = int.from_bytes(digest) >> 1
@@ -143,7 +149,7 @@ class SequenceModule(LightningModule):
         self.update_number.fill_(update + 1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The loss, and the predictions for whoever wants to log them."""
+        """Return the loss, and the predictions for whoever wants to log them."""
         loss, prediction = self._loss_of(batch)
         self._note_if_bad(loss)
         return {"loss": loss, "prediction": prediction.detach()}
@@ -173,12 +179,12 @@ class SequenceModule(LightningModule):
             self._stop(f"the loss of update {update}")
 
     def _reduce(self, numbers: Tensor, how: str) -> Tensor:
-        """`min` or `mean` over all processes."""
+        """Return `min` or `mean` over all processes."""
         reduced: Tensor = self.trainer.strategy.reduce(numbers.clone(), reduce_op=how)
         return reduced
 
     def measure(self, loss: Tensor, prediction: Tensor, y: Tensor) -> dict[str, float]:
-        """Loss and share solved of a training batch, over all processes, each of which must call this.
+        """Measure loss and accuracy of a training batch, over all processes, each of which must call this.
 
         Args:
             loss: Of this process's part.
@@ -189,9 +195,9 @@ class SequenceModule(LightningModule):
             TrainingError: A loss was not finite.
         """
         self.require_finite()
-        solved = self.task.solved(prediction, y).double().mean()
-        loss, solved = self._reduce(torch.stack((loss.double(), solved)), "mean")
-        self.measured = {"loss": float(loss), "solved": float(solved)}
+        accuracy = self.task.is_correct(prediction, y).double().mean()
+        loss, accuracy = self._reduce(torch.stack((loss.double(), accuracy)), "mean")
+        self.measured = {"loss": float(loss), "accuracy": float(accuracy)}
         return self.measured
 
     def _stop(self, what: str) -> NoReturn:
@@ -199,7 +205,7 @@ class SequenceModule(LightningModule):
         raise TrainingError(f"{what} is not finite (optim.lr={self.optim.lr:g}){self._bad_weights()}: {advice}")
 
     def _bad_weights(self) -> str:
-        """The first parameter that is not finite, or whose gradient is not."""
+        """Name the first parameter that is not finite, or whose gradient is not."""
         for name, weight in self.network.named_parameters():
             for kind, numbers in ("", weight), ("the gradient of ", weight.grad):
                 if numbers is not None and not numbers.isfinite().all():
@@ -207,26 +213,26 @@ class SequenceModule(LightningModule):
         return ""
 
     def _evaluation_step(self, batch: Batch) -> None:
-        answer = self.weigh(batch)
-        self.scores.update(answer, batch)
+        answer = self.forward_with_weights(batch)
+        self.metrics.update(answer, batch)
         self.has_weights = answer.weights is not None
 
-    def _log_scores(self, split: str) -> None:
-        scores = self.scores.compute()
-        self.scores.reset()
-        self.latest = {name: value.item() for name, value in scores.items()}
-        if not scores["error"].isfinite():
+    def _log_metrics(self, split: str) -> None:
+        metrics = self.metrics.compute()
+        self.metrics.reset()
+        self.latest = {name: value.item() for name, value in metrics.items()}
+        if not metrics["error"].isfinite():
             self._stop(f"the {split} error after {self.global_step} updates")
-        names = {"solved": f"{split}/solved", "error": f"{split}/error"}
+        names = {"accuracy": f"{split}/accuracy", "error": f"{split}/error"}
         if self.has_weights and split == "val":
-            names |= {name: f"attention/{name}" for name in ("dead", *FOCUS) if name in scores}
-        names |= {name: f"{split}/{name}" for name in USUAL if name in scores}
-        values = {name: scores[key].float() for key, name in names.items()}
+            names |= {name: _attention_tag(name) for name in ("dead", *ATTENTION_METRICS) if name in metrics}
+        names |= {name: f"{split}/{name}" for name in STANDARD_METRICS if name in metrics}
+        values = {name: metrics[key].float() for key, name in names.items()}
         update = max(self.global_step, self.updates_before)  # Lightning's own is one less
         self.log_dict(values | {"step": torch.tensor(float(update))})
 
     def on_validation_start(self) -> None:
-        """Nothing is validated, or kept, after a bad update."""
+        """Stop before validating if a loss was not finite."""
         self.require_finite()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -234,24 +240,29 @@ class SequenceModule(LightningModule):
         self._evaluation_step(batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Log `val/solved`, `val/error` and `attention/dead`."""
-        self._log_scores("val")
+        """Log `val/accuracy`, `val/error`, `attention/dead` and more."""
+        self._log_metrics("val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count a batch of the test set."""
         self._evaluation_step(batch)
 
     def on_test_epoch_end(self) -> None:
-        """Log `test/solved` and `test/error`."""
-        self._log_scores("test")
+        """Log `test/accuracy` and `test/error`."""
+        self._log_metrics("test")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser, and the schedule where there is one."""
+        """Make the optimiser, and the schedule where there is one."""
         optimizer = self.optim.optimizer(self.network.parameters(), self.fused)
         scheduler = self.optim.scheduler(optimizer, self.updates)
         if scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _attention_tag(metric: str) -> str:
+    """Return where a metric of attention is logged: `attention/mass` for `attention_mass`."""
+    return f"attention/{metric.removeprefix('attention_')}"
 
 
 # Lightning looks the signature up at every update, which takes a tenth of a short update unless it is stored.

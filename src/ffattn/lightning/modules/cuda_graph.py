@@ -27,7 +27,7 @@ def run_aside(step: Step) -> None:
 
 
 def capture(step: Step) -> Step:
-    """Record what a function launches, without executing it; returns what launches all of it again."""
+    """Record what a function launches, without executing it; return what launches all of it again."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()
@@ -47,10 +47,11 @@ class CapturedModule(SequenceModule):
         TrainingError: The model does what a graph cannot hold, such as reading a number back from the GPU.
     """
 
-    run_aside, capture = staticmethod(run_aside), staticmethod(capture)
+    run_aside = staticmethod(run_aside)
+    capture = staticmethod(capture)
 
     def on_train_start(self) -> None:
-        """Nothing is captured yet; optimisers get their rate where a graph finds it."""
+        """Forget what was captured; put learning rates where a graph finds them."""
         super().on_train_start()
         self.eager_updates = 0
         self.replay: Step | None = None
@@ -68,7 +69,7 @@ class CapturedModule(SequenceModule):
             column.copy_(new)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The loss of the copied batch."""
+        """Return the loss of the copied batch."""
         return super().training_step(self.place or batch, batch_idx)
 
     def optimizer_step(
@@ -78,16 +79,17 @@ class CapturedModule(SequenceModule):
         optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Any = None,
     ) -> None:
-        """An update: as usual at first, then captured, then replayed."""
+        """Make an update: as usual at first, then captured, then replayed."""
         step = partial(super().optimizer_step, epoch, batch_idx, optimizer, optimizer_closure)
         if self.eager_updates < _EAGER:
             self.eager_updates += 1
             self.run_aside(step)
             return
         if self.replay is None:
-            self.replay, self.outcome = self._capture(step), optimizer_closure._result
+            self.replay = self._capture(step)
+            self.outcome = optimizer_closure.consume_result()
         self.replay()
-        optimizer_closure._result = self.outcome  # Lightning asks the closure, which only the capture has run
+        _run_instead(optimizer_closure, lambda: self.outcome)  # Lightning wants a result of every closure
 
     def _capture(self, step: Step) -> Step:
         try:
@@ -95,3 +97,12 @@ class CapturedModule(SequenceModule):
         except RuntimeError as error:
             reason = str(error).strip().partition("\n")[0]
             raise TrainingError(f"accelerator.cuda_graph=true does not work with this model ({reason})") from error
+
+
+def _run_instead(closure: Any, work: Callable[[], Any]) -> None:
+    """Run a closure of Lightning's once with other work; its result is what that returns."""
+    closure.closure = work
+    try:
+        closure()
+    finally:
+        del closure.closure

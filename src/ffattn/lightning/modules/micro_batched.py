@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,16 +16,32 @@ from ffattn.tasks.batch import Batch
 _Outcome = TypeVar("_Outcome")
 
 
+class _TrainedOn(NamedTuple):
+    """What comes of a training batch.
+
+    Attributes:
+        loss: Its mean.
+        gradients: Of the weights.
+        prediction: For every sequence.
+    """
+
+    loss: Tensor
+    gradients: list[Tensor | None]
+    prediction: Tensor
+
+
 class _KnownGradient(torch.autograd.Function):
     """A loss whose gradient has been computed already, so that nothing of its computation is kept."""
 
     @staticmethod
     def forward(ctx: Any, loss: Tensor, gradients: list[Tensor | None], *weights: Tensor) -> Tensor:
+        """Return the loss, and keep its gradients."""
         ctx.gradients = gradients
         return loss.clone()
 
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> Any:
+        """Return what was kept, times the gradient of what follows the loss."""
         return None, None, *(None if gradient is None else outer * gradient for gradient in ctx.gradients)
 
 
@@ -48,18 +64,18 @@ class PartedModule(SequenceModule):
     evaluated_parts = 1
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The loss, which knows its gradient, and the predictions.
+        """Return the loss, which knows its gradient, and the predictions.
 
         Raises:
             RuntimeError: Memory does not suffice for one sequence (MemoryError, too).
         """
-        (loss, gradients, prediction), self.parts = _in_parts(self._train_on, batch, self.parts, "batches")
-        self._note_if_bad(loss)
-        known: Tensor = _KnownGradient.apply(loss, gradients, *self._weights())  # type: ignore[no-untyped-call]
-        return {"loss": known, "prediction": prediction}
+        done, self.parts = _in_parts(self._train_on, batch, self.parts, "batches")
+        self._note_if_bad(done.loss)
+        known: Tensor = _KnownGradient.apply(done.loss, done.gradients, *self._weights())  # type: ignore[no-untyped-call]
+        return {"loss": known, "prediction": done.prediction}
 
-    def weigh(self, batch: Batch) -> Answer:
-        """The network's answers, with weights, from parts of a batch that is evaluated.
+    def forward_with_weights(self, batch: Batch) -> Answer:
+        """Return the network's answers, with weights, from parts of a batch that is evaluated.
 
         Raises:
             RuntimeError: Memory does not suffice for one sequence (MemoryError, too).
@@ -70,21 +86,21 @@ class PartedModule(SequenceModule):
     def _weights(self) -> list[nn.Parameter]:
         return [weight for weight in self.network.parameters() if weight.requires_grad]
 
-    def _train_on(self, parts: list[Batch]) -> tuple[Tensor, list[Tensor | None], Tensor]:
-        """Loss, gradients and predictions."""
-        losses, predictions = [], []
+    def _train_on(self, parts: list[Batch]) -> _TrainedOn:
+        losses = []
+        predictions = []
         gradients: list[Tensor | None] = [None for _ in self._weights()]
         for number, part in enumerate(parts):
             self._enter(number, len(parts))
             loss, prediction = self._loss_of(part)
-            gradients = [_sum(*pair) for pair in zip(gradients, self._gradients(loss / len(parts)), strict=True)]
+            gradients = [_plus(*pair) for pair in zip(gradients, self._gradients(loss / len(parts)), strict=True)]
             losses.append(loss.detach() / len(parts))
             predictions.append(prediction.detach())
-        return torch.stack(losses).sum(), gradients, torch.cat(predictions)
+        return _TrainedOn(torch.stack(losses).sum(), gradients, torch.cat(predictions))
 
     def _evaluate_on(self, parts: list[Batch]) -> Answer:
-        answers = [super(PartedModule, self).weigh(part) for part in parts]
-        prediction, weights, scores = map(_joined, zip(*answers, strict=True))
+        answers = [super(PartedModule, self).forward_with_weights(part) for part in parts]
+        prediction, weights, scores = map(_concatenated, zip(*answers, strict=True))
         assert prediction is not None
         return Answer(prediction, weights, scores)
 
@@ -106,18 +122,18 @@ class PartedModule(SequenceModule):
 
 
 def _in_parts(work: Callable[[list[Batch]], _Outcome], batch: Batch, parts: int, what: str) -> tuple[_Outcome, int]:
-    """What comes of a batch in at least so many parts, and in how many it was taken."""
+    """Return what comes of a batch in at least so many parts, and in how many it was taken."""
     size = len(batch.y)
-    parts = _divisor(size, parts)
+    parts = _divisor_from(size, parts)
     while (outcome := _try(work, batch, parts)) is None:
-        parts = _divisor(size, 2 * parts)
+        parts = _divisor_from(size, 2 * parts)
         torch.cuda.empty_cache()
         print(f"out of memory: {what} are taken in {parts} parts from now on", file=sys.stderr, flush=True)
     return outcome, parts
 
 
 def _try(work: Callable[[list[Batch]], _Outcome], batch: Batch, parts: int) -> _Outcome | None:
-    """What comes of a batch in parts, or None where more of them may help.
+    """Return what comes of a batch in parts, or None where more of them may help.
 
     The next try follows the return: an exception that is being handled keeps everything of its computation.
     """
@@ -129,17 +145,17 @@ def _try(work: Callable[[list[Batch]], _Outcome], batch: Batch, parts: int) -> _
     return None
 
 
-def _divisor(size: int, least: int) -> int:
-    """The smallest one that is so large; the last batch of a set may have fewer sequences than there were parts."""
+def _divisor_from(size: int, least: int) -> int:
+    """Return the smallest divisor that is so large; a set's last batch may have fewer sequences than parts."""
     return next(count for count in range(min(least, size), size + 1) if size % count == 0)
 
 
-def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+def _concatenated(parts: Sequence[Tensor | None]) -> Tensor | None:
     there = [part for part in parts if part is not None]
     return torch.cat(there) if there else None
 
 
-def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+def _plus(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     if one is None or other is None:
         return one if other is None else other
     return one + other

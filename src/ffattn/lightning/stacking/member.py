@@ -14,14 +14,14 @@ from lightning.pytorch.loggers import Logger
 from ffattn.errors import TrainingError
 from ffattn.inference.checkpoint import LAST, load_weights, read
 from ffattn.lightning.callbacks.checkpoints import Checkpoints, save_curves
-from ffattn.lightning.callbacks.progress import Curves
+from ffattn.lightning.callbacks.curves import Curves
 from ffattn.lightning.data import SequenceData
 from ffattn.lightning.modules.base import SequenceModule
 from ffattn.tasks.batch import Batch
 
 
 class MemberModule(SequenceModule):
-    """Evaluates and logs as `SequenceModule` does, by the loggers of its seat; the arguments are the same."""
+    """Evaluates and logs as `SequenceModule` does, by the loggers of its trainer; the arguments are the same."""
 
     def log_dict(self, dictionary: Any, *_: Any, **__: Any) -> None:
         """Log numbers at the update that `step` states.
@@ -36,20 +36,16 @@ class MemberModule(SequenceModule):
             logger.save()
 
 
-class Seat(Trainer):
+class MemberTrainer:
     """The Trainer as a member's module and callbacks see it: the stack's, but for what each member has of its own.
 
     Args:
-        trainer: Of the stack.
-        member: Who sits here.
+        member: Who is trained.
     """
 
-    optimizers: Any = None  # in the place of properties, which would be the stack's
-    lr_scheduler_configs: Any = None
-    loggers: Any = None
-
-    def __init__(self, trainer: Trainer, member: "Member") -> None:  # without Trainer's own, which would make one
-        self.stack, self.member = trainer, member
+    def __init__(self, member: "Member") -> None:
+        self.member = member
+        self.stack: Any = None  # Lightning's Trainer, once it is there
         self.should_stop = False
         self.loggers = member.loggers
         self.optimizers = [member.optimizer]
@@ -58,9 +54,28 @@ class Seat(Trainer):
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stack, name)
 
+    def attach(self, trainer: Trainer) -> None:
+        """Let the member take part in a Trainer's run.
+
+        Args:
+            trainer: Of the stack.
+        """
+        self.stack = trainer
+        module: Any = self.member.module
+        module.trainer = self
+        self.member.data.trainer = trainer
+        if self.member.checkpoint is not None:
+            self.member.checkpoints.on_load_checkpoint(trainer, module, read(self.member.checkpoint))
+
     def save_checkpoint(self, filepath: Any, weights_only: bool | None = None, storage_options: Any = None) -> None:
-        """Write the checkpoint that a Trainer of this member's own would write."""
-        self.stack.lightning_module.saving = self.member  # type: ignore[assignment]
+        """Write the checkpoint that a Trainer of this member's own would write.
+
+        Args:
+            filepath: Where.
+            weights_only: See Lightning's Trainer.
+            storage_options: Likewise.
+        """
+        self.stack.lightning_module.saving = self.member
         self.stack.save_checkpoint(filepath, weights_only, storage_options)
 
 
@@ -93,6 +108,7 @@ class Member:
         self.scheduler = self.module.optim.scheduler(self.optimizer, self.module.updates)
         if self.checkpoint is not None:
             self._take_up(read(self.checkpoint), self.checkpoint)
+        self.trainer: Any = MemberTrainer(self)
 
     def _take_up(self, contents: dict[str, Any], path: Path) -> None:
         load_weights(self.module.network, contents, path)
@@ -100,38 +116,27 @@ class Member:
         if self.scheduler is not None:
             self.scheduler.load_state_dict(contents["lr_schedulers"][0])
 
-    def sit_down(self, trainer: Trainer) -> None:
-        """Take part in a Trainer's run.
-
-        Args:
-            trainer: Of the stack.
-        """
-        self.seat = Seat(trainer, self)
-        self.module.trainer, self.data.trainer = self.seat, trainer
-        if self.checkpoint is not None:
-            self.checkpoints.on_load_checkpoint(trainer, self.module, read(self.checkpoint))
-
     @property
     def is_active(self) -> bool:
         """Whether it is to be trained further."""
-        return self.failure is None and not self.seat.should_stop
+        return self.failure is None and not self.trainer.should_stop
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """A failure of this member is no failure of the others."""
+        """Note a failure of this member, which is none of the others."""
         try:
             yield
         except TrainingError as error:
             self.failure = error
 
     def start(self) -> None:
-        """What happens when training starts."""
-        self.curves.on_train_start(self.seat, self.module)
-        self.checkpoints.on_train_start(self.seat, self.module)
+        """Tell everything of its own that training starts."""
+        self.curves.on_train_start(self.trainer, self.module)
+        self.checkpoints.on_train_start(self.trainer, self.module)
         self.module.on_train_start()
 
     def step(self) -> None:
-        """An update, with the gradients that are there."""
+        """Make an update, with the gradients that are there."""
         if self.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.gradient_clip)
         self.optimizer.step()
@@ -144,15 +149,15 @@ class Member:
         Args:
             outputs: Loss and predictions of this member.
             batch: Its batch.
-            number: Of the batch in the epoch.
+            number: Of the batch since the last validation.
         """
         with self.alone():
-            self.curves.on_train_batch_end(self.seat, self.module, outputs, batch, number)
+            self.curves.on_train_batch_end(self.trainer, self.module, outputs, batch, number)
 
     def end_validation(self) -> None:
         """Write checkpoints, and decide whether to go on."""
-        self.curves.on_validation_end(self.seat, self.module)
-        self.checkpoints.on_validation_end(self.seat, self.module)
+        self.curves.on_validation_end(self.trainer, self.module)
+        self.checkpoints.on_validation_end(self.trainer, self.module)
 
     def save(self) -> None:
         """Write a checkpoint between two validations, and the curves so far.
@@ -161,8 +166,8 @@ class Member:
             TrainingError: A loss was not finite: what was saved before is better.
         """
         self.module.require_finite()
-        save_curves(self.seat)
-        self.seat.save_checkpoint(self.checkpoints.folder / LAST)
+        save_curves(self.trainer)
+        self.trainer.save_checkpoint(self.checkpoints.folder / LAST)
 
     def fill(self, checkpoint: dict[str, Any]) -> None:
         """Make a checkpoint of the stack this member's own.
@@ -174,7 +179,7 @@ class Member:
         checkpoint["state_dict"] = {name: value.clone() for name, value in state.items()}  # a row alone, not all rows
         checkpoint["optimizer_states"] = [self.optimizer.state_dict()]
         checkpoint["lr_schedulers"] = [self.scheduler.state_dict()] if self.scheduler is not None else []
-        self.checkpoints.on_save_checkpoint(self.seat, self.module, checkpoint)
+        self.checkpoints.on_save_checkpoint(self.trainer, self.module, checkpoint)
 
     def leave(self) -> None:
         """Close the files of curves."""

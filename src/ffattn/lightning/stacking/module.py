@@ -10,9 +10,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ffattn.lightning.data import Batches
+from ffattn.lightning.data import BatchLoader
 from ffattn.lightning.stacking.member import Member
-from ffattn.lightning.stacking.parameters import Rows
+from ffattn.lightning.stacking.parameters import StackedParameters
 from ffattn.lightning.trainer import threads
 from ffattn.tasks.batch import Batch
 
@@ -26,9 +26,9 @@ def stack_batches(batches: Sequence[Batch]) -> Batch:
     Args:
         batches: Of one size; shorter ones are padded.
     """
-    time = max(batch.x.shape[1] for batch in batches)
+    longest = max(batch.x.shape[1] for batch in batches)
     columns = [list(column) for column in zip(*batches, strict=True)]
-    columns[0] = [x if x.shape[1] == time else pad(x, (0, 0, 0, time - x.shape[1])) for x in columns[0]]
+    columns[0] = [x if x.shape[1] == longest else pad(x, (0, 0, 0, longest - x.shape[1])) for x in columns[0]]
     return Batch(*map(torch.stack, columns))
 
 
@@ -55,20 +55,20 @@ class _Optimizers:
 
     def zero_grad(self) -> None:
         """Clear the gradients of all."""
-        self.stack.rows.zero_grad()
+        self.stack.stacked.zero_grad()
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: each member writes its own."""
+        """Return nothing: each member writes its own."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
+        """Do nothing: there is nothing to restore."""
 
 
 class StackedModule(LightningModule):
     """Trains several models on their own streams, and ends up with the weights that each would have had alone.
 
-    A member that has finished or failed takes no part in the next epoch. When fewer than two are left training stops:
+    A member that has finished or failed leaves after the next validation. When fewer than two are left training stops:
     one alone goes on faster by itself.
 
     Args:
@@ -78,7 +78,9 @@ class StackedModule(LightningModule):
 
     def __init__(self, members: Sequence[Member], say: Callable[[str], None] | None = None) -> None:
         super().__init__()
-        self.say, self.said, self.total = say, time.monotonic(), len(members)
+        self.say = say
+        self.said = time.monotonic()
+        self.total = len(members)
         self.members = list(members)
         self.updates = members[0].module.updates
         self.saving = members[0]
@@ -86,36 +88,36 @@ class StackedModule(LightningModule):
     def setup(self, stage: str) -> None:
         """Stack the parameters."""
         for member in self.members:
-            member.sit_down(self.trainer)
+            member.trainer.attach(self.trainer)
         self._gather()
 
     def _gather(self) -> None:
         modules = [member.module for member in self.members]
-        self.rows = Rows([module.network for module in modules], modules[0].task)
+        self.stacked = StackedParameters([module.network for module in modules], modules[0].task)
 
     def configure_optimizers(self) -> Any:
-        """The members' own, stepped together."""
+        """Return the members' own, stepped together."""
         return _Optimizers(self)
 
-    def train_dataloader(self) -> Batches:
-        """The members' batches, stacked."""
+    def train_dataloader(self) -> BatchLoader:
+        """Return the members' batches, stacked."""
         one = self.members[0].data.train_dataloader()
-        return Batches(self._training_batches, one.numbers, one.size, one.group)
+        return BatchLoader(self._training_batches, one.numbers, one.size, one.group)
 
     def _training_batches(self, numbers: range) -> list[Batch]:
         streams = [member.data.training_batches(numbers) for member in self.members]
         return [stack_batches(batches) for batches in zip(*streams, strict=True)]
 
-    def val_dataloader(self) -> Batches:
-        """The members' validation sets, side by side."""
+    def val_dataloader(self) -> BatchLoader:
+        """Return the members' validation sets, side by side."""
         one = self.members[0].data.val_dataloader()
-        return Batches(self._validation_batches, one.numbers, one.size)  # type: ignore[arg-type]
+        return BatchLoader(self._validation_batches, one.numbers, one.size)  # type: ignore[arg-type]
 
     def _validation_batches(self, numbers: range) -> list[list[Batch]]:
         return [[member.data.val_dataloader().make(numbers)[0] for member in self.members]]
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Nothing to do: batches are made on the device."""
+        """Return the batches: they were made on the device."""
         return batch
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -139,7 +141,7 @@ class StackedModule(LightningModule):
             member.module.bad_update = row
 
     def on_train_epoch_start(self) -> None:
-        """Close the ranks."""
+        """Stack anew those who are left."""
         if len(self.members) < len(self.bad_updates):
             self._gather()
             self._watch()
@@ -148,12 +150,13 @@ class StackedModule(LightningModule):
         """Let members who will log read their learning rates."""
         update = self.global_step + 1
         for member in (member for member in self.members if update % member.curves.every == 0):
-            member.curves.on_train_batch_start(member.seat, member.module, batch, batch_idx)
+            member.curves.on_train_batch_start(member.trainer, member.module, batch, batch_idx)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The sum of the losses, of which each has its own parameters; and what each member logs."""
-        losses, predictions = self.rows.losses(batch)
-        bad, update = ~losses.detach().isfinite(), self.global_step + 1
+        """Return the sum of the losses, of which each has its own parameters; and what each member logs."""
+        losses, predictions = self.stacked.losses(batch)
+        bad = ~losses.detach().isfinite()
+        update = self.global_step + 1
         self.bad_updates.masked_fill_(bad & (self.bad_updates > update), update)
         return {"loss": losses.sum(), "losses": losses.detach(), "predictions": predictions.detach()}
 
@@ -163,20 +166,21 @@ class StackedModule(LightningModule):
         Args:
             outputs: Of `training_step`.
             batch: Of all.
-            batch_idx: Its number in the epoch.
+            batch_idx: Its number since the last validation.
         """
-        update, losses = self.global_step, outputs["losses"] / self.trainer.accumulate_grad_batches  # as alone
+        update = self.global_step
+        losses = outputs["losses"] / self.trainer.accumulate_grad_batches  # as alone
         for i, member in enumerate(self.members):
             if update % member.curves.every == 0:
                 own = {"loss": losses[i], "prediction": outputs["predictions"][i]}
                 member.log(own, Batch(*(column[i] for column in batch)), batch_idx)
         if update >= self.updates:
             for member in self.members:
-                member.checkpoints.on_train_batch_end(member.seat)
+                member.checkpoints.on_train_batch_end(member.trainer)
             self.trainer.should_stop = True
 
     def on_validation_start(self) -> None:
-        """Nothing is validated, or kept, after a bad update."""
+        """Stop a member before validating if a loss of its own was not finite."""
         for member in self.members:
             member.module.eval()
             with member.alone():
@@ -188,14 +192,14 @@ class StackedModule(LightningModule):
             member.module.validation_step(batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the scores of those who are well."""
+        """Log the metrics of those who are well."""
         for member in self.members:
             if member.failure is None:
                 with member.alone():
                     member.module.on_validation_epoch_end()
 
     def on_validation_end(self) -> None:
-        """Write checkpoints; who has finished or failed leaves."""
+        """Write checkpoints; let members leave who have finished or failed."""
         for member in self.members:
             member.module.train()
             if member.failure is None:

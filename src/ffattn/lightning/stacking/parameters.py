@@ -14,10 +14,11 @@ from ffattn.tasks import Task
 from ffattn.tasks.batch import Batch
 
 
-class Rows:
-    """Networks that compute their losses together; each remains whole, with a row of every tensor as its parameter.
+class StackedParameters:
+    """The parameters of several networks, stacked, with which all losses are computed at once.
 
-    So a network's own optimiser, state dict and evaluation work as ever. Gradients are rows too.
+    Each network remains whole, with a row of every tensor as its parameter, so that its own optimiser, state dict and
+    evaluation work as ever. Gradients are rows too.
 
     Args:
         networks: Of one structure; their parameters move into the stacked tensors.
@@ -51,7 +52,7 @@ class Rows:
                 tensor.grad.zero_()
 
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The loss of every network, (member,), and their predictions, (member, batch, output).
+        """Compute the loss of every network, (member,), and their predictions, (member, batch, output).
 
         Args:
             batch: One for each network: every field has an axis in front of its own.
