@@ -37,6 +37,7 @@ SWEEPS = "tests/cli/test_sweeps.py tests/config/test_bad_overrides.py"
 TESTS = {  # of each module
     "src/ffattn/ops/operators.py": f"{OPERATORS} tests/unit/ops/test_operators_in_graphs.py",
     "src/ffattn/ops/reference.py": OPERATORS,
+    "src/ffattn/ops/arguments.py": OPERATORS,
     **{str(path.relative_to(ROOT)): CPU for path in sorted((ROOT / "src/ffattn/ops/cpu").glob("*.py"))},
     "src/ffattn/settings.py": SETTINGS,
     "src/ffattn/config/command.py": f"{SETTINGS} tests/cli/test_train_command.py",
