@@ -214,7 +214,7 @@ def _work(plan: _Plan, rank: int, orders: Connection, report: Connection) -> Non
     try:
         plan.work(*pickle.loads(plan.arguments))
     except Exception as error:
-        report.send(_told(rank, error))
+        report.send(_failure_of(rank, error))
         sys.exit(1)
 
 
@@ -245,7 +245,7 @@ def _obey(orders: Connection | None) -> None:
             signals.deliver(orders.recv())
 
 
-def _told(rank: int, error: Exception) -> _Failure:
+def _failure_of(rank: int, error: Exception) -> _Failure:
     """Put an error in words: the user's own, the system's, which names a file, or a programmer's."""
     if isinstance(error, FFAttnError):
         return _Failure(rank, 1, str(error)[-_LONGEST:])

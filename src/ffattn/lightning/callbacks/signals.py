@@ -60,8 +60,8 @@ class Interruptions(Checkpoint):
             signals.end(number)
         self.number = self.number or number
 
-    def _told(self) -> int | None:
-        """The signal that has come; where all must know of it, called by all."""
+    def _signal_so_far(self) -> int | None:
+        """Return the signal that has come; where all must know of it, called by all."""
         if not self.is_sharded:
             return self.number
         number = torch.tensor(self.number or 0)
@@ -72,7 +72,7 @@ class Interruptions(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save and end, unless the update is not complete, or a validation comes next."""
-        number = self._told()
+        number = self._signal_so_far()
         if number is None or trainer.should_stop or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
         if (batch_idx + 1) % trainer.accumulate_grad_batches != 0:
@@ -82,7 +82,7 @@ class Interruptions(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """End; the validation has saved."""
-        if (number := self._told()) is not None:
+        if (number := self._signal_so_far()) is not None:
             raise SystemExit(128 + number)
 
     def on_test_batch_end(self, *_: Any) -> None:
