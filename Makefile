@@ -5,9 +5,11 @@ ARGS ?=
 HYDRA_NEXT := $(patsubst %,"%>=1.4.0rc3",hydra-core hydra-joblib-launcher hydra-optuna-sweeper hydra-submitit-launcher)
 BIN := .venv/bin
 STAMP := .venv/.installed
+# nothing is compiled when it is installed, so that Python must keep what it compiles: else every process does it again
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train sweep evaluate test test-slow test-busy test-gpu test-ray test-hydra-next test-oldest test-newest kills mutants audit browser screenshots lint types docs docs-check tensorboard benchmark gpu-kernels build format clean
+.PHONY: help install train sweep evaluate kernels test test-slow test-busy test-gpu test-gpu-kernels test-ray test-hydra-next test-oldest test-newest kills mutants audit browser screenshots lint types docs docs-check coverage tensorboard benchmark gpu-kernels build format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,6 +35,12 @@ evaluate: $(STAMP)  ## Evaluate; ARGS="checkpoint=PATH T=10000"
 test: $(STAMP)  ## Run the tests; ARGS="-k resume" passes options to pytest
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)
 
+kernels: $(STAMP)  ## Compile the CPU's kernels, once for all; otherwise the first tests do it, each worker for itself
+	$(BIN)/python -m tests.compile_kernels
+
+coverage: $(STAMP)  ## Run the tests, and print which lines of src no test runs in its own process
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov=ffattn --cov=hydra_plugins --cov-report=term-missing:skip-covered $(ARGS)
+
 test-slow: $(STAMP)  ## Run the tests that make test leaves out
 	$(BIN)/python -m pytest -q -n 2 -m slow $(ARGS)
 
@@ -41,6 +49,10 @@ test-busy: $(STAMP)  ## Run the tests that send signals or kill, the slow ones t
 
 test-gpu: $(STAMP)  ## Run the tests that say more where there is a GPU
 	$(BIN)/python -m pytest -q -m gpu $(ARGS)
+
+test-gpu-kernels: $(STAMP)  ## Compile the GPU's kernels, which needs no GPU, and note the sources that compiled
+	$(BIN)/python -m pytest -q -m slow tests/unit/ops/test_triton_compiles.py $(ARGS)
+	$(BIN)/python -m tests.unit.ops.kernel_sources
 
 browser:  ## Install the browser that some tests look with, where Debian's packages can be installed
 	@command -v chromium chromedriver >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; } \
@@ -130,5 +142,5 @@ format: $(STAMP)  ## Put the code into its standard form
 	$(BIN)/ruff format src tests scripts
 
 clean:  ## Remove everything that is made from the sources; outputs/ stays
-	rm -rf .venv .venv-ray .venv-hydra-next .venv-oldest .venv-newest .venv-mutants .venv-audit dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
+	rm -rf .venv .venv-ray .venv-hydra-next .venv-oldest .venv-newest .venv-mutants .venv-audit dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage src/*.egg-info
 	find src tests scripts -name __pycache__ -type d -exec rm -rf {} +
