@@ -115,7 +115,8 @@ def updates_to_solve(validations: dict[str, Any], best: dict[str, Any]) -> int |
         validations: Lists of `update` and `accuracy`; empty if they were not kept, as in early versions.
         best: The best validation.
     """
-    updates, accuracies = validations.get("update", []), validations.get("accuracy", [])
+    updates = validations.get("update", [])
+    accuracies = validations.get("accuracy", [])
     solved = [update for update, accuracy in zip(updates, accuracies, strict=True) if accuracy == 1]
     if best["accuracy"] == 1:
         solved.append(best["update"])
