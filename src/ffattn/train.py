@@ -76,7 +76,13 @@ def _sweep() -> "Sweep":
     return SWEEP
 
 
-COMMAND = Command("train", _prepare, _execute, _sweep)
+def _interrupted(folder: Path) -> str:
+    from ffattn.runs.resuming import interrupted
+
+    return interrupted(folder)
+
+
+COMMAND = Command("train", _prepare, _execute, _sweep, _interrupted)
 
 
 def main() -> None:

@@ -1,18 +1,14 @@
 """Several processes from the command line: one command, torchrun on two machines, a killed process, and a sweep."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 
-import psutil
 import pytest
 import torch
 
-from ffattn.config.jobs import locked
+from ffattn.config.lock import locked
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.cli
 
@@ -32,9 +28,6 @@ MODEL = """
             def count(module, inputs):
                 calls.append(module.training)
                 if sum(calls) == 3 and os.environ.get("RANK") == "1":
-                    if Path("wait").exists():
-                        Path("waiting").touch()
-                        time.sleep(60)
                     if not Path("died").exists():
                         Path("died").touch()
                         os.kill(os.getpid(), signal.SIGKILL)
@@ -42,14 +35,6 @@ MODEL = """
             network.attention.register_forward_pre_hook(count)
             return network
 """
-
-
-def start(*arguments, cwd):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-    command = [sys.executable, "-m", *arguments]
-    return subprocess.Popen(
-        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
 
 
 def losses(folder):
@@ -78,7 +63,7 @@ def dying(tmp_path):
     return ["--config-dir", "mine/conf", "model=dying"]
 
 
-def test_two_machines_share_a_run(train, tmp_path):
+def test_two_machines_share_a_run(start, train, tmp_path):
     """Two of torchrun's nodes, with one process each."""
     alone = train("logger=csv", "trainer.log_every=1", "updates=4")
     assert alone.status == 0
@@ -88,71 +73,52 @@ def test_two_machines_share_a_run(train, tmp_path):
             *("torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", f"--node-rank={rank}"),
             *("--master-addr=127.0.0.1", f"--master-port={port}"),
             *("-m", "ffattn.train", *RUN, "accelerator.num_nodes=2", "accelerator.devices=1", "hydra.run.dir=two"),
-            cwd=tmp_path,
+            TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1",
         )
         for rank in (0, 1)
     ]
-    printed = [node.communicate(timeout=120) for node in two]
-    assert [node.returncode for node in two] == [0, 0], printed
-    assert "2 processes" in printed[0][0]
-    assert printed[1][0] == ""
-    own = [line for line in printed[1][1].splitlines() if line.startswith(("update ", "ffattn", "Traceback"))]
+    ended = [node.ended() for node in two]
+    assert [node.status for node in ended] == [0, 0], ended
+    assert "2 processes" in ended[0].out
+    assert ended[1].out == ""
+    own = [line for line in ended[1].err.splitlines() if line.startswith(("update ", "ffattn", "Traceback"))]
     assert own == []  # the rest is torchrun's, which may mourn the first node
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "run"), rel=1e-5)
     assert json.loads((tmp_path / "two" / "result.json").read_text())["processes"] == 2
 
 
 @pytest.mark.slow
-def test_torchrun_starts_a_run_again_after_a_process_was_killed(dying, train, tmp_path):
+def test_torchrun_starts_a_run_again_after_a_process_was_killed(dying, start, train, tmp_path):
     options = ["hydra.run.dir=again", "resume=last"]
     run = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1", "-m", "ffattn.train"]
-    started = start(*run, *dying, *RUN, *options, cwd=tmp_path)
-    _, errors = started.communicate(timeout=120)
-    assert started.returncode == 0, errors
+    ended = start(*run, *dying, *RUN, *options).ended()
+    assert ended.status == 0, ended
     assert (tmp_path / "died").exists()
     assert train("logger=csv", "trainer.log_every=1", "updates=4").status == 0
     assert losses(tmp_path / "again")[-2:] == pytest.approx(losses(tmp_path / "run")[-2:], rel=1e-5)
 
 
-def test_a_signal_ends_all_processes_with_one_line(dying, tmp_path):
-    (tmp_path / "wait").touch()
-    started = start("ffattn.train", *dying, *RUN, "hydra.run.dir=run", cwd=tmp_path)
-    for _ in range(300):
-        if (tmp_path / "waiting").exists():
-            break
-        time.sleep(0.1)
-    started.send_signal(signal.SIGTERM)
-    _, errors = started.communicate(timeout=60)
-    assert started.returncode == 143
-    lines = [line for line in errors.splitlines() if not line.startswith(("update ", "ffattn: compiling"))]
-    assert lines == [f"interrupted; continue with hydra.run.dir={tmp_path / 'run'} resume=last"]
-    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
-
-
 LONG = ["updates=100000", "trainer.validate_every=100000", "trainer.log_every=1", "logger=csv"]
 
 
-def signal_when_curves_are_there(started, number, folders):
+def interrupt_when_training(started, number, folders):
     """The curves are written after a hundred updates; what is printed after that."""
-    for _ in range(600):
-        if all((folder / "metrics.csv").exists() for folder in folders):
-            break
-        time.sleep(0.1)
-    started.send_signal(number)
-    printed = started.communicate(timeout=60)
-    assert started.returncode == 128 + number, printed
+    wait_for(lambda: all((folder / "metrics.csv").exists() for folder in folders), "all train")
+    started.send(number)
+    ended = started.ended()
+    assert ended.status == 128 + number, ended
     for folder in folders:  # long before the first validation
         assert 100 <= last(folder)["global_step"] < 100000
-    return printed
+    return ended
 
 
-@pytest.mark.parametrize("accelerator", ["ddp_cpu", "fsdp"])
-def test_after_a_signal_processes_save_where_they_are(train, tmp_path, accelerator):
+@pytest.mark.signals
+@pytest.mark.parametrize(("accelerator", "number"), [("ddp_cpu", signal.SIGINT), ("fsdp", signal.SIGUSR1)])
+def test_after_a_signal_processes_save_where_they_are(start, train, tmp_path, accelerator, number):
     run = tmp_path / "run"
-    options = [*RUN[:-1], f"accelerator={accelerator}", *LONG, f"hydra.run.dir={run}"]
-    started = start("ffattn.train", *options, cwd=tmp_path)
-    _, errors = signal_when_curves_are_there(started, signal.SIGUSR1, [run])
-    assert f"interrupted; continue with hydra.run.dir={run} resume=last" in errors
+    started = start("ffattn.train", *RUN[:-1], f"accelerator={accelerator}", *LONG, f"hydra.run.dir={run}")
+    ended = interrupt_when_training(started, number, [run])
+    assert ended.lines == [f"interrupted; continue with hydra.run.dir={run} resume=last"]
     saved = last(run)
     updates = saved["global_step"]
     assert train(f"updates={updates}", f"trainer.validate_every={updates}", "hydra.run.dir=alone").status == 0
@@ -160,30 +126,26 @@ def test_after_a_signal_processes_save_where_they_are(train, tmp_path, accelerat
     torch.testing.assert_close(saved["state_dict"], alone["state_dict"], rtol=1e-3, atol=1e-5)
 
 
-def test_no_process_outlives_the_one_that_started_it(tmp_path):
+@pytest.mark.signals
+def test_no_process_outlives_the_one_that_started_it(start, tmp_path):
     """Which was killed, and holds the lock: another run could go on there."""
     run = tmp_path / "run"
-    started = start("ffattn.train", *RUN, *LONG, f"hydra.run.dir={run}", cwd=tmp_path)
-    for _ in range(600):
-        if (run / "metrics.csv").exists():
-            break
-        time.sleep(0.1)
-    children = psutil.Process(started.pid).children(recursive=True)
-    ranks = [child for child in children if child.environ().get("RANK")] or children
-    started.kill()
-    started.communicate(timeout=60)  # until nobody holds the other ends of its pipes
-    assert len(ranks) >= 2
-    _, alive = psutil.wait_procs(ranks, timeout=20)
-    assert alive == []
+    started = start("ffattn.train", *RUN, *LONG, f"hydra.run.dir={run}")
+    wait_for((run / "metrics.csv").exists, "training begins")
+    assert len(started.processes()) >= 4  # the command, the agent and two ranks
+    started.process.kill()
+    started.ended()
 
 
-def test_a_signal_reaches_the_jobs_of_a_sweep_wherever_they_run(tmp_path):
+@pytest.mark.signals
+def test_a_signal_reaches_the_jobs_of_a_sweep_wherever_they_run(start, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     jobs = ["-m", "seed=0,1", "accelerator=cpu", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    started = start("ffattn.train", *RUN, *LONG, *jobs, f"hydra.sweep.dir={tmp_path / 'sweep'}", cwd=tmp_path)
+    started = start("ffattn.train", *RUN, *LONG, *jobs, f"hydra.sweep.dir={tmp_path / 'sweep'}")
     folders = [tmp_path / "sweep" / "add_ffattn" / "T12" / f"seed{seed}" for seed in range(2)]
-    printed, _ = signal_when_curves_are_there(started, signal.SIGTERM, folders)
-    assert "2 jobs, 0 failed, 2 cut off" in printed
+    ended = interrupt_when_training(started, signal.SIGTERM, folders)
+    assert "2 jobs, 0 failed, 2 cut off" in ended.out
+    assert ended.lines == ["interrupted"]
     with locked(folders[0]), locked(folders[1]):  # nobody has been left behind
         pass
 

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from ffattn.rng.streams import Grid
 from ffattn.tasks import Regression
 from ffattn.tasks.batch import Batch
 from ffattn.tasks.length import Fixed
+from tests.waiting import wait_for
 
 CURVES = ("train/loss", "train/accuracy", "val/accuracy", "val/error", "test/error")
 RUN = {"updates": 4, "logger": "csv", "trainer__log_every": 1, "optim__lr": 0.03}
@@ -100,6 +103,9 @@ class Failing(FFAttention):
 
     def build(self, sizes):
         if os.environ.get("RANK") == "1":
+            if self.how not in {"raise", "read", "kill"}:  # a file
+                Path(self.how).touch()
+                threading.Event().wait()
             if self.how == "raise":
                 raise RuntimeError("no network today")
             if self.how == "read":
@@ -124,6 +130,28 @@ def test_a_process_that_fails_ends_all_of_them(tmp_path, how, line, capfd):
     assert ("no network today" in capfd.readouterr().err) == (how == "raise")
 
 
+@pytest.mark.signals
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_processes_that_cannot_save_are_ended(tmp_path, monkeypatch, number):
+    """One hangs, so that the other waits for it; and this process keeps the handlers that it had."""
+    monkeypatch.setattr("ffattn.lightning.launch._SAVING", 0.1)
+    hangs = tmp_path / "hangs"
+
+    def interrupt():
+        wait_for(hangs.exists, "a process hangs")
+        os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    threading.Thread(target=interrupt).start()
+    settings = settings_of(accelerator="ddp_cpu")
+    with pytest.raises(SystemExit) as caught:
+        ffattn.fit(
+            task=settings.task, model=Failing(how=str(hangs)), accelerator=settings.accelerator, folder=tmp_path / "x"
+        )
+    assert caught.value.code == 128 + number
+    assert signal.getsignal(number) == before
+
+
 @dataclass
 class Careless(Regression):
     """A task whose target is a matter of the window that is made."""
@@ -133,9 +161,9 @@ class Careless(Regression):
     num_outputs = 1
     min_length = 2
 
-    def sample(self, draw):
-        x = draw.values(0, Grid())
-        return Batch(x, draw.lengths, x.mean(dim=1), torch.zeros(len(x), 0, dtype=torch.long))
+    def sample(self, window):
+        x = window.values(0, Grid())
+        return Batch(x, window.lengths, x.mean(dim=1), torch.zeros(len(x), 0, dtype=torch.long))
 
     def baseline(self):
         raise NotImplementedError

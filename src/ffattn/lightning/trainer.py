@@ -14,7 +14,7 @@ from lightning.pytorch.profilers import AdvancedProfiler, PassThroughProfiler, P
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 
 from ffattn.lightning.checkpoint_io import AtomicCheckpointIO
-from ffattn.lightning.launch import environment
+from ffattn.lightning.process_group import environment
 
 _PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
@@ -68,7 +68,7 @@ def make_trainer(
     detect_anomaly: bool = False,
     profiler: str = "none",
 ) -> Trainer:
-    """A Trainer that writes to the run directory and nowhere else, and prints nothing.
+    """Make a Trainer that writes to the run directory and nowhere else, and prints nothing.
 
     Args:
         folder: The run directory.
@@ -125,7 +125,7 @@ class _NoProfiler(PassThroughProfiler):
     _nothing: AbstractContextManager[None] = nullcontext()
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
-        """One context for all actions."""
+        """Return one context for all actions."""
         return self._nothing
 
 

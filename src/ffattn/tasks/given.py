@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ffattn.errors import SettingError
-from ffattn.rng.streams import Draw, Split, Stream, share
+from ffattn.files import Scaling, Target
+from ffattn.rng.streams import BatchWindow, Split, Stream, split_range
 from ffattn.settings import setting
 from ffattn.tasks.base import Baseline, Task
 from ffattn.tasks.batch import Batch
@@ -93,7 +94,7 @@ class Given(Sequences):
         """Some sequences (see `Sequences.batch`)."""
         starts = self.offsets[places]
         lengths = self.offsets[places + 1] - starts
-        first, stop = share(int(lengths.max()), *part)
+        first, stop = split_range(int(lengths.max()), *part)
         steps = torch.arange(first, stop, device=self.x.device)
         is_real = steps < lengths[:, None]
         x = self.x[(starts[:, None] + steps).where(is_real, 0)] * is_real[..., None]
@@ -152,11 +153,11 @@ class GivenTask(Task):
         """How many sequences a split has."""
         return len(self.on(torch.device("cpu"), split))
 
-    def scales(self) -> tuple[Tensor, Tensor]:
-        """Mean and scale of each target, (output,), by which predictions become numbers in its unit."""
-        return torch.zeros(self.num_outputs), torch.ones(self.num_outputs)
+    def target_scaling(self) -> Scaling:
+        """Return the mean and scale of each target, (output,), by which predictions become numbers in its unit."""
+        return Scaling([Target(str(output)) for output in range(self.num_outputs)])
 
-    def sample(self, draw: Draw) -> Batch:
+    def sample(self, window: BatchWindow) -> Batch:
         """Not drawn: see `given`."""
         raise AssertionError("sequences are given")
 

@@ -1,11 +1,9 @@
 """How a signal ends a run: after its update, with a checkpoint, and with the signal's own exit status."""
 
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -16,16 +14,15 @@ from torch import distributed
 
 from ffattn.lightning.callbacks.checkpoints import save_curves
 from ffattn.lightning.private import skip_signal_broadcast
-
-SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1  # Ctrl-C; a system's; a scheduler's, some time before its end
+from ffattn.system import signals
 
 
 class Interruptions(Checkpoint):
     """Save and end after the update in which a signal came; at a second Ctrl-C, end at once.
 
     A run that goes on from there makes the batches, and has the validations, that it would have had. A signal that
-    comes shortly before or within a validation waits for its end, which saves by itself. Lightning alone would end with
-    status 0 after SIGTERM and save nothing.
+    comes shortly before or within a validation waits for its end, which saves by itself; one that comes within the test
+    waits for the end of a batch. Lightning alone would end with status 0 after SIGTERM and save nothing.
 
     Of several processes only the first one takes signals. It saves alone; the others wait for it to be gone, and are
     ended by whoever started them. Where each process has a part of the parameters it tells the others, after every
@@ -42,29 +39,26 @@ class Interruptions(Checkpoint):
         self.number: int | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the place of Lightning's handlers, which it removes after the run."""
-        self._handle(self._note if trainer.is_global_zero else signal.SIG_IGN)
+        """Take signals."""
+        self._take(trainer)
         if trainer.world_size > 1:  # a broadcast at each update, for which a GPU would have to wait
             skip_signal_broadcast(trainer)
         if self.is_sharded:
             self.group = distributed.new_group(backend="gloo")  # of CPUs, so that no GPU has to
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Training has ended and has been saved."""
-        self._handle(self._end)
+        """Take signals; training has ended and has been saved."""
+        self._take(trainer)
 
-    def _handle(self, handler: Any) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                signal.signal(number, handler)
+    def _take(self, trainer: Trainer) -> None:
+        """Take the place of Lightning's handlers, which it removes after the run."""
+        signals.handle(signals.deliver if trainer.is_global_zero else signal.SIG_IGN)
+        signals.push(self._note)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _note(self, number: int) -> None:
         if self.number == number == signal.SIGINT:
-            self._end(number, frame)
+            signals.end(number)
         self.number = self.number or number
-
-    def _end(self, number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
 
     def _told(self) -> int | None:
         """The signal that has come; where all must know of it, called by all."""
@@ -90,6 +84,23 @@ class Interruptions(Checkpoint):
         """End; the validation has saved."""
         if (number := self._told()) is not None:
             raise SystemExit(128 + number)
+
+    def on_test_batch_end(self, *_: Any) -> None:
+        """End; the test is made again."""
+        self._end()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take no more signals, and end if one has come since the last batch."""
+        signals.pop(self._note)
+        self._end()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Take no more signals."""
+        signals.pop(self._note)
+
+    def _end(self) -> None:
+        if self.number is not None:
+            raise SystemExit(128 + self.number)
 
 
 def save_run(path: Path, is_sharded: bool, trainer: Trainer) -> None:
