@@ -1,11 +1,15 @@
 # The two that matter: `make train` and `make test`. Overrides go into ARGS, as in: make train ARGS="task=multiply T=500"
 PYTHON ?= python3
 ARGS ?=
+# a release candidate is installed only where a bound names one
+HYDRA_NEXT := $(patsubst %,"%>=1.4.0rc3",hydra-core hydra-joblib-launcher hydra-optuna-sweeper hydra-submitit-launcher)
 BIN := .venv/bin
 STAMP := .venv/.installed
+# nothing is compiled when it is installed, so that Python must keep what it compiles: else every process does it again
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train sweep evaluate test test-slow test-busy test-gpu test-ray test-oldest test-newest kills mutants audit browser screenshots lint types docs docs-check tensorboard benchmark gpu-kernels build format clean
+.PHONY: help install train sweep evaluate kernels test test-slow test-busy test-gpu test-gpu-kernels test-ray test-hydra-next test-oldest test-newest kills mutants audit browser screenshots lint types docs docs-check coverage tensorboard benchmark gpu-kernels build format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,6 +35,12 @@ evaluate: $(STAMP)  ## Evaluate; ARGS="checkpoint=PATH T=10000"
 test: $(STAMP)  ## Run the tests; ARGS="-k resume" passes options to pytest
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)
 
+kernels: $(STAMP)  ## Compile the CPU's kernels, once for all; otherwise the first tests do it, each worker for itself
+	$(BIN)/python -m tests.compile_kernels
+
+coverage: $(STAMP)  ## Run the tests, and print which lines of src no test runs in its own process
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov=ffattn --cov=hydra_plugins --cov-report=term-missing:skip-covered $(ARGS)
+
 test-slow: $(STAMP)  ## Run the tests that make test leaves out
 	$(BIN)/python -m pytest -q -n 2 -m slow $(ARGS)
 
@@ -39,6 +49,10 @@ test-busy: $(STAMP)  ## Run the tests that send signals or kill, the slow ones t
 
 test-gpu: $(STAMP)  ## Run the tests that say more where there is a GPU
 	$(BIN)/python -m pytest -q -m gpu $(ARGS)
+
+test-gpu-kernels: $(STAMP)  ## Compile the GPU's kernels, which needs no GPU, and note the sources that compiled
+	$(BIN)/python -m pytest -q -m slow tests/unit/ops/test_triton_compiles.py $(ARGS)
+	$(BIN)/python -m tests.unit.ops.kernel_sources
 
 browser:  ## Install the browser that some tests look with, where Debian's packages can be installed
 	@command -v chromium chromedriver >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; } \
@@ -52,6 +66,13 @@ test-ray:  ## Run the tests of sweeps by Ray, in .venv-ray, with the older packa
 	grep -v "^cloudpickle\|^joblib" constraints.txt > .venv-ray/constraints.txt
 	.venv-ray/bin/python -m pip install -q --disable-pip-version-check -e ".[ray,sweep,test]" -c .venv-ray/constraints.txt
 	.venv-ray/bin/python -m pytest -q tests/cli/test_ray.py $(ARGS)
+
+test-hydra-next:  ## Run the tests of settings, commands and sweeps, in .venv-hydra-next, with Hydra's next release
+	$(PYTHON) -m venv .venv-hydra-next
+	grep -v "^hydra-\|^omegaconf\|^antlr4-\|^optuna" constraints.txt > .venv-hydra-next/constraints.txt
+	.venv-hydra-next/bin/python -m pip install -q --no-compile --disable-pip-version-check -c .venv-hydra-next/constraints.txt \
+		-e ".[export,loggers,pictures,real,sweep,test]" $(HYDRA_NEXT)
+	.venv-hydra-next/bin/python -m pytest -q -n 2 --dist worksteal tests/config tests/cli $(ARGS)
 
 # $(call test_with,name of the environment,uv's way of choosing versions): not those of torch and its companions, which pip
 # takes from constraints.txt; uv would install CUDA's. Another Numba does not read what this one has compiled
@@ -75,12 +96,12 @@ test-newest:  ## Run tests, in .venv-newest, with the newest versions that are a
 	$(call test_with,newest,highest)
 
 kills: $(STAMP)  ## Kill runs at a hundred random moments, and compare them with runs that were left alone
-	$(BIN)/python -m scripts.kills $(ARGS)
+	$(BIN)/python -m scripts.checks.kills $(ARGS)
 
 mutants: $(STAMP)  ## Change operators and settings in small ways, and list the changes that no test notices: an hour
 	$(PYTHON) -m venv .venv-mutants
 	.venv-mutants/bin/python -m pip install -q --disable-pip-version-check cosmic-ray==8.7.0
-	.venv-mutants/bin/python -m scripts.mutants --python $(BIN)/python $(ARGS)
+	.venv-mutants/bin/python -m scripts.checks.mutants --python $(BIN)/python $(ARGS)
 
 # a local build, such as torch+cpu, is looked up as the release that it was made from
 audit: $(STAMP)  ## List licences, and known vulnerabilities; fails where the internet cannot be asked for them
@@ -108,10 +129,10 @@ tensorboard: $(STAMP)  ## Look at all runs under outputs/ in a browser
 	$(BIN)/tensorboard --logdir outputs
 
 benchmark: $(STAMP)  ## Time the operators and a training step; ARGS="--save docs/benchmarks/cpu.md"
-	$(BIN)/python -m scripts.benchmark $(ARGS)
+	$(BIN)/python -m scripts.benchmarks $(ARGS)
 
 gpu-kernels: $(STAMP)  ## Compile the GPU's kernels, here, and print what they use; ARGS="--capability 8.0"
-	@$(BIN)/python -m scripts.gpu_kernels $(ARGS)
+	@$(BIN)/python -m scripts.benchmarks.gpu_kernels $(ARGS)
 
 build: $(STAMP)  ## Build the wheel and the source distribution into dist/
 	$(BIN)/python -m build --no-isolation
@@ -121,5 +142,5 @@ format: $(STAMP)  ## Put the code into its standard form
 	$(BIN)/ruff format src tests scripts
 
 clean:  ## Remove everything that is made from the sources; outputs/ stays
-	rm -rf .venv .venv-ray .venv-oldest .venv-newest .venv-mutants .venv-audit dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
+	rm -rf .venv .venv-ray .venv-hydra-next .venv-oldest .venv-newest .venv-mutants .venv-audit dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage src/*.egg-info
 	find src tests scripts -name __pycache__ -type d -exec rm -rf {} +

@@ -19,7 +19,7 @@ def pairwise(**axes):
     labels = list(itertools.product(*names))
     few = covering([[level for place, name in enumerate(label) for level in _levels(place, name)] for label in labels])
     cases = [
-        pytest.param(*case, id="-".join(map(str, label)), marks=() if number in few else pytest.mark.slow)
+        pytest.param(*case, id="-".join(map(_name, label)), marks=() if number in few else pytest.mark.slow)
         for number, (label, case) in enumerate(zip(labels, itertools.product(*values), strict=True))
     ]
     return pytest.mark.parametrize(list(axes), cases)
@@ -39,6 +39,10 @@ def covering(cases):
 
 def _mask(pairs, bits):
     return sum(1 << bits.setdefault(pair, len(bits)) for pair in pairs)
+
+
+def _name(value):
+    return getattr(value, "__name__", None) or str(value)
 
 
 def _levels(place, value):

@@ -13,10 +13,10 @@ from ffattn.tasks import GivenTask
 
 if TYPE_CHECKING:
     from ffattn.config.schema import Train
-    from ffattn.runs.training import FinishedRun
+    from ffattn.runs.training import TrainedRun
 
 
-def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, **settings: object) -> "FinishedRun":
+def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, **settings: object) -> "TrainedRun":
     """Train, as `python -m ffattn.train` does.
 
     Example:
@@ -42,19 +42,19 @@ def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, 
     """
     from ffattn.runs.resuming import find_start
 
-    checked = _settings(overrides, settings)
+    checked = _checked_settings(overrides, settings)
     if folder is None:
         name = f"seed{checked.seed}_{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
         folder = Path("outputs") / f"{checked.task.name}_{checked.model.name}" / f"T{checked.T}" / name
     start = find_start(checked, Path(folder))
-    from ffattn.runs.training import FinishedRun, train  # imports Lightning, which takes seconds: mistakes come first
+    from ffattn.runs.training import TrainedRun, train  # imports Lightning, which takes seconds: mistakes come first
 
     return (
-        train(checked, Path(folder), start, quiet) if start.result is None else FinishedRun(start.source, start.result)
+        train(checked, Path(folder), start, quiet) if start.result is None else TrainedRun(start.source, start.result)
     )
 
 
-def _settings(overrides: tuple[str, ...], settings: dict[str, object]) -> "Train":
+def _checked_settings(overrides: tuple[str, ...], settings: dict[str, object]) -> "Train":
     from ffattn.config.compose import compose_config
     from ffattn.config.convert import to_settings
     from ffattn.config.schema import Train

@@ -16,7 +16,9 @@ class SettingError(FFAttnError, ValueError):
 
     def __init__(self, key: str, value: object, problem: str) -> None:
         super().__init__(key, value, problem)
-        self.key, self.value, self.problem = key, value, problem
+        self.key = key
+        self.value = value
+        self.problem = problem
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}: {self.problem}"
@@ -31,7 +33,7 @@ class CheckpointError(FFAttnError, ValueError):
 
 
 def reason_of(error: BaseException) -> str:
-    """Why something failed, in one line: the system's word for it, where the system is behind it.
+    """Return why something failed, in one line: the system's word for it, where the system is behind it.
 
     Args:
         error: Of a library, which may have met the system's error in a thread, or on its way out of another one.

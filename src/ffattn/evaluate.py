@@ -13,11 +13,11 @@ from ffattn.config.jobs import Command, Finished
 
 if TYPE_CHECKING:
     from ffattn.config.jobs import Sweep
-    from ffattn.config.schema import Evaluate
+    from ffattn.config.trained_schema import Evaluate
 
 
 def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Evaluate | Finished":
-    from ffattn.config.schema import Evaluate
+    from ffattn.config.trained_schema import Evaluate
     from ffattn.runs.evaluating import prepare
 
     settings: Evaluate | Finished = prepare(Evaluate, config, folder, in_sweep)

@@ -16,7 +16,7 @@ from ffattn.config.jobs import Command, Finished
 
 if TYPE_CHECKING:
     from ffattn.config.jobs import Sweep
-    from ffattn.config.schema import Inspect
+    from ffattn.config.trained_schema import Inspect
 
 PAGE = "index.html"
 _CAPTIONS = {
@@ -29,7 +29,7 @@ _CAPTIONS = {
 
 
 def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Inspect | Finished":
-    from ffattn.config.schema import Inspect
+    from ffattn.config.trained_schema import Inspect
 
     if importlib.util.find_spec("matplotlib") is None:
         raise ConfigError("python -m ffattn.inspect: needs matplotlib: pip install 'ffattn[pictures]'")
@@ -50,7 +50,7 @@ def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
     from ffattn.rng.streams import Split, Stream
     from ffattn.runs.result import FORMAT, write_result
     from ffattn.settings import to_plain
-    from ffattn.system.atomic_files import whole
+    from ffattn.system.atomic_files import atomic_write
     from ffattn.system.provenance import provenance
 
     started = time.monotonic()
@@ -64,12 +64,13 @@ def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
         steps_of(record, settings.index),
     ]
     for name, figure in figures.items():
-        with whole(folder / f"{name}.png") as part:
+        with atomic_write(folder / f"{name}.png") as part:
             figure.savefig(part)
         parts.append(picture(figure, _CAPTIONS[name]))
-    with whole(folder / PAGE) as part:
+    with atomic_write(folder / PAGE) as part:
         part.write_text(page(f"{trained.model.name} on {settings.task.name}", parts))
-    task, source = settings.task, provenance(settings.accelerator.torch_device)
+    task = settings.task
+    source = provenance(settings.accelerator.torch_device)
     seconds = time.monotonic() - started
     means = {"accuracy": float(record.is_correct.mean()), "error": record.error, "baseline": task.baseline()._asdict()}
     result = {"format": FORMAT, settings.split: means, "seconds": seconds, **source, "settings": to_plain(settings)}

@@ -1,4 +1,4 @@
-"""`python -m ffattn.plan`: the jobs of a sweep, and the time and memory that they would take, from measured updates.
+"""`python -m ffattn.plan`: list the jobs of a sweep, with the time and memory that they take by measured updates.
 
 python -m ffattn.plan -m task=add,multiply T=100,10000 seed=0,1 hydra/launcher=joblib hydra.launcher.n_jobs=2
 
@@ -7,22 +7,23 @@ Takes what `python -m ffattn.train` takes, and writes nothing.
 
 import json
 import os
-from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ffattn.config.command import read_arguments, short_errors
 from ffattn.config.jobs import Finished
-from ffattn.config.sweeps import Job, Plan
+from ffattn.config.sweep_plan import Plan, SweepJob
 from ffattn.train import COMMAND
 
 if TYPE_CHECKING:
     from ffattn.config.schema import Train
+    from ffattn.runs.cost import Cost
 
-_SIZE = "task", "model", "batch_size", "precision", "accelerator"  # what the time of an update depends on
+_SIZE = ("task", "model", "batch_size", "precision", "accelerator")  # what the time of an update depends on
+_COLUMNS = ("task", "model", "T", "jobs", "updates, at most", "ms an update", "time, at most", "MB")
 
 
-class Row(NamedTuple):
+class JobGroup(NamedTuple):
     """The jobs of one size.
 
     Attributes:
@@ -34,7 +35,7 @@ class Row(NamedTuple):
     updates: list[int]
 
 
-def rows_of(jobs: list[Job]) -> list[Row]:
+def group_jobs(jobs: list[SweepJob]) -> list[JobGroup]:
     """Put together the jobs of which an update takes equally long, the cheapest first.
 
     Args:
@@ -42,20 +43,19 @@ def rows_of(jobs: list[Job]) -> list[Row]:
     """
     from ffattn.settings import to_plain
 
-    sizes: dict[str, Row] = {}
-    updates: dict[str, list[int]] = defaultdict(list)
+    groups: dict[str, JobGroup] = {}
     for job in jobs:
         if job.prepared is None or isinstance(job.prepared, Finished):
             continue
         settings, start = job.prepared
         plain: dict[str, Any] = to_plain(settings)
         key = json.dumps([*(plain[name] for name in _SIZE), settings.trainer.accumulate])
-        updates[key].append(max(0, settings.updates - start.update))
-        sizes[key] = Row(settings, updates[key])
-    return sorted(sizes.values(), key=lambda row: row.settings.batch_size * row.settings.task.length.T)
+        group = groups.setdefault(key, JobGroup(settings, []))
+        group.updates.append(max(0, settings.updates - start.update))
+    return sorted(groups.values(), key=lambda group: group.settings.batch_size * group.settings.task.length.T)
 
 
-def jobs_of(plan: Plan) -> list[Job]:
+def jobs_of(plan: Plan) -> list[SweepJob]:
     """All jobs of a sweep; of a search, as many of one that it might try as it has trials.
 
     Args:
@@ -67,7 +67,7 @@ def jobs_of(plan: Plan) -> list[Job]:
 
 
 def workers_of(launcher: Any, jobs: int) -> int:
-    """How many jobs a launcher runs at a time: joblib `n_jobs`, submitit as many as it may, others one.
+    """Return how many jobs a launcher runs at a time: joblib `n_jobs`, submitit as many as it may, others one.
 
     Args:
         launcher: Hydra's node.
@@ -79,7 +79,7 @@ def workers_of(launcher: Any, jobs: int) -> int:
     return count if count > 0 else os.cpu_count() or 1
 
 
-def report(plan: Plan) -> None:
+def print_plan(plan: Plan) -> None:
     """Measure an update of every size, and print a table.
 
     Args:
@@ -92,26 +92,29 @@ def report(plan: Plan) -> None:
 
     jobs = jobs_of(plan)
     workers = workers_of(plan.master.hydra.launcher, len(jobs))
-    rows, table = rows_of(jobs), Table()
-    for name in ("task", "model", "T", "jobs", "updates, at most", "ms an update", "time, at most", "MB"):
-        table.add_column(name)
-    total, memory = 0.0, 0.0
-    for row in rows:
-        cost, settings = measure(row.settings, max(1, (os.cpu_count() or 1) // workers)), row.settings
-        seconds, memory = cost.seconds * sum(row.updates), max(memory, cost.memory_mb)
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    groups = group_jobs(jobs)
+    table = Table(*_COLUMNS)
+    total = 0.0
+    memory = 0.0
+    for group in groups:
+        cost = measure(group.settings, threads)
+        seconds = cost.seconds * sum(group.updates)
         total += seconds
-        count, most, milliseconds = len(row.updates), sum(row.updates), f"{1000 * cost.seconds:.3g}"
-        names = settings.task.name, settings.model.name, settings.task.length.T
-        cells = *names, count, f"{most:,}", milliseconds, _clock_time(seconds), f"{cost.memory_mb:.0f}"
-        table.add_row(*map(str, cells))
+        memory = max(memory, cost.memory_mb)
+        table.add_row(*_cells(group, cost, seconds))
     Console().print(table)
-    left = sum(len(row.updates) for row in rows)
-    print(f"{len(jobs)} job{'s' * (len(jobs) != 1)}, {len(jobs) - left} finished or damaged; {_where(workers)}")
+    left = sum(len(group.updates) for group in groups)
+    at_a_time = "one at a time" if workers == 1 else f"{workers} at a time"
+    print(f"{len(jobs)} job{'s' * (len(jobs) != 1)}, {len(jobs) - left} finished or damaged; {at_a_time}")
     print(f"at most {_clock_time(total / workers)} of training and {memory * workers:.0f} MB; solved runs stop sooner")
 
 
-def _where(workers: int) -> str:
-    return "one at a time" if workers == 1 else f"{workers} at a time"
+def _cells(group: JobGroup, cost: "Cost", seconds: float) -> list[str]:
+    settings = group.settings
+    names = [settings.task.name, settings.model.name, str(settings.task.length.T)]
+    counts = [str(len(group.updates)), f"{sum(group.updates):,}"]
+    return [*names, *counts, f"{1000 * cost.seconds:.3g}", _clock_time(seconds), f"{cost.memory_mb:.0f}"]
 
 
 def _clock_time(seconds: float) -> str:
@@ -127,7 +130,7 @@ def main() -> None:
     with short_errors():
         plan = Plan(COMMAND, arguments.overrides, arguments.config_dir)
         plan.check()
-        report(plan)
+        print_plan(plan)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ TARGET = "_target_"
 
 
 def setting(default: Any, **limits: Any) -> Any:
-    """A dataclass field with limits that `Settings` checks.
+    """Return a dataclass field with limits that `Settings` checks.
 
     Args:
         default: Default value.
@@ -30,7 +30,7 @@ def setting(default: Any, **limits: Any) -> Any:
 
 
 def problem_of(value: Any, limits: Any) -> str | None:
-    """What is wrong with a value under the limits of its field, or None.
+    """Return what is wrong with a value under the limits of its field, or None.
 
     Args:
         value: Of the field's type.
@@ -55,7 +55,7 @@ TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", s
 
 
 def type_problem_of(value: Any, hint: Any) -> str | None:
-    """What is wrong with the type of a value that a field may have, or None; lists and mappings are not looked into.
+    """Return what is wrong with the type of a value, or None; lists and mappings are not looked into.
 
     Args:
         value: Anything.
@@ -103,7 +103,7 @@ class Settings:
 
 
 def target_of(cls: type) -> str:
-    """The import path that names a class in a YAML file or a checkpoint: the shortest public one.
+    """Return the import path that names a class in a YAML file or a checkpoint: the shortest public one.
 
     Args:
         cls: A class that can be imported by name.
@@ -147,7 +147,7 @@ def find_class(target: object, base: type) -> type:
 
 
 def to_plain(settings: Settings) -> dict[str, Any]:
-    """Settings as plain values that a checkpoint or a JSON file can hold; `from_plain` reads them back.
+    """Return settings as plain values, which a checkpoint or a JSON file can hold; `from_plain` reads them back.
 
     Args:
         settings: Any settings object; its fields are plain values, lists of them, or settings.

@@ -1,4 +1,4 @@
-"""`python -m ffattn.stream`: answers to a sequence that never ends, from standard input.
+"""`python -m ffattn.stream`: answer a sequence that never ends, from standard input.
 
 tail -f steps.csv | python -m ffattn.stream checkpoint=outputs/mine/checkpoints/best.ckpt every=100
 """
@@ -23,16 +23,17 @@ def run(config: DictConfig) -> None:
         DataError: A line cannot be used.
     """
     from ffattn.config.convert import to_settings, trusted_packages
-    from ffattn.config.schema import Stream
+    from ffattn.config.trained_schema import Streaming
     from ffattn.errors import DataError
     from ffattn.inference.checkpoint import load
-    from ffattn.inference.online import Running, answers, read_lines
+    from ffattn.inference.online import Running, answers_every, read_lines
 
     trust = trusted_packages(config)
-    settings = to_settings(config, Stream)
+    settings = to_settings(config, Streaming)
     running = Running(load(settings.checkpoint, trust))
     columns = tuple(feature.name for feature in running.preparation.features)
-    for answer in answers(running, read_lines(sys.stdin.buffer.read1, columns), settings.every):  # type: ignore[union-attr]
+    pieces = read_lines(sys.stdin.buffer.read1, columns)  # type: ignore[union-attr]
+    for answer in answers_every(running, pieces, settings.every):
         print(json.dumps(answer), flush=True)
     if not running.steps:
         raise DataError("standard input: has no steps; expected lines of CSV under a header")

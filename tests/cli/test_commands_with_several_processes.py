@@ -7,7 +7,7 @@ import socket
 import pytest
 import torch
 
-from ffattn.config.jobs import locked
+from ffattn.config.lock import locked
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.cli

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from ffattn.config.sweeps import Plan
-from ffattn.plan import rows_of, workers_of
+from ffattn.config.sweep_plan import Plan
+from ffattn.plan import group_jobs, workers_of
 from ffattn.runs.cost import Cost
 from ffattn.train import COMMAND
 
@@ -43,7 +43,7 @@ def test_what_has_been_done_is_not_counted(command, plan, workplace):
     again = ("-m", *TINY, "logger=none", "hydra.sweep.dir=sweep")
     assert "3 jobs, 2 finished or damaged" in plan(*again, "seed=0,1,2", "updates=4").out
     jobs = list(_checked(*again, "seed=0,1,2", "updates=10").jobs.values())
-    assert [row.updates for row in rows_of(jobs)] == [[6, 6, 10]]
+    assert [row.updates for row in group_jobs(jobs)] == [[6, 6, 10]]
 
 
 def _checked(*options):

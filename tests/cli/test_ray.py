@@ -23,7 +23,8 @@ def scores(folder):
 def cluster(monkeypatch):
     """A cluster of this machine, and how a command reaches it."""
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    ray, address = Path(sys.executable).with_name("ray"), "127.0.0.1:6399"
+    ray = Path(sys.executable).with_name("ray")
+    address = "127.0.0.1:6399"
     options = ["--head", "--port=6399", "--num-cpus=2", "--include-dashboard=false"]
     subprocess.run([ray, "start", *options], check=True, capture_output=True)
     yield [f"hydra.launcher.ray.init.address={address}", "+hydra.launcher.ray.init.object_store_memory=null"]

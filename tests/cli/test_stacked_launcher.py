@@ -28,7 +28,8 @@ def test_a_sweep_leaves_what_it_leaves_job_by_job(train, workplace):
     assert done.err.count(": done: accuracy") == 4
     assert train("-m", "hydra.sweep.dir=alone", *options).status == 0
     for name, state in states(workplace).items():
-        together, alone = workplace / "sweep" / name, workplace / "alone" / name
+        together = workplace / "sweep" / name
+        alone = workplace / "alone" / name
         assert state == "done"
         assert names(together) == names(alone)
         one, other = (json.loads((folder / "result.json").read_text()) for folder in (together, alone))

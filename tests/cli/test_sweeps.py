@@ -15,9 +15,11 @@ from hydra.core.singleton import Singleton
 from hydra.plugins.launcher import Launcher
 
 from ffattn.config.compose import Loader
-from ffattn.config.jobs import is_busy, job_directory, locked
+from ffattn.config.hydra_access import keep_plugins
+from ffattn.config.jobs import job_directory
+from ffattn.config.lock import is_busy, locked
+from ffattn.config.sweep_plan import Plan
 from ffattn.config.sweep_signals import handing_on
-from ffattn.config.sweeps import Plan, _keep_plugins
 from ffattn.tasks import Add
 from ffattn.train import COMMAND
 from tests.waiting import LIMIT
@@ -85,7 +87,7 @@ def test_an_interrupted_check_is_one_line(train, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ffattn.config.sweeps.Plan.job", interrupt)
+    monkeypatch.setattr("ffattn.config.sweep_plan.Plan.job", interrupt)
     assert train(*SWEEP, "seed=0,1")[::2] == (130, "interrupted\n")
 
 
@@ -142,7 +144,8 @@ def test_more_updates_go_on_where_the_sweep_was(train, workplace):
 def test_a_job_that_fails_stops_no_other_and_is_tried_again(train, workplace, monkeypatch):
     options = (*SWEEP, "optim.lr=1e30,0.003", "updates=12", "trainer.log_every=1")
     done = train(*options)
-    failed, fine = "add_ffattn/T12/lr1e+30", "add_ffattn/T12/lr0.003"
+    failed = "add_ffattn/T12/lr1e+30"
+    fine = "add_ffattn/T12/lr0.003"
     assert done.status == 1
     assert f"[1/2] {failed}: failed: the loss of update 2 is not finite (optim.lr=1e+30)" in done.err
     assert "Traceback" not in done.err
@@ -241,7 +244,7 @@ def test_a_launcher_that_fails_leaves_a_table(train, workplace, monkeypatch):
         raise RuntimeError("a worker has gone\nfor good")
 
     assert train(*SWEEP, "seed=0").status == 0
-    monkeypatch.setattr("ffattn.config.sweeps._Dispatch.launch", fail)
+    monkeypatch.setattr("ffattn.config.precomposed.CheckingLauncher.launch", fail)
     done = train(*SWEEP, "seed=1,2")
     assert done.status == 1
     assert "RuntimeError: a worker has gone\n" in done.err
@@ -362,7 +365,7 @@ def test_a_key_with_several_values_is_not_given_twice(train, workplace):
 
 def test_a_lock_is_waited_for_a_moment(workplace, monkeypatch):
     """Whoever asks whether a directory is busy holds its lock for an instant."""
-    monkeypatch.setattr("ffattn.config.jobs._PATIENCE", LIMIT)
+    monkeypatch.setattr("ffattn.config.lock._LOCK_TIMEOUT", LIMIT)
     asking = locked(workplace)
     asking.__enter__()
     timer = threading.Timer(0.05, asking.__exit__, [None] * 3)
@@ -376,7 +379,7 @@ def test_a_worker_that_forgets_hydras_plugins_has_them_again_without_a_search(mo
     """As `hydra.core.singleton.Singleton.set_state` makes it forget them before each job."""
     before = Plugins.instance()
     monkeypatch.setattr(Plugins, "_initialize", Plugins._initialize)  # put back after the test
-    _keep_plugins.__wrapped__()
+    keep_plugins.__wrapped__()
     monkeypatch.setattr(Plugins, "_scan_all_plugins", lambda *_: pytest.fail("searched"))
     monkeypatch.setattr(Singleton, "_instances", {k: v for k, v in Singleton._instances.items() if k is not Plugins})
     after = Plugins.instance()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ffattn.config.schema import Accelerator, Evaluate, Inspect, Stream, Train, Trainer
+from ffattn.config.schema import Accelerator, Train, Trainer
+from ffattn.config.trained_schema import Evaluate, Inspect, Streaming
 from ffattn.errors import SettingError
 from ffattn.models import Mean
 from ffattn.optim import Adam
@@ -14,7 +15,7 @@ LEAST = {
     Accelerator: ("devices", "num_nodes", "num_threads"),
     Evaluate: ("sequences", "batch_size", "T"),
     Inspect: ("sequences",),
-    Stream: ("every",),
+    Streaming: ("every",),
 }
 NEEDED = {"checkpoint": "last.ckpt", "task": Add()}
 

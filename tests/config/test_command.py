@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from ffattn.config.command import run_tool, short_errors
-from ffattn.config.compose import select
+from ffattn.config.compose import resolve_value
 from ffattn.config.errors import ConfigError
 from ffattn.errors import DataError
 
@@ -104,4 +104,4 @@ def test_a_full_error_is_shown_where_it_is_wanted(monkeypatch):
 def test_an_interpolation_that_leads_nowhere_is_named():
     config = OmegaConf.create({"hydra": {"run": {"dir": "outputs/${nothing}"}}})
     with pytest.raises(ConfigError, match=r"^hydra.run.dir: Interpolation key 'nothing' not found$"):
-        select(config, "hydra.run.dir")
+        resolve_value(config, "hydra.run.dir")

@@ -10,8 +10,9 @@ from omegaconf import OmegaConf
 from ffattn.config.compose import compose_config
 from ffattn.config.convert import to_settings
 from ffattn.config.paths import conf_dir
-from ffattn.config.schema import Accelerator, Evaluate, Export, Inspect, Logger, Predict, Stream, Train, Trainer
-from ffattn.config.sweeps import Plan
+from ffattn.config.schema import Accelerator, Logger, Train, Trainer
+from ffattn.config.sweep_plan import Plan
+from ffattn.config.trained_schema import Evaluate, Export, Inspect, Predict, Streaming
 from ffattn.errors import SettingError
 from ffattn.models import FFAttention
 from ffattn.optim import Adam
@@ -95,15 +96,13 @@ def test_every_file_is_accounted_for():
 
 
 @pytest.mark.parametrize("file", OPTIONS)
-def test_every_choice_composes_and_builds_its_class(file):
-    assert type(built_from(file)) is settings_class(file)
-
-
-@pytest.mark.parametrize("file", OPTIONS)
-def test_every_default_in_yaml_is_the_dataclass_default(file):
-    built, free = built_from(file), STATED_BY_THE_NAME.get(file.partition("/")[0], set())
-    kept = {name: getattr(built, name) for name in free}
-    assert built == dataclasses.replace(type(built)(), **kept)
+def test_every_choice_builds_its_class_with_its_defaults_and_states_every_field(file):
+    built, cls = built_from(file), settings_class(file)
+    assert type(built) is cls
+    free = STATED_BY_THE_NAME.get(file.partition("/")[0], set())
+    assert built == dataclasses.replace(cls(), **{name: getattr(built, name) for name in free})
+    fields = {field.name for field in dataclasses.fields(cls)}
+    assert set(raw(file)) - {TARGET} == fields - {"length"}  # a task's length is a group of its own
 
 
 def test_the_defaults_of_a_file_are_those_of_the_dataclass():
@@ -130,12 +129,6 @@ def test_given_data_have_a_course_of_training_of_their_own():
     config = compose_config("train", ["task=file"])
     assert config.trainer == {**raw("trainer/default"), **changes}
     assert config.task.length == {TARGET: "ffattn.tasks.Own"}
-
-
-@pytest.mark.parametrize("file", OPTIONS)
-def test_every_field_of_the_dataclass_is_in_the_yaml(file):
-    fields = {field.name for field in dataclasses.fields(settings_class(file))}
-    assert set(raw(file)) - {TARGET} == fields - {"length"}  # a task's length is a group of its own
 
 
 @pytest.mark.parametrize("file", [file for file in OPTIONS if file.partition("/")[0] in {"task", "model"}])
@@ -170,7 +163,7 @@ def test_the_paper_is_the_default():
         ("export", Export),
         ("inspect", Inspect),
         ("predict", Predict),
-        ("stream", Stream),
+        ("stream", Streaming),
     ],
 )
 def test_every_field_of_a_command_is_a_root_key_or_a_group(root, cls):

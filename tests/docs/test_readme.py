@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ffattn import evaluate, inspect, report, train
-from scripts import weather
+from scripts.docs import weather
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

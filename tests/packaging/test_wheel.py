@@ -61,9 +61,10 @@ def environment(wheel, tmp_path_factory):
     return folder / "bin"
 
 
-@pytest.mark.parametrize("name", ["ffattn/py.typed", "ffattn/train.py", LAUNCHER, *(f"ffattn/{path}" for path in CONF)])
-def test_the_wheel_carries(wheel, name):
-    assert name in zipfile.ZipFile(wheel).namelist()
+def test_the_wheel_carries_what_it_needs(wheel):
+    templates = (f"figures/templates/{name}" for name in ("page.html", "parts.html", "style.css"))
+    needed = {LAUNCHER, *(f"ffattn/{path}" for path in ("py.typed", "train.py", *templates, *CONF))}
+    assert needed - set(zipfile.ZipFile(wheel).namelist()) == set()
 
 
 def test_the_wheel_carries_nothing_else(wheel):

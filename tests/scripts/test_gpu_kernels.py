@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("triton")
 
-from scripts import gpu_kernels
+from scripts.benchmarks import gpu_kernels
 
 
 @pytest.mark.parametrize(

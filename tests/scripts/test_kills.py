@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from scripts import kills
+from scripts.checks import kills
 
 
 @pytest.mark.signals
@@ -14,7 +14,7 @@ from scripts import kills
 def test_a_run_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
     """In a process without threads, which do not survive a fork."""
     program = (
-        "import random, sys, pathlib, torch; from scripts import kills; torch.set_num_threads(1); "
+        "import random, sys, pathlib, torch; from scripts.checks import kills; torch.set_num_threads(1); "
         "print(kills.kill_and_compare(['task=xor', 'model=ffattn'], 5, random.Random(1), pathlib.Path(sys.argv[1])))"
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)

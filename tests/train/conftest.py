@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+pytest.register_assert_rewrite("tiny_runs")
+
 
 @pytest.fixture(autouse=True)
 def _one_thread():

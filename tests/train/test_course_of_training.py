@@ -49,7 +49,8 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(finished):
 def test_a_result_has_every_validation(tmp_path):
     first = fit(tmp_path / "run", updates=4, logger="csv")
     run = fit(tmp_path / "run", updates=7, resume="last", logger="csv")
-    found, logged = run.result["validations"], rows(run.folder)
+    found = run.result["validations"]
+    logged = rows(run.folder)
     assert found["update"] == [2, 4, 6, 7]
     for name in ("accuracy", "error"):
         assert found[name] == pytest.approx([row[f"val/{name}"] for row in logged])
@@ -58,7 +59,8 @@ def test_a_result_has_every_validation(tmp_path):
 
 def saved_as_best(validations):
     """The updates whose checkpoints were kept as the best, for (accuracy, error) after one update, two, ..."""
-    saved, trainer = [], Mock(spec=Trainer, global_step=0, loggers=[])
+    saved = []
+    trainer = Mock(spec=Trainer, global_step=0, loggers=[])
     trainer.save_checkpoint = lambda path: saved.append((path.name, trainer.global_step))
     callback = Checkpoints(Path("run"), {}, StopRule(100, when_solved=False))
     for accuracy, error in validations:
@@ -126,7 +128,8 @@ def test_another_seed_gives_other_weights_and_other_data(tmp_path):
 )
 def test_what_is_shown_or_validated_does_not_change_what_is_trained_on(tmp_path, monkeypatch, options):
     seen = targets_seen(monkeypatch)
-    plain, watched = fit(tmp_path / "plain", updates=6), fit(tmp_path / "watched", updates=6, **options)
+    plain = fit(tmp_path / "plain", updates=6)
+    watched = fit(tmp_path / "watched", updates=6, **options)
     assert seen == targets_of(range(6)) * 2
     assert equal(read(plain.folder)["state_dict"], read(watched.folder)["state_dict"])
 
@@ -163,7 +166,8 @@ def test_a_few_batches_are_repeated_in_turn(tmp_path, monkeypatch):
 
 def test_weights_are_taken_from_another_run(tmp_path, finished):
     start = fit(tmp_path / "run", init_from=finished.checkpoint, updates=1, optim__lr=1e-12, seed=0)
-    source, copied = read(finished.folder, "best")["state_dict"], read(start.folder)["state_dict"]
+    source = read(finished.folder, "best")["state_dict"]
+    copied = read(start.folder)["state_dict"]
     for name, weight in source.items():
         torch.testing.assert_close(copied[name], weight)
     assert start.result["val"]["error"] == pytest.approx(finished.result["val"]["error"])

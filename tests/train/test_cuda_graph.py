@@ -66,7 +66,8 @@ def test_a_captured_run_resumes_as_a_plain_one_and_the_other_way_round(tmp_path,
 
 
 def test_a_loss_that_is_not_finite_is_found_at_its_update(tmp_path, captured, monkeypatch):
-    factors, error = iter([1.0] * 5 + [torch.nan] + [1.0] * 99), Add.error
+    factors = iter([1.0] * 5 + [torch.nan] + [1.0] * 99)
+    error = Add.error
     monkeypatch.setattr(Add, "error", lambda *arguments: next(factors) * error(*arguments))
     with pytest.raises(TrainingError, match="the loss of update 6 is not finite"):
         fit(tmp_path / "run", updates=20, trainer__validate_every=20)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from tiny_runs import TINY, equal, fit, read, rows
+from tiny_runs import TINY, equal, fit, overrides_of, read, rows
 
 import ffattn
 from ffattn.errors import SettingError
@@ -13,6 +13,7 @@ from ffattn.models import FFAttention
 from ffattn.rng.streams import Split, Stream
 from ffattn.tasks import Add, Fixed, Variable
 
+BUT_TASK_AND_MODEL = [f"{name}={value}" for name, value in TINY.items() if name not in {"T", "model.hidden"}]
 SCORES = ("accuracy", "error")
 
 
@@ -30,7 +31,8 @@ def test_evaluating_the_best_checkpoint_gives_the_logged_scores(run, split):
 
 
 def test_the_logged_scores_are_those_in_the_result(finished):
-    test, best = rows(finished.folder, "test/accuracy")[0], finished.result["val"]["update"]
+    test = rows(finished.folder, "test/accuracy")[0]
+    best = finished.result["val"]["update"]
     assert [test[f"test/{name}"] for name in SCORES] == pytest.approx([finished.result["test"][n] for n in SCORES])
     validation = rows(finished.folder)[best // TINY["trainer.validate_every"] - 1]
     assert [validation[f"val/{name}"] for name in SCORES] == pytest.approx([finished.result["val"][n] for n in SCORES])
@@ -70,7 +72,8 @@ def test_a_length_that_the_task_refuses_is_refused(run):
 
 
 def test_a_loaded_network_has_the_saved_weights_and_settings(run):
-    trained, saved = ffattn.load(str(run.checkpoint)), read(run.folder, "best")["state_dict"]
+    trained = ffattn.load(str(run.checkpoint))
+    saved = read(run.folder, "best")["state_dict"]
     weights = {f"network.{name}": value for name, value in trained.network.state_dict().items()}
     assert equal(weights, saved)
     assert (trained.task.tolerance, trained.task.length.T, trained.seed) == (0.3, 12, 0)
@@ -90,12 +93,14 @@ def test_predictions_are_the_networks_answers(run):
 
 
 def test_without_lengths_all_steps_are_real(run):
-    trained, x = run.load(), torch.randn(3, 14, 2)
+    trained = run.load()
+    x = torch.randn(3, 14, 2)
     assert torch.equal(trained.predict(x), trained.predict(x, torch.full((3,), 14)))
 
 
 def test_other_kinds_of_numbers_are_taken_too(run):
-    trained, x = run.load(), torch.randn(3, 14, 2)
+    trained = run.load()
+    x = torch.randn(3, 14, 2)
     assert torch.equal(trained.predict(x.double()), trained.predict(x))
 
 
@@ -107,9 +112,9 @@ def test_the_answers_of_a_classification_task_are_classes(tmp_path):
 
 
 def test_settings_objects_may_be_given_instead_of_names(tmp_path):
-    task, model = Add(length=Fixed(T=15), tolerance=0.2), FFAttention(hidden=3)
-    options = [f"{name}={value}" for name, value in TINY.items() if name not in {"T", "model.hidden"}]
-    run = ffattn.fit(*options, folder=tmp_path / "run", quiet=True, task=task, model=model)
+    task = Add(length=Fixed(T=15), tolerance=0.2)
+    model = FFAttention(hidden=3)
+    run = ffattn.fit(*BUT_TASK_AND_MODEL, folder=tmp_path / "run", quiet=True, task=task, model=model)
     assert (run.load().task, run.load().model, run.result["T"]) == (task, model, 15)
 
 
@@ -127,8 +132,7 @@ class MyModel(FFAttention):
     "parts", [{"task": MyAdd(length=Fixed(T=15))}, {"model": MyModel(hidden=3)}], ids=["task", "model"]
 )
 def test_a_run_trusts_the_classes_that_it_was_given(tmp_path, parts):
-    options = [f"{name}={value}" for name, value in TINY.items() if name not in {"T", "model.hidden"}]
-    run = ffattn.fit(*options, folder=tmp_path / "run", quiet=True, **parts)
+    run = ffattn.fit(*BUT_TASK_AND_MODEL, folder=tmp_path / "run", quiet=True, **parts)
     assert {name: getattr(run.load(), name) for name in parts} == parts
     assert run.predict(torch.zeros(3, 15, 2)).shape == (3, 1)
     with pytest.raises(SettingError, match="trust=<package>"):
@@ -150,7 +154,7 @@ def test_fit_prints_nothing_when_it_is_quiet(tmp_path, capfd):
 
 
 def test_fit_prints_what_a_person_wants_to_know(tmp_path, capsys):
-    ffattn.fit(*(f"{name}={value}" for name, value in TINY.items()), folder=tmp_path / "run")
+    ffattn.fit(*overrides_of({}), folder=tmp_path / "run")
     printed = capsys.readouterr().out
     for part in (
         "task",

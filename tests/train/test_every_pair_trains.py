@@ -21,7 +21,6 @@ REQUIRED = {
     "updates": int,
     "format": int,
     "solved": bool,
-    "updates_to_solve": int | None,
     "stopped_because": str,
     "seconds": float,
     "updates_per_second": float,
@@ -41,6 +40,7 @@ def test_every_task_trains_with_every_model(tmp_path, task, model):
     assert result == run.result
     assert (result["task"], result["model"], result["T"], result["updates"]) == (task, model, 12, 2)
     assert {name: type(result[name]) for name in REQUIRED} == REQUIRED
+    assert result["updates_to_solve"] == (2 if result["solved"] else None)
     assert all(math.isfinite(result[split]["error"]) for split in ("val", "test"))
     for name in ("best", "last"):
         assert about(tmp_path / "run", name)["update"] == 2

@@ -84,7 +84,8 @@ def test_torch_export_agrees_for_any_batch_and_time(tmp_path, position):
     run = fit(tmp_path / "run", model__position=position)
     program = torch.export.load(written(run.checkpoint, tmp_path / "model.pt2")).module()
     for batch, time in ((1, 1), (4, 13), (2, 300)):
-        x, lengths = torch.randn(batch, time, 2), torch.randint(1, time + 1, (batch,))
+        x = torch.randn(batch, time, 2)
+        lengths = torch.randint(1, time + 1, (batch,))
         wanted = run.load().predict(x, lengths)
         torch.testing.assert_close(program(x, lengths), wanted, rtol=1e-4, atol=1e-5)
 
@@ -105,14 +106,16 @@ def test_onnx_runs_at_any_length(finished, exported, time):
 
 def test_weights_are_an_output_if_asked_for(finished, tmp_path):
     runs = session(written(finished.checkpoint, tmp_path / "model.onnx", weights="true"))
-    x, lengths = torch.rand(3, 9, 2), torch.tensor([9, 1, 4])
+    x = torch.rand(3, 9, 2)
+    lengths = torch.tensor([9, 1, 4])
     _, weights = runs.run(["prediction", "weights"], {"x": x.numpy(), "lengths": lengths.numpy()})
     np.testing.assert_allclose(weights, finished.load().answer(x, lengths).weights.numpy(), atol=1e-6)
 
 
 def test_padding_reaches_no_result(exported):
     runs = session(exported)
-    x, lengths = np.random.default_rng(0).normal(size=(2, 6, 2)).astype(np.float32), np.array([4, 6])
+    x = np.random.default_rng(0).normal(size=(2, 6, 2)).astype(np.float32)
+    lengths = np.array([4, 6])
     (clean,) = runs.run(None, {"x": x, "lengths": lengths})
     x[0, 4:] = np.nan
     (dirty,) = runs.run(None, {"x": x, "lengths": lengths})
@@ -123,14 +126,16 @@ def test_padding_reaches_no_result(exported):
 def test_preparation_is_part_of_the_graph(classifier, table, tmp_path, suffix):
     from ffattn.inference.on_files import predict, read_inputs
 
-    path, trained = written(classifier.checkpoint, tmp_path / f"model.{suffix}"), classifier.load()
+    path = written(classifier.checkpoint, tmp_path / f"model.{suffix}")
+    trained = classifier.load()
     (raw,) = read_inputs(table, trained.task).pieces
     places = {name: place for place, name in enumerate(["u", "v", "w"], start=1)}
     columns = raw.features["a"], raw.features["b"], np.array([places[name] for name in raw.features["kind"]])
     steps = np.stack(columns, axis=1).astype(np.float32)
     rows = list(predict(trained, [raw]))
     for i in (0, 7, 39):
-        x, lengths = steps[None, raw.offsets[i] : raw.offsets[i + 1]], raw.lengths[i : i + 1].astype(np.int64)
+        x = steps[None, raw.offsets[i] : raw.offsets[i + 1]]
+        lengths = raw.lengths[i : i + 1].astype(np.int64)
         if suffix == "onnx":
             (found,) = session(path).run(None, {"x": x, "lengths": lengths})
         else:

@@ -16,7 +16,7 @@ import ffattn
 from ffattn.api import fit as fit_objects
 from ffattn.config.compose import compose_config
 from ffattn.config.errors import ConfigError
-from ffattn.config.schema import Evaluate
+from ffattn.config.trained_schema import Evaluate
 from ffattn.errors import DataError, FFAttnError
 from ffattn.models import FFAttention
 from ffattn.predict import run as predict
@@ -44,7 +44,8 @@ def sensors(tmp_path_factory):
     numbers = np.random.default_rng(0)
     lines = ["plant,day,kind,temp,load,grade"]
     for plant in range(60):
-        kind, temperatures = "abc"[plant % 3], numbers.normal(10, 3, plant % 4 + 2)
+        kind = "abc"[plant % 3]
+        temperatures = numbers.normal(10, 3, plant % 4 + 2)
         load = 2 * temperatures.mean() + 5 * (plant % 3)
         rest = f"{load:.3f},{'low' if load < 25 else 'high'}"
         lines += [f"p{plant},{day},{kind},{value:.3f},{rest}" for day, value in enumerate(temperatures)]
@@ -84,7 +85,7 @@ def test_the_usual_measures_are_those_of_the_predictions(run, sensors):
     trained = run.load()
     task = trained.task
     batch = task.given(Split.TEST).batch(torch.arange(task.size(Split.TEST)))
-    _, scale = task.scales()
+    scale = task.target_scaling().float().scale
     errors = ((trained.predict(batch.x, batch.lengths) - batch.y) * scale).double()
     expected = {"mae": errors.abs().mean(), "rmse": errors.square().mean().sqrt()}
     variance = (batch.y * scale).double().var(correction=0)
@@ -240,7 +241,8 @@ def test_targets_in_the_input_are_ignored(run, sensors, tmp_path):
 
 def test_texts_show_the_words_that_are_attended_to(tmp_path):
     fillers = ["The", "film", "of", "this", "year", "was", "seen", "by", "many", "people", "in", "our", "town"]
-    numbers, texts = np.random.default_rng(0), tmp_path / "texts.csv"
+    numbers = np.random.default_rng(0)
+    texts = tmp_path / "texts.csv"
     lines = [f'"{" ".join(numbers.permutation([*fillers, ("Good", "bad")[i % 2]]))}.",{i % 2}' for i in range(80)]
     texts.write_text("text,label\n" + "\n".join(lines) + "\n")
     named = OPTIONS | {"task.path": texts, "task.target": "label", "task.id": "null", "task.time": "null"}
@@ -262,7 +264,7 @@ def test_weights_have_one_number_a_step(run, sensors, tmp_path, suffix):
 
 @pytest.mark.parametrize("target", ["load", "grade"])
 def test_parquet_has_the_rows_of_json(sensors, broken, tmp_path, monkeypatch, target):
-    monkeypatch.setattr("ffattn.predict._ROWS", 7)
+    monkeypatch.setattr("ffattn.inference.output_files._ROWS", 7)
     run = fit(sensors, tmp_path / "run", updates=2, task__target=target)
     rows = {s: predicted(run, broken, tmp_path / f"answers.{s}", on_error="skip") for s in ("jsonl", "parquet")}
     assert rows["parquet"] == rows["jsonl"]
@@ -345,20 +347,6 @@ def test_rows_that_stand_apart_are_put_together(run, sensors, tmp_path, monkeypa
     monkeypatch.setattr("ffattn.files.tables._BLOCK", 200)
     found = {row["id"]: float(row["load"]) for row in predicted(run, mixed, tmp_path / "answers.csv")}
     assert found == pytest.approx({row["id"]: float(row["load"]) for row in whole}, rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("torn", "kept"), [('i,j\na,1\n"b\n', 1), ('i,j\na,1\n"b\nc",2\n', 2), ("i,j\n", 0), ("i,", 0)]
-)
-def test_rows_of_csv_end_where_their_quotes_do(tmp_path, torn, kept):
-    from ffattn.predict import _resume
-
-    output = tmp_path / "answers.csv"
-    (tmp_path / "answers.csv.part").write_text(torn)
-    (tmp_path / "answers.csv.part.json").write_text("{}")
-    part, start = _resume(output, {})
-    assert start == kept
-    assert len(list(csv.reader(part.read_text().splitlines(keepends=True)))) == (kept + 1 if kept else 0)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])

@@ -4,8 +4,7 @@ import os
 import signal
 
 import pytest
-from test_resuming import assert_same_run
-from tiny_runs import about, before_each_step, fit, in_words, rows, targets_of, targets_seen
+from tiny_runs import about, assert_same_run, before_each_step, fit, in_words, rows, targets_of, targets_seen
 
 from ffattn.errors import TrainingError
 

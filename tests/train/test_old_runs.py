@@ -15,7 +15,7 @@ from tiny_runs import fit, read, rows
 import ffattn
 from ffattn.inference.checkpoint import KEY
 from ffattn.inference.checkpoint import read as read_checkpoint
-from ffattn.lightning.callbacks.checkpoints import HISTORY
+from ffattn.lightning.callbacks.validations import HISTORY
 
 OLD = Path(__file__).parents[1] / "data" / "run_of_format_1"
 EXPECTED = json.loads((OLD / "expected.json").read_text())
@@ -33,7 +33,7 @@ def run(tmp_path):
     return shutil.copytree(OLD, tmp_path / "run")
 
 
-def assert_close(found, expected):
+def assert_same_metrics(found, expected):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, **CLOSE), name
@@ -44,7 +44,7 @@ def test_predictions_are_those_of_the_version_that_wrote_it():
     batch = trained.task.example(4)
     predictions = trained.predict(batch.x, batch.lengths)
     torch.testing.assert_close(predictions, torch.tensor(EXPECTED["predictions"]), rtol=1e-5, atol=1e-6)
-    assert_close(trained.evaluate(sequences=100), renamed(EXPECTED["evaluation"]))
+    assert_same_metrics(trained.evaluate(sequences=100), renamed(EXPECTED["evaluation"]))
 
 
 @pytest.mark.parametrize("name", ["best", "last"])
@@ -63,11 +63,11 @@ def test_the_run_goes_on_and_ends_as_it_would_have(run):
     for name, weights in EXPECTED["weights_after_100_updates"].items():
         torch.testing.assert_close(last["state_dict"][name], torch.tensor(weights), rtol=1e-3, atol=1e-5)
     assert last[KEY]["format"] == 2
-    assert_close(last[KEY]["best"], renamed(EXPECTED["best_after_100_updates"]))
-    assert_close(last[KEY]["history"], renamed(EXPECTED["history_after_100_updates"]))
+    assert_same_metrics(last[KEY]["best"], renamed(EXPECTED["best_after_100_updates"]))
+    assert_same_metrics(last[KEY]["history"], renamed(EXPECTED["history_after_100_updates"]))
     assert tuple(last[KEY]["history"]) == HISTORY
     test = {name: value for name, value in more.result["test"].items() if name != "baseline"}
-    assert_close(
+    assert_same_metrics(
         test, {name: value for name, value in renamed(EXPECTED["test_after_100_updates"]).items() if name != "floor"}
     )
     assert (more.result["format"], more.result["updates"], more.result["solved"]) == (2, 100, False)

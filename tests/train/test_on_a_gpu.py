@@ -15,7 +15,8 @@ RUN = {"T": 300, "batch_size": 20, "updates": 12, "trainer__validate_every": 6}
 
 @pytest.mark.parametrize("task", [Add(), Multiply(), Xor(), TemporalOrder2()], ids=lambda task: task.name)
 def test_batches_have_the_same_bits(task):
-    sequences, stream = torch.arange(7), Stream(3, Split.TRAIN)
+    sequences = torch.arange(7)
+    stream = Stream(3, Split.TRAIN)
     there = task.training_batch(stream, 0, sequences.cuda())
     for column, twin in zip(there, task.training_batch(stream, 0, sequences), strict=True):
         assert torch.equal(column.cpu(), twin)
@@ -44,7 +45,8 @@ def test_a_step_waits_for_nothing():
     """Batch, forward pass, backward pass and update are all launched without a look at the GPU."""
     task = Multiply()
     module = SequenceModule(task, FFAttention()).cuda()
-    optimizer, sequences = module.configure_optimizers(), torch.arange(100, device="cuda")
+    optimizer = module.configure_optimizers()
+    sequences = torch.arange(100, device="cuda")
 
     def step(number):
         batch = task.training_batch(Stream(0, Split.TRAIN), number, sequences)

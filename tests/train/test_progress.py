@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import pytest
 from lightning.pytorch import LightningModule, Trainer
 from rich.console import Console
-from tiny_runs import TINY
+from tiny_runs import overrides_of
 
 from ffattn import fit
 from ffattn.lightning.callbacks import progress
@@ -86,7 +86,7 @@ def test_no_progress_is_none(clock, capsys, mode):
 
 @pytest.mark.parametrize(("mode", "is_silent"), [("none", False), ("quiet", True)])
 def test_a_quiet_run_prints_nothing(tmp_path, capsys, mode, is_silent):
-    overrides = [f"{key}={value}" for key, value in (TINY | {"trainer.progress": mode}).items()]
+    overrides = overrides_of({"trainer__progress": mode})
     capsys.readouterr()
     fit(*overrides, folder=tmp_path / "run")
     assert (capsys.readouterr().out == "") is is_silent

@@ -7,6 +7,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_runs import (
     about,
+    assert_same_run,
     equal,
     fit,
     fit_until_killed,
@@ -38,16 +39,6 @@ VARIANTS = [
     {"precision": 64},
     {"task": "temporal_order_2", "model": "lstm"},
 ]
-
-
-def assert_same_run(first, second):
-    """Weights, optimiser, schedule, best validation and scores are equal."""
-    for name in ("last", "best"):
-        a, b = read(first.folder, name), read(second.folder, name)
-        keys = {"state_dict", "optimizer_states", "lr_schedulers", "global_step"}
-        assert {key for key in keys if not equal(a[key], b[key])} == set()
-    for key in ("updates", "updates_to_solve", "solved", "stopped_because", "val", "test"):
-        assert first.result[key] == second.result[key]
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=in_words)
@@ -161,7 +152,8 @@ def test_a_finished_run_may_be_named_from_another_directory(tmp_path):
 
 
 def test_resuming_in_an_empty_directory_starts_afresh(tmp_path):
-    fresh, resumed = fit(tmp_path / "fresh"), fit(tmp_path / "resumed", resume="last")
+    fresh = fit(tmp_path / "fresh")
+    resumed = fit(tmp_path / "resumed", resume="last")
     assert_same_run(resumed, fresh)
 
 

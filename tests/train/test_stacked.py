@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_runs import about, fit, in_words, read, rows, settings_of, snapshot
 
-from ffattn.config.jobs import locked
+from ffattn.config.lock import locked
 from ffattn.errors import TrainingError
 from ffattn.lightning.loggers.csv_file import CSVFileLogger
 from ffattn.lightning.stacking.module import StackedModule

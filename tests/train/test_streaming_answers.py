@@ -13,7 +13,7 @@ from tiny_runs import fit
 
 from ffattn.errors import DataError
 from ffattn.inference.checkpoint import CheckpointError
-from ffattn.inference.online import Running, answers, read_lines
+from ffattn.inference.online import Running, answers_every, read_lines
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_the_answer_is_that_of_the_whole_sequence(trained):
 @pytest.mark.parametrize("size", [1, 7, 64, 1000])
 def test_answers_come_after_every_so_many_steps_and_at_the_end(trained, size):
     pieces = ({"value": part[:, 0], "marker": part[:, 1]} for part in np.array_split(STEPS[:130], -(-130 // size)))
-    found = list(answers(Running(trained), pieces, 50))
+    found = list(answers_every(Running(trained), pieces, 50))
     assert [answer["steps"] for answer in found] == [50, 100, 130]
     assert [answer["answer"] for answer in found] == pytest.approx(
         [whole(trained, n) for n in (50, 100, 130)], rel=1e-4
@@ -46,7 +46,7 @@ def test_answers_come_after_every_so_many_steps_and_at_the_end(trained, size):
 
 
 def test_the_last_answer_is_given_once(trained):
-    found = list(answers(Running(trained), [{"value": STEPS[:6, 0], "marker": STEPS[:6, 1]}], 3))
+    found = list(answers_every(Running(trained), [{"value": STEPS[:6, 0], "marker": STEPS[:6, 1]}], 3))
     assert [answer["steps"] for answer in found] == [3, 6]
 
 

@@ -122,7 +122,8 @@ def test_contexts_are_in_the_projector(tmp_path):
 
 def test_pictures_change_nothing_of_the_run(tmp_path):
     options = {"logger": "tensorboard", "updates": 4, "model": "lstm_attention"}
-    plain, drawn = fit(tmp_path / "a", **options), fit(tmp_path / "b", **options, trainer__pictures=1)
+    plain = fit(tmp_path / "a", **options)
+    drawn = fit(tmp_path / "b", **options, trainer__pictures=1)
     assert equal(read(plain.folder)["state_dict"], read(drawn.folder)["state_dict"])
     assert plain.result["val"] == drawn.result["val"]
     assert not pictures_of(plain.folder)

@@ -4,8 +4,7 @@ import random
 
 import pytest
 import torch
-from test_resuming import assert_same_run
-from tiny_runs import about, equal, fit, fit_until_killed, read
+from tiny_runs import about, assert_same_run, equal, fit, fit_until_killed, read
 
 import ffattn.inference.checkpoint
 from ffattn.config.errors import ConfigError, DamagedError
@@ -76,7 +75,8 @@ def test_a_run_that_lost_its_last_checkpoint_is_not_taken_for_a_fresh_one(killed
 @pytest.mark.parametrize("renamed", [0, 1, 2])
 def test_a_run_killed_between_any_two_steps_of_writing_goes_on(tmp_path, straight, monkeypatch, renamed):
     """Before the first rename, between the two, and after both."""
-    replace, calls = type(tmp_path).replace, []
+    replace = type(tmp_path).replace
+    calls = []
 
     def die_at_last(path, target):
         if target.parent.name == "checkpoints" and target.name in {"last.ckpt", "previous.ckpt"}:
@@ -94,8 +94,11 @@ def test_a_run_killed_between_any_two_steps_of_writing_goes_on(tmp_path, straigh
 
 def test_no_altered_bit_is_read(killed, tmp_path):
     """Every one of some hundred: it is refused, or means nothing."""
-    good, data = read(killed), (killed / "checkpoints" / "last.ckpt").read_bytes()
-    numbers, path, refused = random.Random(0), tmp_path / "altered.ckpt", []
+    good = read(killed)
+    data = (killed / "checkpoints" / "last.ckpt").read_bytes()
+    numbers = random.Random(0)
+    path = tmp_path / "altered.ckpt"
+    refused = []
     for _ in range(300):
         altered = bytearray(data)
         altered[numbers.randrange(len(data))] ^= 1 << numbers.randrange(8)
@@ -113,7 +116,8 @@ def test_no_altered_bit_is_read(killed, tmp_path):
     "error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0")], ids=repr
 )
 def test_what_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch, error):
-    path, saver = tmp_path / "last.ckpt", AtomicCheckpointIO()
+    path = tmp_path / "last.ckpt"
+    saver = AtomicCheckpointIO()
     saver.save_checkpoint({"update": 1}, path)
 
     def fail(contents, file):

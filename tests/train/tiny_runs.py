@@ -76,6 +76,17 @@ def equal(a, b):
     return a == b or (isinstance(a, float) and math.isnan(a) and math.isnan(b))
 
 
+def assert_same_run(first, second):
+    """Weights, optimiser, schedule, best validation and scores are equal."""
+    for name in ("last", "best"):
+        a = read(first.folder, name)
+        b = read(second.folder, name)
+        keys = {"state_dict", "optimizer_states", "lr_schedulers", "global_step"}
+        assert {key for key in keys if not equal(a[key], b[key])} == set()
+    for key in ("updates", "updates_to_solve", "solved", "stopped_because", "val", "test"):
+        assert first.result[key] == second.result[key]
+
+
 def snapshot(folder):
     """The bytes and the time of last change of every file but locks, which some versions of filelock truncate anew."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
@@ -120,7 +131,8 @@ def targets_seen(patch):
 
 def targets_of(numbers, size=4):
     """The targets of the addition task's training batches with some numbers, as TINY has it."""
-    task, stream = Add(length=Paper(T=12)), Stream(0, Split.TRAIN)
+    task = Add(length=Paper(T=12))
+    stream = Stream(0, Split.TRAIN)
     batches = [
         task.training_batch(stream, number, torch.arange(number * size, (number + 1) * size)) for number in numbers
     ]

@@ -13,17 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ffattn.config.compose import Loader, compose_config, select, without_hydra
+from ffattn.config.compose import Loader, compose_config, resolve_value, without_hydra
 from ffattn.config.errors import ConfigError, DiskError, disk_errors, wants_traceback
 from ffattn.config.explain import explain
-from ffattn.config.jobs import Command, Finished, locked
+from ffattn.config.hydra_access import VERSION_BASE, command_line_parser
+from ffattn.config.jobs import Command, Finished
+from ffattn.config.lock import locked
 from ffattn.config.paths import conf_dir
 from ffattn.config.sweeps import run_sweep
 from ffattn.errors import FFAttnError
@@ -76,9 +77,11 @@ def run_tool(name: str, work: Callable[[DictConfig], None]) -> None:
 
 
 def read_arguments() -> argparse.Namespace:
-    """The command line, as Hydra reads it; and let the user's own modules be imported."""
+    """Return the command line, as Hydra reads it; and let the user's own modules be imported."""
+    with short_errors():
+        parser = command_line_parser()
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: not _is_option(word))  # Hydra wants options before overrides
-    arguments = get_args_parser().parse_args()
+    arguments = parser.parse_args()
     _extend_import_path(arguments.config_dir)
     return arguments
 
@@ -142,7 +145,7 @@ def _show(arguments: argparse.Namespace, name: str) -> None:
 def _run_beside(arguments: argparse.Namespace, command: Command) -> None:
     """Take part in a run that torchrun or srun has started in several processes; the first one keeps the directory."""
     config = Loader(command.name, arguments.config_dir).compose(arguments.overrides)
-    run_dir = Path(select(config, "hydra.run.dir"))
+    run_dir = Path(resolve_value(config, "hydra.run.dir"))
     command.execute(command.prepare(without_hydra(config), run_dir, False), run_dir, False)
 
 
@@ -161,7 +164,7 @@ def _run_one(arguments: argparse.Namespace, command: Command) -> None:
     if config.hydra.mode == RunMode.MULTIRUN:  # said by a file
         _exit(run_sweep(command, arguments.overrides, arguments.config_dir))
         return
-    run_dir = Path(select(config, "hydra.run.dir"))
+    run_dir = Path(resolve_value(config, "hydra.run.dir"))
     if not isinstance(command.prepare(without_hydra(config), run_dir, False), Finished):
         signals.will_say("interrupted")  # Hydra writes, in a directory with the time of now in its name
         _run_alone(command)
@@ -187,4 +190,4 @@ def _run_alone(command: Command) -> None:
 
 def _run_hydra(name: str, job: hydra.types.TaskFunction) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us instead of Hydra's printer
-    hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(job)()
+    hydra.main(config_path=str(conf_dir()), config_name=name, **VERSION_BASE)(job)()

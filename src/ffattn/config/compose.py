@@ -1,26 +1,19 @@
 """From a command line to a configuration, as Hydra composes it, without running anything."""
 
-import pickle
 from pathlib import Path
-from typing import Any
 
-from hydra import version
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobRuntime, setup_globals
 from hydra.errors import HydraException
-from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ffattn.config.errors import ConfigError
 from ffattn.config.explain import explain
+from ffattn.config.hydra_access import make_loader
 from ffattn.config.paths import conf_dir
 
 _OPTIONAL_GROUPS = {
@@ -33,54 +26,35 @@ _OPTIONAL_GROUPS = {
 }  # may be null: none, or the checkpoint's own
 
 
-class _Files(CachingConfigRepository):
-    """Files that have been read. Every composition gets copies, since it writes into them; pickle makes them soonest.
-
-    Args:
-        delegate: Reads them.
-    """
-
-    def __init__(self, delegate: IConfigRepository) -> None:
-        super().__init__(delegate)
-        self.pickled: dict[str, bytes] = {}
-
-    def load_config(self, config_path: str) -> ConfigResult | None:
-        """A file's contents, or None if there is no such file.
-
-        Args:
-            config_path: Its path below the folders, without suffix.
-        """
-        if config_path not in self.pickled:
-            self.pickled[config_path] = pickle.dumps(self.delegate.load_config(config_path))
-        found: ConfigResult | None = pickle.loads(self.pickled[config_path])
-        return found
-
-
-class Loader(ConfigLoaderImpl):
-    """Hydra's loader of configurations, which reads each file once.
+class Loader:
+    """Composes the configurations of a command.
 
     Args:
         name: The YAML file of the command, without its suffix.
         config_dir: A further folder of YAML files.
+
+    Attributes:
+        folders: Of YAML files: ffattn's own, and the user's.
+        hydra_loader: Hydra's own loader.
 
     Raises:
         ConfigError: There is no such folder.
     """
 
     def __init__(self, name: str, config_dir: str | None = None) -> None:
-        self.name, self.folders = name, [conf_dir()]
-        path = create_config_search_path(str(conf_dir()))
+        self.name = name
+        self.folders = [conf_dir()]
+        more_configs = None
         if config_dir is not None:
             if not Path(config_dir).is_dir():
                 raise ConfigError(f"--config-dir={config_dir}: there is no such folder")
-            self.folders.append(Path(config_dir).resolve())
-            path.prepend("command-line", f"file://{self.folders[-1]}", SearchPathQuery(provider="schema"))
-        super().__init__(path)
-        self.files = _Files(self.repository)
+            more_configs = Path(config_dir).resolve()
+            self.folders.append(more_configs)
+        self.hydra_loader = make_loader(self._job_name, more_configs)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Files are not sent to other processes."""
-        return {name: value for name, value in vars(self).items() if name not in {"files", "repository"}}
+    @property
+    def _job_name(self) -> str:
+        return f"ffattn-{self.name}"
 
     def compose(self, overrides: list[str], is_sweep: bool = False) -> DictConfig:
         """Compose a configuration.
@@ -97,11 +71,10 @@ class Loader(ConfigLoaderImpl):
         """
         choices = self._choices(overrides, is_sweep)
         setup_globals()
-        version.setbase("1.3")
-        JobRuntime.instance().set("name", f"ffattn-{self.name}")
+        JobRuntime.instance().set("name", self._job_name)
         mode = RunMode.MULTIRUN if is_sweep else RunMode.RUN
         try:
-            return self.load_configuration(self.name, overrides, mode)
+            return self.hydra_loader.load_configuration(self.name, overrides, mode)
         except Exception as error:  # whatever Hydra raises here, an override caused it
             raise ConfigError(explain(error, self._compose_choices(choices))) from error
 
@@ -115,22 +88,14 @@ class Loader(ConfigLoaderImpl):
             ConfigError: One of them has another form than key=value.
         """
         try:
-            return OverridesParser.create(self).parse_overrides(overrides)
+            return OverridesParser.create(self.hydra_loader).parse_overrides(overrides)
         except HydraException as error:
             raise ConfigError(explain(error, None)) from error
-
-    def _parse_overrides_and_create_caching_repo(
-        self, config_name: str | None, overrides: list[str]
-    ) -> tuple[list[Override], CachingConfigRepository]:
-        """Keep what has been read from one composition to the next, unless other folders are to be searched."""
-        if any(override.startswith(("hydra.searchpath", "+hydra.searchpath")) for override in overrides):
-            return super()._parse_overrides_and_create_caching_repo(config_name, overrides)
-        return OverridesParser.create().parse_overrides(overrides), self.files
 
     def _compose_choices(self, choices: list[str]) -> DictConfig | None:
         """What there is to override under the chosen groups; None if a choice itself is wrong."""
         try:
-            return without_hydra(self.load_configuration(self.name, choices, RunMode.RUN))
+            return without_hydra(self.hydra_loader.load_configuration(self.name, choices, RunMode.RUN))
         except Exception:
             return None
 
@@ -138,19 +103,32 @@ class Loader(ConfigLoaderImpl):
         """The overrides that choose a file of a group; refuse several values, and values of other types."""
         choices = []
         for override in self.parse(overrides):
-            key, line = str(override.key_or_group), str(override.input_line)
-            value, is_group = override.value(), any((folder / key).is_dir() for folder in self.folders)
+            key = str(override.key_or_group)
+            is_group = any((folder / key).is_dir() for folder in self.folders)
             if override.is_sweep_override() and is_sweep:
                 continue
-            if override.is_sweep_override() or (is_group and isinstance(value, list)):
-                values = line.partition("=")[2].strip("[]")
-                raise ConfigError(f"{line}: choose one; to try each, put -m first and write {key}={values}")
-            is_absent = override.is_delete() or (value is None and key in _OPTIONAL_GROUPS[self.name])
-            if is_group and not is_absent and not isinstance(value, str):
-                files = sorted(path.stem for folder in self.folders for path in (folder / key).glob("*.yaml"))
-                raise ConfigError(f"{line}: no such choice ({key} has {', '.join(files)})")
-            choices += [line] if is_group else []
+            _refuse_several(override, is_group)
+            if is_group:
+                self._refuse_other_types(override)
+                choices.append(str(override.input_line))
         return choices
+
+    def _refuse_other_types(self, override: Override) -> None:
+        """Refuse what names no file of a group: a number, a mapping, or null where a choice is needed."""
+        key = str(override.key_or_group)
+        value = override.value()
+        is_absent = override.is_delete() or (value is None and key in _OPTIONAL_GROUPS[self.name])
+        if not is_absent and not isinstance(value, str):
+            files = sorted(path.stem for folder in self.folders for path in (folder / key).glob("*.yaml"))
+            raise ConfigError(f"{override.input_line}: no such choice ({key} has {', '.join(files)})")
+
+
+def _refuse_several(override: Override, is_group: bool) -> None:
+    if override.is_sweep_override() or (is_group and isinstance(override.value(), list)):
+        key = str(override.key_or_group)
+        line = str(override.input_line)
+        values = line.partition("=")[2].strip("[]")
+        raise ConfigError(f"{line}: choose one; to try each, put -m first and write {key}={values}")
 
 
 def compose_config(name: str, overrides: list[str], config_dir: str | None = None) -> DictConfig:
@@ -171,14 +149,18 @@ def compose_config(name: str, overrides: list[str], config_dir: str | None = Non
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """The configuration without Hydra's own node, interpolations unresolved."""
+    """Return the configuration without Hydra's own node, which is taken out of it; interpolations stay unresolved.
+
+    Args:
+        config: The root node.
+    """
     OmegaConf.set_struct(config, False)
     config.pop("hydra", None)
     return config
 
 
-def select(config: DictConfig, key: str) -> str:
-    """A value as text, its interpolations resolved.
+def resolve_value(config: DictConfig, key: str) -> str:
+    """Return a value as text, its interpolations resolved.
 
     Args:
         config: The root node, with Hydra's own.

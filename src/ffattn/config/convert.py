@@ -40,7 +40,7 @@ def to_settings(config: DictConfig, base: type[S], objects: dict[str, Any] | Non
 
 
 def trusted_packages(config: DictConfig) -> tuple[str, ...]:
-    """What `trust` names: one package or several, which become a list in the configuration too.
+    """Return the packages that `trust` names, one or several, which become a list in the configuration too.
 
     Args:
         config: With the key `trust`.
@@ -59,7 +59,8 @@ class _Converter:
     """Builds settings bottom-up and collects problems on the way."""
 
     def __init__(self, root: DictConfig, objects: dict[str, Any]) -> None:
-        self.root, self.objects = root, objects
+        self.root = root
+        self.objects = objects
         self.problems: list[str] = []
 
     def build(self, node: DictConfig, base: type[Settings], path: str) -> Any:
@@ -130,7 +131,9 @@ class _Converter:
             return self._report(key, value, f"must be {_describe(kind, value)}")
         schema = _schema(cls)  # type: ignore[arg-type]
         try:
-            schema[name] = value
+            OmegaConf.update(
+                schema, name, value, merge=False
+            )  # may convert; an assignment should not, says OmegaConf 2.4
         except OmegaConfBaseException:
             return self._report(key, "null" if value is None else value, f"must be {_describe(kind, value)}")
         checked = schema[name]

@@ -45,12 +45,12 @@ def disk_errors(place: Path | str) -> Iterator[None]:
 
 
 def wants_traceback() -> bool:
-    """Whether `HYDRA_FULL_ERROR=1` asks where an error came from."""
+    """Return whether `HYDRA_FULL_ERROR=1` asks where an error came from."""
     return os.environ.get("HYDRA_FULL_ERROR", "0") not in {"", "0"}
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:
-    """`; did you mean ...?` for a misspelt dotted key, or an empty string.
+    """Return `; did you mean ...?` for a misspelt dotted key, or an empty string.
 
     Args:
         name: What was given.

@@ -1,20 +1,15 @@
-"""What a command and a job are, where each job of a sweep is written, and that no two processes write there."""
+"""What a command and a job are, and where each job of a sweep is written."""
 
 import gc
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from ffattn.config.errors import ConfigError
-
-_PATIENCE = 0.2  # seconds; `is_busy` of another process holds a lock for an instant
 _LONGEST = 100  # characters of a directory's name
 
 
@@ -44,7 +39,7 @@ class Place(NamedTuple):
     total: int
 
     def line(self, text: str) -> str:
-        """What is printed of the job.
+        """Return what is printed of the job.
 
         Args:
             text: What became of it.
@@ -103,7 +98,7 @@ class Command(NamedTuple):
 
 
 def job_directory(base: str, differing: Iterable[str], config: DictConfig) -> str:
-    """Where a job is written, below the sweep's directory: a common beginning, then what differs between jobs.
+    """Return where a job is written, below the sweep's directory: a common beginning, then what differs between jobs.
 
     Args:
         base: The beginning, with interpolations; what differs and is named there is not named again.
@@ -119,7 +114,7 @@ def job_directory(base: str, differing: Iterable[str], config: DictConfig) -> st
     last = [key.rpartition(".")[2] for key in keys]
     names = [short if last.count(short) == 1 else key for short, key in zip(last, keys, strict=True)]
     values = [f"-{choices[key]}" if key in choices else _text(OmegaConf.select(config, key)) for key in keys]
-    own = _plain("_".join(name + value for name, value in zip(names, values, strict=True)))
+    own = _file_name("_".join(name + value for name, value in zip(names, values, strict=True)))
     return f"{base}/{own}" if own else base
 
 
@@ -128,7 +123,7 @@ def _text(value: object) -> str:
     return words[value] if value is None or isinstance(value, bool) else str(value)
 
 
-def _plain(text: str) -> str:
+def _file_name(text: str) -> str:
     """The text if it is short and of plain characters; else what is left of it, and a digest to tell it from others."""
     plain = re.sub(r"[^\w.+-]+", "-", text, flags=re.ASCII)
     if plain == text and len(text) <= _LONGEST:
@@ -140,52 +135,3 @@ def _plain(text: str) -> str:
 def freeze_imports() -> None:
     """Keep the garbage collector from what has been imported, through which it would go for 0.3 s now and then."""
     gc.freeze()
-
-
-_held: list[FileLock] = []  # by this process
-
-
-class BusyError(ConfigError):
-    """Another process writes to a run directory."""
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing to a run directory for a while; the system lets go of it if this one dies.
-
-    Args:
-        folder: The run directory.
-
-    Raises:
-        BusyError: Another process does.
-    """
-    try:
-        (folder / ".hydra").mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".hydra" / "lock").acquire(timeout=_PATIENCE)
-    except Timeout as error:
-        raise BusyError(f"{folder}: another process is writing here") from error
-    _held.append(lock.lock)
-    try:
-        with lock:
-            yield
-    finally:
-        _held.remove(lock.lock)
-
-
-def release_locks() -> None:
-    """Let go of all run directories: this process is about to end."""
-    for lock in _held:
-        lock.release(force=True)
-
-
-def is_busy(folder: Path) -> bool:
-    """Whether a process writes to a run directory.
-
-    Args:
-        folder: The run directory.
-    """
-    try:
-        with locked(folder):
-            return False
-    except BusyError:
-        return True

@@ -6,7 +6,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def conf_dir() -> Path:
-    """The folder of the YAML files: inside an installed package, or at the top of a checkout.
+    """Return the folder of the YAML files: inside an installed package, or at the top of a checkout.
 
     Returns:
         An absolute path: Hydra resolves relative ones differently for `python -m`, scripts and wheels.

@@ -1,14 +1,12 @@
-"""The root of each command's configuration, and the groups that belong to no task or model."""
+"""What training is told: the root of its configuration, and the groups that belong to no task or model."""
 
 import importlib.util
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import ClassVar
 
 import torch
 
 from ffattn.errors import SettingError
-from ffattn.inference.checkpoint import SPLITS, build_network
+from ffattn.inference.checkpoint import build_network
 from ffattn.models import Model
 from ffattn.optim import Adam, Optim
 from ffattn.rng.streams import MAX_SEED, Split
@@ -16,15 +14,21 @@ from ffattn.settings import Settings, setting
 from ffattn.system.ranks import World, world
 from ffattn.tasks import GivenTask, Task
 
-_IN_EXTRA = "mlflow", "wandb"  # loggers
-QUIET = "quiet"
-IGNORE = "ignore"  # what becomes of curves that cannot be written
-STOP, ACCUMULATE = "stop", "accumulate"  # where memory does not suffice
-EXPORTS = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}
-_NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": (), "safetensors": ("safetensors",)}
+# trainer.on_oom: what happens where memory does not suffice
+STOP = "stop"
+ACCUMULATE = "accumulate"
+
+# accelerator.divide: what the processes of a run divide
+NONE = "none"
+BATCH = "batch"
+TIME = "time"
+PARAMETERS = "parameters"
+
+QUIET = "quiet"  # trainer.progress: nothing but errors is printed
+IGNORE = "ignore"  # logger.on_error: what becomes of curves that cannot be written
 PRECISIONS = ("32", "64", "bf16-mixed", "16-mixed")
-_SHARDED_PRECISIONS = "32", "bf16-mixed"
-NONE, BATCH, TIME, PARAMETERS = "none", "batch", "time", "parameters"
+_SHARDED_PRECISIONS = ("32", "bf16-mixed")
+_LOGGERS_IN_EXTRA = ("mlflow", "wandb")
 
 
 @dataclass
@@ -167,12 +171,12 @@ class Logger(Settings):
             checkpoint whole; `ignore` says so once and goes on without.
     """
 
-    kind: str = setting("tensorboard", choices=("tensorboard", "csv", "many", *_IN_EXTRA, "none"))
+    kind: str = setting("tensorboard", choices=("tensorboard", "csv", "many", *_LOGGERS_IN_EXTRA, "none"))
     on_error: str = setting("stop", choices=("stop", IGNORE))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.kind in _IN_EXTRA and importlib.util.find_spec(self.kind) is None:
+        if self.kind in _LOGGERS_IN_EXTRA and importlib.util.find_spec(self.kind) is None:
             raise SettingError("kind", self.kind, f"needs {self.kind}: pip install 'ffattn[loggers]'")
 
 
@@ -221,21 +225,22 @@ class Train(Settings):
             self._check_graph()
         if self.accelerator.processes > 1:
             self._check_division(self.accelerator.divide, self.accelerator.processes)
-        _require_same_length(self.T, self.task)
+        require_same_length(self.T, self.task)
 
     @property
     def validate_every(self) -> int:
         """Updates between validations: the setting, or one pass over given data."""
         if self.trainer.validate_every is not None:
             return self.trainer.validate_every
-        size, batch = self.task.size(Split.TRAIN), self.batch_size * self.trainer.accumulate
+        size = self.task.size(Split.TRAIN)
+        batch = self.batch_size * self.trainer.accumulate
         assert size is not None
         return -(-size // batch)
 
     def _check_data(self) -> None:
         """What is given has its own sizes and lengths, and what is made has not."""
         if isinstance(self.task, GivenTask):
-            _refuse_length(self.T, self.task)
+            refuse_length(self.T, self.task)
             if self.trainer.sequences is not None:
                 problem = "validation and test are parts of the data; leave it out, with trainer=data"
                 raise SettingError("trainer.sequences", self.trainer.sequences, problem)
@@ -290,158 +295,29 @@ class Train(Settings):
                 raise SettingError("accelerator.cuda_graph", "true", f"cannot be combined with {obstacle}")
 
 
-def _refuse_length(T: int, task: GivenTask) -> None:
-    """T is known from the data; where settings are made again it is known already."""
+def refuse_length(T: int, task: GivenTask) -> None:
+    """Refuse a T for sequences that have lengths of their own; where settings are made again it is known already.
+
+    Args:
+        T: Nominal length, in steps.
+        task: Of given data.
+
+    Raises:
+        SettingError: T is another than the data's.
+    """
     if task.length.T != T:
         raise SettingError("T", T, "these sequences have their own lengths; leave T out")
 
 
-def _require_same_length(T: int, task: Task) -> None:
+def require_same_length(T: int, task: Task) -> None:
+    """Refuse a T of the root that is not the task's.
+
+    Args:
+        T: Nominal length, in steps.
+        task: Has read it.
+
+    Raises:
+        SettingError: They differ.
+    """
     if task.length.T != T:
         raise SettingError("T", T, f"differs from task.length.T={task.length.T}; write T alone, which sets both")
-
-
-@dataclass
-class Evaluate(Settings):
-    """Everything that `python -m ffattn.evaluate` is told.
-
-    Attributes:
-        checkpoint: The file to evaluate.
-        task: The checkpoint's own, with the changes asked for, or another one.
-        accelerator: Where it runs.
-        T: Nominal length, in steps; the checkpoint's own unless given. Given data has its own.
-        sequences: How many sequences; of given data all.
-        batch_size: Sequences in a batch.
-        seed: Of the sequences; the checkpoint's own unless given.
-        split: `test` or `val`: which of the seed's sets.
-        trust: Packages outside ffattn from which the checkpoint's task and model may be imported.
-    """
-
-    is_partial: ClassVar[bool] = False  # whether given data is looked at in part
-
-    checkpoint: str
-    task: Task
-    accelerator: Accelerator = field(default_factory=Accelerator)
-    T: int = setting(100, low=1)
-    sequences: int = setting(1000, low=1)
-    batch_size: int = setting(100, low=1)
-    seed: int = setting(0, low=0, high=MAX_SEED)
-    split: str = setting("test", choices=SPLITS)
-    trust: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.accelerator.processes > 1:
-            count = self.accelerator.processes
-            raise SettingError("accelerator.devices", count, "evaluation has one process; use accelerator=auto")
-        if isinstance(self.task, GivenTask):
-            _refuse_length(self.T, self.task)
-            self.T = self.task.length.T
-        _require_same_length(self.T, self.task)
-
-
-def _check_folder(output: str) -> None:
-    if not Path(output).absolute().parent.is_dir():
-        raise SettingError("output", output, f"there is no folder {Path(output).parent}")
-
-
-@dataclass
-class Predict(Settings):
-    """Everything that `python -m ffattn.predict` is told.
-
-    Attributes:
-        checkpoint: The trained network.
-        input: A file of sequences, in any form that training takes.
-        output: The file to be written: `.csv`, `.jsonl` or `.parquet`.
-        id: The column that tells which sequence a row belongs to; the checkpoint's own unless given.
-        time: The column by which steps are ordered; likewise.
-        on_error: What becomes of sequences with values that cannot be used: `stop` at the first, or `skip` them, with a
-            word on what is wrong in their row.
-        weights: Whether attention weights are written, one for each step (not in `.csv`).
-        accelerator: Where it runs.
-        trust: Packages outside ffattn from which the checkpoint's task and model may be imported.
-    """
-
-    checkpoint: str
-    input: str
-    output: str
-    id: str | None = None
-    time: str | None = None
-    on_error: str = setting("stop", choices=("stop", "skip"))
-    weights: bool = False
-    accelerator: Accelerator = field(default_factory=Accelerator)
-    trust: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if Path(self.output).suffix not in {".csv", ".jsonl", ".parquet"}:
-            raise SettingError("output", self.output, "must end in .csv, .jsonl or .parquet")
-        _check_folder(self.output)
-        if self.weights and self.output.endswith(".csv"):
-            raise SettingError("weights", "true", "a list for each sequence needs output=NAME.jsonl or NAME.parquet")
-        if Path(self.output).exists() and Path(self.output).samefile(self.input):
-            raise SettingError("output", self.output, "is the input")
-
-
-@dataclass
-class Export(Settings):
-    """Everything that `python -m ffattn.export` is told.
-
-    Attributes:
-        checkpoint: The trained network.
-        output: The file to be written: `.onnx`, `.pt2` (of torch.export) or `.safetensors` (weights alone, which
-            `ffattn.load` reads).
-        format: `onnx`, `torch_export` or `safetensors`; what the output's name ends in, unless given.
-        weights: Whether attention weights are a second output.
-        trust: Packages outside ffattn from which the checkpoint's task and model may be imported.
-    """
-
-    checkpoint: str
-    output: str
-    format: str | None = setting(None, choices=(None, *EXPORTS))
-    weights: bool = False
-    trust: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        suffix = Path(self.output).suffix
-        if self.format is None:
-            self.format = next((name for name, own in EXPORTS.items() if own == suffix), None)
-        if self.format is None or EXPORTS[self.format] != suffix:
-            wanted = ", ".join(EXPORTS.values()) if self.format is None else EXPORTS[self.format]
-            raise SettingError("output", self.output, f"must end in {wanted}")
-        _check_folder(self.output)
-        for package in _NEEDED[self.format]:
-            if importlib.util.find_spec(package) is None:
-                raise SettingError("format", self.format, f"needs {package}: pip install 'ffattn[export]'")
-
-
-@dataclass
-class Stream(Settings):
-    """Everything that `python -m ffattn.stream` is told.
-
-    Attributes:
-        checkpoint: The trained network, a feed-forward one.
-        every: Steps between answers.
-        trust: Packages outside ffattn from which the checkpoint's task and model may be imported.
-    """
-
-    checkpoint: str
-    every: int = setting(1000, low=1)
-    trust: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Inspect(Evaluate):
-    """Everything that `python -m ffattn.inspect` is told.
-
-    Attributes:
-        checkpoint, task, accelerator, T, seed, split, trust, batch_size: As in `Evaluate`.
-        sequences: How many sequences are looked at, all at a time.
-        index: Which of them is shown step by step.
-    """
-
-    is_partial: ClassVar[bool] = True
-
-    sequences: int = setting(200, low=1)
-    index: int = setting(0, low=0)

@@ -10,7 +10,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
-from ffattn.config.jobs import is_busy, release_locks
+from ffattn.config.lock import is_busy, release_locks
 from ffattn.system import signals
 from ffattn.system.processes import deaf_children
 

@@ -1,4 +1,4 @@
-"""Pictures of what attention does with sequences whose right steps are known; matplotlib is needed for these alone.
+"""Pictures of what attention does with sequences whose relevant steps are known; matplotlib is needed for these alone.
 
 Every picture is a matplotlib figure, which needs no display. Colours are those of Okabe and Ito, which colour-blind
 people can tell apart.
@@ -26,7 +26,11 @@ from ffattn.rng.streams import Stream
 from ffattn.tasks import GivenTask, Regression, Task
 from ffattn.tasks.batch import Batch
 
-BLUE, ORANGE, GREEN, GREY, RED = "#0072B2", "#E69F00", "#009E73", "#7F7F7F", "#D55E00"
+BLUE = "#0072B2"
+ORANGE = "#E69F00"
+GREEN = "#009E73"
+GREY = "#7F7F7F"
+RED = "#D55E00"
 _LINES = BLUE, ORANGE, GREEN, RED
 _AROUND = 12  # steps that are shown before and after a relevant one
 _BUCKETS = 10
@@ -193,7 +197,8 @@ def draw_example(task: Task, seed: int = 0) -> Figure:
         seed: Of the stream.
     """
     batch = task.example(1, seed)
-    length, target = int(batch.lengths[0]), batch.y[0].tolist()
+    length = int(batch.lengths[0])
+    target = batch.y[0].tolist()
     words = f"class {target}" if task.is_classification else ", ".join(f"{value:.3f}" for value in target)
     figure = _figure(f"{task.summary()}: the target is {words}", height=3.0)
     axes = figure.subplots()
@@ -338,7 +343,8 @@ def _draw_numbers(figure: Figure, record: AttentionRecord, tolerance: float) -> 
 
 
 def _draw_confusion(figure: Figure, record: AttentionRecord) -> None:
-    axes, classes = figure.subplots(), record.prediction.shape[1]
+    axes = figure.subplots()
+    classes = record.prediction.shape[1]
     counts = np.zeros((classes, classes), int)
     np.add.at(counts, (record.y, record.prediction.argmax(axis=1)), 1)
     axes.imshow(counts, cmap="Blues")
@@ -359,7 +365,8 @@ def draw_lengths(record: AttentionRecord) -> Figure:
     axes = figure.subplots()
     edges = np.unique(np.linspace(record.lengths.min(), record.lengths.max() + 1, _BUCKETS + 1).astype(int))
     places = np.digitize(record.lengths, edges) - 1
-    middles, shares = [], []
+    middles = []
+    shares = []
     for place in np.unique(places):
         middles.append((edges[place] + edges[place + 1] - 1) / 2)
         shares.append(record.is_correct[places == place].mean())

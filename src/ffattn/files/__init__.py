@@ -1,22 +1,41 @@
-"""Sequences that lie in files: reading them, and making numbers of them."""
+"""Sequences in files: read them, and make numbers of them."""
 
-from ffattn.files.chunks import ScatteredError, Sequential
-from ffattn.files.layouts import Layout, Raw, read
-from ffattn.files.preparation import Feature, Preparation, Target, fit
-from ffattn.files.row_groups import Pieces, in_pieces
+from ffattn.files.chunks import ScatteredError, SequenceReader
+from ffattn.files.contents import FileContents, open_sequences, read_contents
+from ffattn.files.faults import find_faults, refuse_faults
+from ffattn.files.fitting import FitRule, fit_preparation
+from ffattn.files.layouts import Layout
+from ffattn.files.preparation import Feature, Preparation, Target
+from ffattn.files.preprocessing import Preprocessing, Scaling, prepare_inputs, prepare_targets
+from ffattn.files.reading import read_sequences
+from ffattn.files.row_groups import ParquetPieces, open_pieces
+from ffattn.files.sequences import RawSequences
+from ffattn.files.splits import SplitRule, assign_parts
 from ffattn.files.tables import locate
 
 __all__ = [
     "Feature",
+    "FileContents",
+    "FitRule",
     "Layout",
-    "Pieces",
+    "ParquetPieces",
     "Preparation",
-    "Raw",
+    "Preprocessing",
+    "RawSequences",
+    "Scaling",
     "ScatteredError",
-    "Sequential",
+    "SequenceReader",
+    "SplitRule",
     "Target",
-    "fit",
-    "in_pieces",
+    "assign_parts",
+    "find_faults",
+    "fit_preparation",
     "locate",
-    "read",
+    "open_pieces",
+    "open_sequences",
+    "prepare_inputs",
+    "prepare_targets",
+    "read_contents",
+    "read_sequences",
+    "refuse_faults",
 ]

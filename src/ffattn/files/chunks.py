@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from ffattn.errors import DataError
-from ffattn.files.layouts import Layout, Raw, Rows, arrange, codes_of, require_columns
+from ffattn.files.layouts import Layout, TableBlock, require_columns
+from ffattn.files.long_form import codes_of
+from ffattn.files.reading import arrange
+from ffattn.files.sequences import RawSequences
 from ffattn.files.tables import read_tables
 
 
@@ -18,27 +21,28 @@ class ScatteredError(DataError):
 
 
 @dataclass(frozen=True)
-class Sequential:
+class SequenceReader:
     """The sequences of a file, which may be without steps, in the order in which they begin.
 
     Attributes:
-        path: A file of any form (see `read`).
+        path: A file of any form (see `read_sequences`).
         layout: What its columns are.
     """
 
     path: Path
     layout: Layout
 
-    def __iter__(self) -> Iterator[Raw]:
+    def __iter__(self) -> Iterator[RawSequences]:
         """Some sequences after the other: those of a few megabytes, or a single one; of a small file all of them.
 
         Raises:
             ScatteredError: A sequence comes again in another part of the file.
             DataError: The file cannot be read, or lacks a column.
         """
-        name, first = self.layout.id, 0
+        name = self.layout.id
         tables = self._tables() if name is None else _by_sequences(self.path, self._tables(), name)
         seen: set[int] = set()
+        first = 0
         for table in tables:
             raw = self._arranged(table, first)
             first += table.num_rows
@@ -49,50 +53,52 @@ class Sequential:
                 seen |= own
             yield raw
 
-    def whole(self) -> Raw:
-        """All of them, wherever their rows stand.
+    def whole(self) -> RawSequences:
+        """Return all of them, wherever their rows stand.
 
         Raises:
             DataError: As above.
         """
-        return self._arranged(_joined(list(self._tables())), 0)
+        return self._arranged(_concat_tables(list(self._tables())), 0)
 
     def _tables(self) -> Iterator[Any]:
         layout = self.layout
         needed = tuple(name for name in (layout.id, layout.time, *layout.features) if name)
         return read_tables(self.path, needed if layout.features else (), layout.text_columns)
 
-    def _arranged(self, table: Any, first: int) -> Raw:
-        return arrange(Rows(self.path, table, first), self.layout, has_empty=True)
+    def _arranged(self, table: Any, first: int) -> RawSequences:
+        return arrange(TableBlock(self.path, table, first), self.layout, has_empty=True)
 
 
 def _by_sequences(path: Path, tables: Iterator[Any], name: str) -> Iterator[Any]:
     """Tables that end with the last row of a sequence."""
     kept: list[Any] = []  # rows of the sequence that may go on
-    first, last = 0, ""
+    first = 0
+    last = ""
     for table, following in pairwise(chain(tables, [None])):
         if following is None:
-            yield _joined([*kept, table])
+            yield _concat_tables([*kept, table])
             return
         require_columns(path, table, [name])
-        codes, names = codes_of(Rows(path, table, first), name)
+        codes, names = codes_of(TableBlock(path, table, first), name)
         start = int(np.flatnonzero(np.diff(codes, prepend=-1))[-1])
         if start or names[codes[0]] != last:
             if before := [part for part in (*kept, table.slice(0, start)) if part.num_rows]:
-                yield _joined(before)
+                yield _concat_tables(before)
             kept = []
         kept.append(table.slice(start))
-        first, last = first + table.num_rows, names[codes[-1]]
+        first += table.num_rows
+        last = names[codes[-1]]
 
 
-def _joined(tables: list[Any]) -> Any:
+def _concat_tables(tables: list[Any]) -> Any:
     """One below the other; as text, where a column is text in one of them only."""
     import pyarrow as pa
 
     kinds: dict[str, set[Any]] = {}
     for table in tables:
-        for field in table.schema:
-            kinds.setdefault(field.name, set()).add(field.type)
+        for column in table.schema:
+            kinds.setdefault(column.name, set()).add(column.type)
     texts = {name for name, types in kinds.items() if pa.string() in types and len(types) > 1}
     for name in texts:
         tables = [t.set_column(t.column_names.index(name), name, t[name].cast(pa.string())) for t in tables]

@@ -6,20 +6,19 @@ from typing import Any
 import numpy as np
 
 
-def _watch() -> Any:
+def _load_watch() -> Any:
     """A row for each exercise: its six channels, the exercise, the person and the side."""
     import pyarrow as pa
     from seglearn.datasets import load_watch
 
     data = load_watch()  # a pickle, but the package's own
-    names, kinds = data["X_labels"], data["y_labels"]
-    columns = {name: pa.array([x[:, i] for x in data["X"]]) for i, name in enumerate(names)}
-    exercises = [kinds[number] for number in np.asarray(data["y"], dtype=int)]
-    people, sides = (np.asarray(data[name], dtype=int) for name in ("subject", "side"))
-    return pa.table(columns | {"exercise": exercises, "subject": people, "side": sides})
+    columns = {name: pa.array([x[:, i] for x in data["X"]]) for i, name in enumerate(data["X_labels"])}
+    exercises = [data["y_labels"][number] for number in np.asarray(data["y"], dtype=int)]
+    columns |= {"exercise": exercises, "subject": np.asarray(data["subject"], dtype=int)}
+    return pa.table(columns | {"side": np.asarray(data["side"], dtype=int)})
 
 
-def _peptides() -> Any:
+def _load_peptides() -> Any:
     """A row for each peptide: its amino acids as letters, and where it is from."""
     import pyarrow as pa
     from modlamp.datasets import load_AMPvsUniProt
@@ -29,4 +28,7 @@ def _peptides() -> Any:
     return pa.table({"sequence": [str(letters) for letters in data.sequences], "kind": kinds})
 
 
-LOADERS: dict[str, Callable[[], Any]] = {"seglearn:watch": _watch, "modlamp:AMPvsUniProt": _peptides}
+LOADERS: dict[str, Callable[[], Any]] = {
+    "seglearn:watch": _load_watch,
+    "modlamp:AMPvsUniProt": _load_peptides,
+}

@@ -9,12 +9,15 @@ import numpy as np
 from jaxtyping import Int
 
 from ffattn.errors import DataError
-from ffattn.files.layouts import Layout, Raw, Rows, arrange, codes_of
+from ffattn.files.layouts import Layout, TableBlock
+from ffattn.files.long_form import codes_of
+from ffattn.files.reading import arrange
+from ffattn.files.sequences import RawSequences
 from ffattn.files.tables import open_parquet
 
 
 @dataclass(frozen=True)
-class Pieces:
+class ParquetPieces:
     """A file in pieces. A piece has the sequences that begin in one row group.
 
     Attributes:
@@ -29,25 +32,25 @@ class Pieces:
     path: Path
     layout: Layout
     bounds: Int[np.ndarray, " end"]
-    index: Raw
+    index: RawSequences
     lengths: Int[np.ndarray, " sequence"]
     counts: Int[np.ndarray, " piece"]
 
-    def __iter__(self) -> Iterator[Raw]:
+    def __iter__(self) -> Iterator[RawSequences]:
         """The pieces, one after the other."""
         file = open_parquet(self.path)
-        return (_read(file, self.path, self.layout, self.bounds, piece) for piece in range(len(self.counts)))
+        return (_read_piece(file, self.path, self.layout, self.bounds, piece) for piece in range(len(self.counts)))
 
-    def read(self, piece: int) -> Raw:
-        """The sequences of a piece.
+    def read(self, piece: int) -> RawSequences:
+        """Return the sequences of a piece.
 
         Args:
             piece: Its number.
         """
-        return _read(open_parquet(self.path), self.path, self.layout, self.bounds, piece)
+        return _read_piece(open_parquet(self.path), self.path, self.layout, self.bounds, piece)
 
 
-def in_pieces(path: Path, layout: Layout) -> Pieces:
+def open_pieces(path: Path, layout: Layout) -> ParquetPieces:
     """Find the pieces of a file, and what is known of each sequence beside its features.
 
     Args:
@@ -59,17 +62,22 @@ def in_pieces(path: Path, layout: Layout) -> Pieces:
     """
     file = open_parquet(path)
     bounds = _bounds(file, path, layout.id)
-    shells, lengths = [], []
+    shells = []
+    lengths = []
     for piece in range(len(bounds) - 1):
-        raw = _read(file, path, layout, bounds, piece)
+        raw = _read_piece(file, path, layout, bounds, piece)
         lengths.append(raw.lengths)
-        steps, none = np.zeros(0, np.int64), np.zeros(len(raw) + 1, np.int64)  # a view would keep all of the memory
-        shells.append(replace(raw, features={}, rows=steps, offsets=none))
+        shells.append(_without_steps(raw))
     counts = np.array([len(shell) for shell in shells])
-    return Pieces(path, layout, bounds, _joined(shells), np.concatenate(lengths), counts)
+    return ParquetPieces(path, layout, bounds, _concat_shells(shells), np.concatenate(lengths), counts)
 
 
-def _joined(shells: list[Raw]) -> Raw:
+def _without_steps(raw: RawSequences) -> RawSequences:
+    """The sequences without their features: new arrays, as a view would keep all of the memory."""
+    return replace(raw, features={}, rows=np.zeros(0, np.int64), offsets=np.zeros(len(raw) + 1, np.int64))
+
+
+def _concat_shells(shells: list[RawSequences]) -> RawSequences:
     first = shells[0]
     ids = np.concatenate([shell.ids for shell in shells])
     columns = {name: np.concatenate([shell.columns[name] for shell in shells]) for name in first.columns}
@@ -77,14 +85,16 @@ def _joined(shells: list[Raw]) -> Raw:
     return replace(first, ids=ids, columns=columns, starts=starts, offsets=np.zeros(len(ids) + 1, np.int64))
 
 
-def _read(file: Any, path: Path, layout: Layout, bounds: Int[np.ndarray, " end"], piece: int) -> Raw:
-    first, stop = int(bounds[piece]), int(bounds[piece + 1])
+def _read_piece(file: Any, path: Path, layout: Layout, bounds: Int[np.ndarray, " end"], piece: int) -> RawSequences:
+    first = int(bounds[piece])
+    stop = int(bounds[piece + 1])
     groups = _group_ends(file)
-    begin, end = np.searchsorted(groups, first, side="right"), np.searchsorted(groups, stop, side="left")
+    begin = np.searchsorted(groups, first, side="right")
+    end = np.searchsorted(groups, stop, side="left")
     columns = sorted({*layout.known & set(file.schema_arrow.names), *layout.features}) if layout.features else None
     table = file.read_row_groups(list(range(begin, end + 1)), columns=columns, use_threads=False)
     before = int(groups[begin - 1]) if begin else 0
-    return arrange(Rows(path, table.slice(first - before, stop - first), first), layout)
+    return arrange(TableBlock(path, table.slice(first - before, stop - first), first), layout)
 
 
 def _group_ends(file: Any) -> Int[np.ndarray, " group"]:
@@ -100,20 +110,26 @@ def _bounds(file: Any, path: Path, name: str | None) -> Int[np.ndarray, " end"]:
         raise DataError(f"{path}: has no column {name}; it has {', '.join(file.schema_arrow.names[:12])}")
     bounds: list[int] = []
     seen: set[int] = set()
-    before, last = 0, None
+    before = 0
+    last = None
     for group in range(file.num_row_groups):
-        rows = Rows(path, file.read_row_group(group, columns=[name]), before)
-        codes, names = codes_of(rows, name)
+        block = TableBlock(path, file.read_row_group(group, columns=[name]), before)
+        codes, names = codes_of(block, name)
         changes = np.flatnonzero(np.diff(codes, prepend=-1))
         begins = [row for row in changes.tolist() if row or names[codes[row]] != last]
         for row in begins:
-            text = names[codes[row]]
-            if hash(text) in seen:
-                raise DataError(
-                    f"{rows.where(row, name)}: {text} again, after other sequences; a file that is read in pieces must "
-                    f"be sorted by {name}"
-                )
-            seen.add(hash(text))
+            _refuse_again(block, row, name, names[codes[row]], seen)
         bounds += [before + begins[0]] if begins else []
-        before, last = before + len(codes), names[codes[-1]] if len(codes) else last
+        before += len(codes)
+        last = names[codes[-1]] if len(codes) else last
     return np.array([*bounds, before])
+
+
+def _refuse_again(block: TableBlock, row: int, name: str, text: str, seen: set[int]) -> None:
+    """Refuse a sequence that begins a second time; `seen` has the hashes of those before."""
+    if hash(text) in seen:
+        raise DataError(
+            f"{block.where(row, name)}: {text} again, after other sequences; a file that is read in pieces must "
+            f"be sorted by {name}"
+        )
+    seen.add(hash(text))

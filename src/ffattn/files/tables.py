@@ -12,17 +12,20 @@ from typing import Any
 import numpy as np
 
 from ffattn.errors import DataError
+from ffattn.files.archives import read_npz, read_ts
 from ffattn.files.loaders import LOADERS
 
 MISSING_TEXT = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
-ARRAYS, TIME_SERIES, PARQUET = ".npz", ".ts", ".parquet"
+ARRAYS = ".npz"
+TIME_SERIES = ".ts"
+PARQUET = ".parquet"
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
 _BLOCK = 1 << 23  # bytes of a file that are read at a time
 
 
 def locate(name: str) -> Path:
-    """Where a file is.
+    """Find a file.
 
     Args:
         name: A path; or `package:path` for a file that ships inside an installed package, below it, or for one of
@@ -43,7 +46,7 @@ def locate(name: str) -> Path:
 
 
 def read_table(path: Path, texts: tuple[str, ...] = ()) -> Any:
-    """The file as a pyarrow table.
+    """Return the file as a pyarrow table.
 
     Args:
         path: A file of a format that its name tells; or one of `LOADERS`.
@@ -59,8 +62,8 @@ def read_table(path: Path, texts: tuple[str, ...] = ()) -> Any:
         return LOADERS[str(path)]()
     _require_file(path)
     suffix = _suffix(path)
-    with _told(path):
-        table = _csv(path, _DELIMITERS[suffix], texts) if suffix in _DELIMITERS else _READERS[suffix](path)
+    with _wrap_errors(path):
+        table = _read_csv(path, _DELIMITERS[suffix], texts) if suffix in _DELIMITERS else _READERS[suffix](path)
         names = table.column_names
     if not table.num_rows:
         raise DataError(f"{path}: has no rows")
@@ -69,7 +72,7 @@ def read_table(path: Path, texts: tuple[str, ...] = ()) -> Any:
 
 
 def read_tables(path: Path, columns: tuple[str, ...] = (), texts: tuple[str, ...] = ()) -> Iterator[Any]:
-    """The file as pyarrow tables, each with the next rows, so that it need not fit into memory.
+    """Return the file as pyarrow tables, each with the next rows, so that it need not fit into memory.
 
     `.npz` archives and `.ts` files are read as a whole.
 
@@ -95,7 +98,7 @@ def read_tables(path: Path, columns: tuple[str, ...] = (), texts: tuple[str, ...
     else:
         tables = iter([read_table(path)])
     is_empty = True
-    with _told(path):
+    with _wrap_errors(path):
         for table in tables:
             if is_empty:
                 _refuse_twins(path, table.column_names)
@@ -116,8 +119,8 @@ def _suffix(path: Path) -> str:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """What readers say of a damaged file, in one line."""
+def _wrap_errors(path: Path) -> Iterator[None]:
+    """Put what readers say of a damaged file into one line."""
     try:
         yield
     except DataError:
@@ -127,7 +130,7 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def open_parquet(path: Path) -> Any:
-    """A Parquet file, of which only what is asked for is read.
+    """Open a Parquet file, of which only what is asked for is read.
 
     Args:
         path: The file.
@@ -164,7 +167,7 @@ def _refuse_twins(path: Path, names: list[str]) -> None:
 
 
 def parse_csv(source: Any, columns: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Columns of numbers from lines of CSV that come in pieces.
+    """Return columns of numbers from lines of CSV that come in pieces.
 
     Args:
         source: What pyarrow reads from.
@@ -199,14 +202,17 @@ def _parquet_batches(path: Path, columns: tuple[str, ...]) -> Iterator[Any]:
 def _csv_blocks(path: Path, delimiter: str, texts: tuple[str, ...]) -> Iterator[Any]:
     from pyarrow import csv
 
-    convert = _conversion(texts)
-    parse, names, first = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True), None, 0
+    convert = _csv_conversion(texts)
+    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    names = None
+    first = 0
     for lines in _blocks(path, has_quotes=True):
         read = csv.ReadOptions(use_threads=False, column_names=names, block_size=max(1, len(lines)))
         with _counted_from(first if names else -1):  # the header is the first line's
             table = csv.read_csv(io.BytesIO(lines), read, parse, convert)
         yield table
-        names, first = table.column_names, first + table.num_rows
+        names = table.column_names
+        first += table.num_rows
 
 
 def _json_blocks(path: Path) -> Iterator[Any]:
@@ -230,13 +236,15 @@ def _blocks(path: Path, has_quotes: bool = False) -> Iterator[bytes]:
     import pyarrow as pa
 
     with io.BufferedReader(pa.input_stream(path, compression="detect")) as file:
-        parts, quotes = [], 0
+        parts = []
+        quotes = 0
         while lines := file.readlines(_BLOCK):
             parts.append(b"".join(lines))
             quotes += parts[-1].count(b'"')
             if not has_quotes or quotes % 2 == 0:
                 yield b"".join(parts)
-                parts, quotes = [], 0
+                parts = []
+                quotes = 0
         if parts:
             yield b"".join(parts)
 
@@ -249,85 +257,40 @@ def _counted_from(first: int) -> Iterator[None]:
     try:
         yield
     except pa.ArrowInvalid as error:
-        text = str(error)
-        text = re.sub(r"Row #(\d+)", lambda found: f"row {first + int(found[1])}", text)
+        text = re.sub(r"Row #(\d+)", lambda found: f"row {first + int(found[1])}", str(error))
         raise ValueError(re.sub(r"in row (\d+)", lambda found: f"in row {first + int(found[1]) + 1}", text)) from error
 
 
-def _conversion(texts: tuple[str, ...]) -> Any:
+def _csv_conversion(texts: tuple[str, ...]) -> Any:
     from pyarrow import csv
 
     kinds = dict.fromkeys(texts, "string")
     return csv.ConvertOptions(null_values=MISSING_TEXT, strings_can_be_null=True, column_types=kinds)
 
 
-def _csv(path: Path, delimiter: str, texts: tuple[str, ...]) -> Any:
+def _read_csv(path: Path, delimiter: str, texts: tuple[str, ...]) -> Any:
     from pyarrow import csv
 
     parse = csv.ParseOptions(delimiter=delimiter)
-    return csv.read_csv(path, parse_options=parse, convert_options=_conversion(texts))
+    return csv.read_csv(path, parse_options=parse, convert_options=_csv_conversion(texts))
 
 
-def _parquet(path: Path) -> Any:
+def _read_parquet(path: Path) -> Any:
     from pyarrow import parquet
 
     return parquet.read_table(path)
 
 
-def _json_lines(path: Path) -> Any:
+def _read_json_lines(path: Path) -> Any:
     from pyarrow import json
 
     return json.read_json(path)
 
 
-def _arrays(path: Path) -> Any:
-    """Arrays `x` (sequence, time) or (sequence, time, feature), `lengths` if any, and one number for each sequence."""
-    import pyarrow as pa
-
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # a damaged one it would leave open
-        arrays = {name: archive[name] for name in archive.files}
-    if "x" not in arrays or arrays["x"].ndim not in {2, 3}:
-        raise DataError(f"{path}: must hold an array x, (sequence, time) or (sequence, time, feature)")
-    x = arrays.pop("x")
-    x = x[..., None] if x.ndim == 2 else x
-    lengths = arrays.pop("lengths", np.full(len(x), x.shape[1]))
-    if lengths.shape != (len(x),) or not ((lengths >= 0) & (lengths <= x.shape[1])).all():
-        raise DataError(f"{path}: lengths must be whole numbers on 0..{x.shape[1]}, one for each of {len(x)} sequences")
-    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
-    is_real = np.arange(x.shape[1]) < lengths[:, None]
-    columns = {
-        f"feature_{i}": pa.ListArray.from_arrays(offsets, pa.array(x[..., i][is_real])) for i in range(x.shape[2])
-    }
-    for name, array in arrays.items():
-        if len(array) != len(x) or array.ndim > 2:
-            raise DataError(f"{path}: array {name} has shape {array.shape}; must be ({len(x)},) or ({len(x)}, output)")
-        parts = {name: array} if array.ndim == 1 else {f"{name}_{i}": array[:, i] for i in range(array.shape[1])}
-        columns |= {part: pa.array(values) for part, values in parts.items()}
-    return pa.table(columns)
-
-
-def _time_series(path: Path) -> Any:
-    """The time-series archive's format: a column of lists for each dimension, and the column `target`."""
-    import pyarrow as pa
-
-    if importlib.util.find_spec("sktime") is None:
-        raise DataError(f"{path}: .ts files need sktime: pip install 'ffattn[real]'")
-    from sktime.datasets import load_from_tsfile
-
-    try:
-        x, y = load_from_tsfile(str(path), return_data_type="nested_univ")
-    except Exception as error:  # a damaged file can make it raise anything
-        raise DataError(f"{path}: not a time-series file: {' '.join(str(error).split())}") from error
-    columns = {name: pa.array([np.asarray(cell, np.float64) for cell in x[name]]) for name in x.columns}
-    is_number = "@targetlabel true" in path.read_text(errors="replace").partition("@data")[0].lower()
-    target = np.asarray(y, np.float64) if is_number else np.asarray(y)
-    return pa.table(columns | {"target": pa.array(target.tolist())})
-
-
 _READERS: dict[str, Callable[[Path], Any]] = {
-    PARQUET: _parquet,
-    ".jsonl": _json_lines,
-    ".ndjson": _json_lines,
-    ARRAYS: _arrays,
-    TIME_SERIES: _time_series,
+    PARQUET: _read_parquet,
+    ".jsonl": _read_json_lines,
+    ".ndjson": _read_json_lines,
+    ARRAYS: read_npz,
+    TIME_SERIES: read_ts,
 }

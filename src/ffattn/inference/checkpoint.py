@@ -22,7 +22,9 @@ from ffattn.tasks import Fixed, GivenTask, Length, Task
 
 FORMAT = 2
 KEY = "ffattn"  # where a checkpoint holds the settings, and the place of the run
-BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"  # the last but one, should the last be damaged
+BEST = "best.ckpt"
+LAST = "last.ckpt"
+PREVIOUS = "previous.ckpt"  # the last but one, should the last be damaged
 SAFETENSORS = ".safetensors"
 SPLITS = ("val", "test")
 Numbers = Tensor | np.ndarray | list  # what torch.as_tensor takes
@@ -210,7 +212,8 @@ class TrainedModel:
         Raises:
             ValueError: A shape or type does not fit, or a length is not on 1..time.
         """
-        parameter, features = next(self.network.parameters()), self.task.num_features
+        parameter = next(self.network.parameters())
+        features = self.task.num_features
         x = _tensor("x", x)
         if x.ndim != 3 or x.shape[2] != features or x.is_complex():
             raise ValueError(f"x is {x.dtype} {tuple(x.shape)}; must be real numbers, (batch, time, {features})")

@@ -152,8 +152,8 @@ class EvaluationMetrics(Metric):
         if self.task.is_classification:
             self.standard.update(prediction.softmax(dim=1), y)
             return
-        mean, scale = (numbers.to(y) for numbers in self.task.scales())  # type: ignore[attr-defined]
-        self.standard.update(prediction * scale + mean, y * scale + mean)
+        scaling = self.task.target_scaling().to(y)  # type: ignore[attr-defined]
+        self.standard.update(scaling.restore(prediction), scaling.restore(y))
 
     def reset(self) -> None:
         """Forget everything."""

@@ -8,19 +8,29 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from ffattn.errors import DataError
-from ffattn.files import Feature, Layout, Preparation, Raw, ScatteredError, Sequential, Target, read
+from ffattn.files import (
+    Feature,
+    Layout,
+    Preparation,
+    RawSequences,
+    ScatteredError,
+    SequenceReader,
+    find_faults,
+    prepare_inputs,
+    read_sequences,
+)
 from ffattn.files.preparation import CATEGORY, WORD
 from ffattn.files.tables import ARRAYS, TIME_SERIES
 from ffattn.inference.checkpoint import TrainedModel
+from ffattn.inference.columns import ID, PROBLEM, WEIGHTS, WORDS, answer_columns, answer_values, preparation_of
 from ffattn.inference.evaluation import MAX_STEPS
 from ffattn.tasks import File, Given, Task
-from ffattn.tasks.file import select
 
-ID, PROBLEM, WEIGHTS, WORDS = "id", "problem", "weights", "words"
 _SEQUENCES = 1000  # in a batch, at most
-_TOLD = 5  # problems that are kept in words
+_SHOWN = 5  # problems that are kept in words
 
 
 @dataclass(frozen=True)
@@ -34,29 +44,14 @@ class Inputs:
         problems: What is wrong with the first of these.
     """
 
-    pieces: Iterable[Raw]
+    pieces: Iterable[RawSequences]
     sequences: int
     wrong: int
     problems: tuple[str, ...]
 
 
-def preparation_of(task: Task) -> Preparation:
-    """How the columns of a file become a task's inputs, and answers become columns.
-
-    Args:
-        task: Of a file; or any other one, whose features are columns of numbers, and whose answers are `answer`.
-    """
-    if isinstance(task, File):
-        return task.preparation
-    features = tuple(Feature(name, "number") for name in task.feature_names)
-    outputs = 1 if task.is_classification else task.num_outputs
-    targets = tuple(Target(f"answer_{i}" if outputs > 1 else "answer") for i in range(outputs))
-    classes = tuple(str(number) for number in range(task.num_outputs)) if task.is_classification else ()
-    return Preparation(features, targets, classes, columns=task.feature_names)
-
-
 def read_inputs(path: Path, task: Task, id: str | None = None, time: str | None = None) -> Inputs:  # noqa: A002
-    """The sequences of a file without their targets, if it has any, and what is wrong with them.
+    """Return the sequences of a file without their targets, if it has any, and what is wrong with them.
 
     The file is gone through once; it need not fit into memory, unless the rows of its sequences stand apart.
 
@@ -69,12 +64,13 @@ def read_inputs(path: Path, task: Task, id: str | None = None, time: str | None 
     Raises:
         DataError: The file cannot be read, or lacks a column.
     """
-    preparation, name = preparation_of(task), id or getattr(task, "id", None)
+    preparation = preparation_of(task)
     if path.suffix in {ARRAYS, TIME_SERIES} and not isinstance(task, File):
         return _look_through([_by_order(path, task.name, preparation.columns)], preparation)
     texts = tuple(feature.name for feature in preparation.symbols if _is_text(feature))
+    name = id or getattr(task, "id", None)
     layout = Layout(name, time or getattr(task, "time", None), preparation.columns, texts=texts)
-    file = Sequential(path, replace(layout, tokens=task.tokens) if isinstance(task, File) else layout)
+    file = SequenceReader(path, replace(layout, tokens=task.tokens) if isinstance(task, File) else layout)
     try:
         return _look_through(file, preparation)
     except ScatteredError:
@@ -86,27 +82,31 @@ def _is_text(feature: Feature) -> bool:
     return feature.kind == WORD or (feature.kind == CATEGORY and not set(feature.values) <= {"true", "false"})
 
 
-def _by_order(path: Path, task: str, columns: tuple[str, ...]) -> Raw:
+def _by_order(path: Path, task: str, columns: tuple[str, ...]) -> RawSequences:
     """Sequences of a file whose features have no names: their order counts."""
-    raw = read(path, Layout(), has_empty=True)
+    raw = read_sequences(path, Layout(), has_empty=True)
     if len(raw.features) < len(columns):
         raise DataError(f"{path}: has {len(raw.features)} features; {task} needs {', '.join(columns)}")
     arrays = list(raw.features.values())[: len(columns)]
-    return Raw(path, raw.ids, raw.offsets, dict(zip(columns, arrays, strict=True)), {}, raw.rows, columns)
+    return RawSequences(path, raw.ids, raw.offsets, dict(zip(columns, arrays, strict=True)), {}, raw.rows, columns)
 
 
-def _look_through(pieces: Iterable[Raw], preparation: Preparation) -> Inputs:
-    sequences = wrong = read_pieces = 0
-    told: list[str] = []
+def _look_through(pieces: Iterable[RawSequences], preparation: Preparation) -> Inputs:
+    sequences = 0
+    wrong = 0
+    read_pieces = 0
+    shown: list[str] = []
     for raw in pieces:
         problems = problems_of(raw, preparation)
-        told += [problems[number] for number in islice(sorted(problems), _TOLD - len(told))]
-        sequences, wrong, read_pieces = sequences + len(raw), wrong + len(problems), read_pieces + 1
-    return Inputs([raw] if read_pieces == 1 else pieces, sequences, wrong, tuple(told))
+        shown += [problems[number] for number in islice(sorted(problems), _SHOWN - len(shown))]
+        sequences += len(raw)
+        wrong += len(problems)
+        read_pieces += 1
+    return Inputs([raw] if read_pieces == 1 else pieces, sequences, wrong, tuple(shown))
 
 
-def problems_of(raw: Raw, preparation: Preparation) -> dict[int, str]:
-    """What is wrong with sequences, by their numbers; of each the first mistake.
+def problems_of(raw: RawSequences, preparation: Preparation) -> dict[int, str]:
+    """Return what is wrong with sequences, by their numbers; of each the first mistake.
 
     Args:
         raw: Sequences.
@@ -114,7 +114,7 @@ def problems_of(raw: Raw, preparation: Preparation) -> dict[int, str]:
     """
     empty = np.flatnonzero(raw.lengths == 0).tolist()
     problems = {number: f"{raw.path}, sequence {raw.ids[number]}: no steps" for number in empty}
-    for fault in preparation.faults(raw, is_strict=True):
+    for fault in find_faults(preparation, raw, is_strict=True):
         steps = np.flatnonzero(fault.steps)
         sequences, first = np.unique(np.searchsorted(raw.offsets, steps, side="right") - 1, return_index=True)
         for number, place in zip(sequences.tolist(), first.tolist(), strict=True):
@@ -122,21 +122,8 @@ def problems_of(raw: Raw, preparation: Preparation) -> dict[int, str]:
     return problems
 
 
-def columns_of(preparation: Preparation, weights: bool = False) -> list[str]:
-    """The columns of an output file.
-
-    Args:
-        preparation: How answers become columns.
-        weights: Whether attention weights are among them, and for texts the words that they belong to.
-    """
-    shares = [f"p_{name}" for name in preparation.classes]
-    are_words = any(feature.kind == WORD for feature in preparation.features)
-    attention = ([WORDS] if are_words else []) + [WEIGHTS] if weights else []
-    return [ID, *(target.name for target in preparation.targets), *shares, *attention, PROBLEM]
-
-
 def predict(
-    trained: TrainedModel, pieces: Iterable[Raw], *, weights: bool = False, start: int = 0
+    trained: TrainedModel, pieces: Iterable[RawSequences], *, weights: bool = False, start: int = 0
 ) -> Iterator[dict[str, Any]]:
     """Answer for one sequence after the other, in their order.
 
@@ -155,64 +142,51 @@ def predict(
     done = 0
     for raw in pieces:
         if done + len(raw) > start:
-            yield from _rows(trained, preparation, raw, weights, max(0, start - done))
+            yield from _answer_rows(trained, preparation, raw, weights, max(0, start - done))
         done += len(raw)
 
 
-def _rows(
-    trained: TrainedModel, preparation: Preparation, raw: Raw, weights: bool, start: int
+def _answer_rows(
+    trained: TrainedModel, preparation: Preparation, raw: RawSequences, weights: bool, start: int
 ) -> Iterator[dict[str, Any]]:
-    nothing = dict.fromkeys(columns_of(preparation, weights))
+    nothing = dict.fromkeys(answer_columns(preparation, weights))
     problems = problems_of(raw, preparation)
-    for numbers in _batches(raw.lengths, start):
+    for numbers in _batch_ranges(raw.lengths, start):
         good = [number for number in numbers if number not in problems]
-        answers = iter(_answers(trained, preparation, select(raw, np.array(good)), weights) if good else [])
+        rows = iter(_answer_batch(trained, preparation, raw.select(np.array(good)), weights) if good else [])
         for number in numbers:
-            row = {PROBLEM: problems[number]} if number in problems else next(answers)
+            row = {PROBLEM: problems[number]} if number in problems else next(rows)
             yield nothing | {PROBLEM: ""} | row | {ID: raw.ids[number]}
 
 
-def _batches(lengths: np.ndarray, start: int) -> Iterator[range]:
+def _batch_ranges(lengths: Int[np.ndarray, " sequence"], start: int) -> Iterator[range]:
     """Consecutive sequences, as many as fit when all are padded to the longest of them."""
     longest = 1
     for number in range(start, len(lengths)):
-        longest = max(longest, int(lengths[number]))
+        length = int(lengths[number])
+        longest = max(longest, length)
         count = number - start + 1
         if count > 1 and (count > _SEQUENCES or count * longest > MAX_STEPS):
             yield range(start, number)
-            start, longest = number, int(lengths[number])
+            start = number
+            longest = length
     if start < len(lengths):
         yield range(start, len(lengths))
 
 
-def _answers(trained: TrainedModel, preparation: Preparation, raw: Raw, weights: bool) -> list[dict[str, Any]]:
-    x, offsets = torch.from_numpy(preparation.inputs(raw)), torch.from_numpy(raw.offsets.astype(np.int64))
-    batch = Given(x, offsets, torch.zeros(len(raw))).batch(torch.arange(len(raw)))
+def _answer_batch(
+    trained: TrainedModel, preparation: Preparation, raw: RawSequences, weights: bool
+) -> list[dict[str, Any]]:
+    offsets = torch.from_numpy(raw.offsets.astype(np.int64))
+    given = Given(prepare_inputs(preparation, raw), offsets, torch.zeros(len(raw)))
+    batch = given.batch(torch.arange(len(raw)))
     answer = trained.answer(batch.x, batch.lengths)
-    rows = in_words(preparation, answer.prediction.cpu().double())
+    rows = answer_values(preparation, answer.prediction.cpu().double())
     if weights and answer.weights is not None:
-        parts = zip(answer.weights.cpu().tolist(), raw.offsets[:-1], raw.lengths.tolist(), strict=True)
-        for row, (own, start, length) in zip(rows, parts, strict=True):
+        for row, own, start, length in zip(
+            rows, answer.weights.cpu().tolist(), raw.offsets[:-1], raw.lengths.tolist(), strict=True
+        ):
             row[WEIGHTS] = own[:length]
             if raw.are_words:
                 row[WORDS] = raw.features[raw.used[0]][start : start + length].tolist()
     return rows
-
-
-def in_words(preparation: Preparation, prediction: torch.Tensor) -> list[dict[str, Any]]:
-    """Predictions as values of the target's columns, and probabilities of the classes.
-
-    Args:
-        preparation: How answers become columns.
-        prediction: Outputs of the network, (batch, output).
-    """
-    if not preparation.classes:
-        mean, scale = (torch.tensor([getattr(t, key) for t in preparation.targets]) for key in ("mean", "scale"))
-        numbers = (prediction * scale + mean).tolist()
-        return [{t.name: value for t, value in zip(preparation.targets, row, strict=True)} for row in numbers]
-    names, target = preparation.classes, preparation.targets[0].name
-    rows = prediction.softmax(dim=1).tolist()
-    return [
-        {target: names[int(np.argmax(row))]} | {f"p_{name}": share for name, share in zip(names, row, strict=True)}
-        for row in rows
-    ]

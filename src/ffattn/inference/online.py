@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from ffattn.errors import CheckpointError, DataError
-from ffattn.files import Raw
+from ffattn.files import RawSequences, prepare_inputs, refuse_faults
 from ffattn.files.tables import parse_csv
 from ffattn.inference.checkpoint import TrainedModel
-from ffattn.inference.on_files import in_words, preparation_of
+from ffattn.inference.columns import answer_values, preparation_of
 
 _MOST_BYTES = 2**20  # read at a time
 
@@ -40,13 +40,15 @@ class Running:
             raise CheckpointError(f"model={name}: {problem}")
         network: Any = trained.network
         parameter = next(network.parameters())
-        self.device, self.dtype = parameter.device, parameter.dtype
+        self.device = parameter.device
+        self.dtype = parameter.dtype
         try:
             self.state = network.start()
             network.start().update(parameter.new_zeros(1, 1, trained.task.num_features))
         except ValueError as error:
             raise CheckpointError(f"model={name}: needs the length of the sequence beforehand: {error}") from error
-        self.trained, self.preparation = trained, preparation_of(trained.task)
+        self.trained = trained
+        self.preparation = preparation_of(trained.task)
         self.steps = 0
 
     @torch.inference_mode()
@@ -77,27 +79,27 @@ class Running:
         count = len(next(iter(columns.values())))
         rows = np.arange(self.steps + 1, self.steps + count + 1)
         ids = np.array(["1"], dtype=object)
-        raw = Raw(Path("steps"), ids, np.array([0, count]), columns, {}, rows, tuple(columns))
-        self.preparation.check(raw)
-        piece = torch.from_numpy(self.preparation.inputs(raw)).to(self.device, self.dtype)
+        raw = RawSequences(Path("steps"), ids, np.array([0, count]), columns, {}, rows, tuple(columns))
+        refuse_faults(self.preparation, raw)
+        piece = prepare_inputs(self.preparation, raw).to(self.device, self.dtype)
         self.state.update(piece[None])
         self.steps += count
         return self
 
     @torch.inference_mode()
     def answer(self) -> dict[str, Any]:
-        """The answer to all steps so far: a value for each target, and the probability of each class.
+        """Return the answer to all steps so far: a value for each target, and the probability of each class.
 
         Raises:
             DataError: There has been no step.
         """
         if not self.steps:
             raise DataError("there has been no step yet")
-        return in_words(self.preparation, self.state.finish().cpu().double())[0]
+        return answer_values(self.preparation, self.state.finish().cpu().double())[0]
 
 
-def answers(running: Running, pieces: Iterable[dict[str, np.ndarray]], every: int) -> Iterator[dict[str, Any]]:
-    """The answer after every so many steps, and at the end, each with the number of steps.
+def answers_every(running: Running, pieces: Iterable[dict[str, np.ndarray]], every: int) -> Iterator[dict[str, Any]]:
+    """Return the answer after every so many steps, and at the end, each with the number of steps.
 
     Args:
         running: The network.
@@ -106,7 +108,8 @@ def answers(running: Running, pieces: Iterable[dict[str, np.ndarray]], every: in
     """
     answered = 0
     for piece in pieces:
-        count, start = len(next(iter(piece.values()))), 0
+        count = len(next(iter(piece.values())))
+        start = 0
         while start < count:
             stop = min(count, start + every - running.steps % every)
             running.push_columns({name: column[start:stop] for name, column in piece.items()})
@@ -119,7 +122,7 @@ def answers(running: Running, pieces: Iterable[dict[str, np.ndarray]], every: in
 
 
 def read_lines(read: Callable[[int], bytes], columns: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:
-    """Columns of steps from lines of CSV under a header, as soon as they come.
+    """Return columns of steps from lines of CSV under a header, as soon as they come.
 
     Args:
         read: Returns what is there, up to so many bytes, or waits for something; nothing at the end.
@@ -128,15 +131,19 @@ def read_lines(read: Callable[[int], bytes], columns: tuple[str, ...]) -> Iterat
     Raises:
         DataError: A column is missing, or a line has another number of values.
     """
-    rest = header = b""
+    header = b""
+    remainder = b""
     while chunk := read(_MOST_BYTES):
-        rest += chunk
-        whole, newline, rest = rest.rpartition(b"\n")
+        lines, newline, remainder = (remainder + chunk).rpartition(b"\n")
         if not newline:
             continue
         if not header:
-            header, newline, whole = whole.partition(b"\n")
-        if whole.strip():
-            yield parse_csv(io.BytesIO(header + b"\n" + whole + b"\n"), columns)
-    if rest.strip() and header:
-        yield parse_csv(io.BytesIO(header + b"\n" + rest + b"\n"), columns)
+            header, _, lines = lines.partition(b"\n")
+        if lines.strip():
+            yield _parse_lines(header, lines, columns)
+    if remainder.strip() and header:
+        yield _parse_lines(header, remainder, columns)
+
+
+def _parse_lines(header: bytes, lines: bytes, columns: tuple[str, ...]) -> dict[str, np.ndarray]:
+    return parse_csv(io.BytesIO(header + b"\n" + lines + b"\n"), columns)

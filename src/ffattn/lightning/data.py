@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from ffattn.rng.streams import Split, Stream, share
+from ffattn.rng.streams import Split, Stream, split_range
 from ffattn.tasks import Task
 from ffattn.tasks.batch import Batch
 
@@ -16,7 +16,7 @@ from ffattn.tasks.batch import Batch
 _MADE_AT_ONCE = {"cpu": 2**18, "cuda": 2**24}
 
 
-class Batches:
+class BatchLoader:
     """A sized iterable over batch numbers.
 
     Args:
@@ -44,11 +44,11 @@ class Batches:
             yield from self.make(numbers[first : first + self.group])
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: the place in the stream is the optimiser's step, which Lightning keeps."""
+        """Return nothing: the place in the stream is the optimiser's step, which Lightning keeps."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
+        """Do nothing: there is nothing to restore."""
 
 
 class SequenceData(LightningDataModule):
@@ -90,28 +90,28 @@ class SequenceData(LightningDataModule):
         self.distinct_batches = distinct_batches
         self.divides_time = divides_time
 
-    def train_dataloader(self) -> Batches:
-        """Batches from the optimiser's step on, to the next validation."""
+    def train_dataloader(self) -> BatchLoader:
+        """Return batches from the optimiser's step on, to the next validation."""
         size = self.validate_every * self.accumulate
-        return Batches(self.training_batches, self._until_validation, size, self._group())
+        return BatchLoader(self.training_batches, self._until_validation, size, self._group())
 
-    def val_dataloader(self) -> Batches:
-        """The validation set; under `distinct_batches` the training batches."""
+    def val_dataloader(self) -> BatchLoader:
+        """Return the validation set; under `distinct_batches` the training batches."""
         if self.distinct_batches is None:
             return self._evaluation(Split.VAL)
         count = self.distinct_batches
-        return Batches(self.training_batches, lambda: range(count), count)
+        return BatchLoader(self.training_batches, lambda: range(count), count)
 
-    def test_dataloader(self) -> Batches:
-        """The test set."""
+    def test_dataloader(self) -> BatchLoader:
+        """Return the test set."""
         return self._evaluation(Split.TEST)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Nothing to do: batches are made on the device."""
+        """Return the batch: it was made on the device."""
         return batch
 
     def training_batches(self, numbers: range) -> list[Batch]:
-        """The training batches with some numbers, or this process's parts of them.
+        """Make the training batches with some numbers, or this process's parts of them.
 
         Args:
             numbers: Only one where a length depends on the batch.
@@ -127,10 +127,10 @@ class SequenceData(LightningDataModule):
         pairs = self.batch_size * self.task.length.longest
         return 1 if self.task.length.depends_on_batch else max(1, _MADE_AT_ONCE.get(self._device.type, 0) // pairs)
 
-    def _evaluation(self, split: Split) -> Batches:
+    def _evaluation(self, split: Split) -> BatchLoader:
         total = self.task.size(split) or self.sequences
         count = -(-total // self.batch_size)
-        return Batches(partial(self._evaluation_batches, split, total), lambda: range(count), count)
+        return BatchLoader(partial(self._evaluation_batches, split, total), lambda: range(count), count)
 
     def _evaluation_batches(self, split: Split, total: int, numbers: range) -> list[Batch]:
         first = numbers[0] * self.batch_size
@@ -145,8 +145,8 @@ class SequenceData(LightningDataModule):
         return range(update * self.accumulate, end * self.accumulate)
 
     def _own_sequences(self, first: int, stop: int) -> Tensor:
-        """Sequence numbers of this process's part, on its device."""
-        low, high = (0, stop - first) if self.divides_time else share(stop - first, *self._part)
+        """Return the sequence numbers of this process's part, on its device."""
+        low, high = (0, stop - first) if self.divides_time else split_range(stop - first, *self._part)
         return torch.arange(first + low, first + high, device=self._device)
 
     @property

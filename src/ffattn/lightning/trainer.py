@@ -68,7 +68,7 @@ def make_trainer(
     detect_anomaly: bool = False,
     profiler: str = "none",
 ) -> Trainer:
-    """A Trainer that writes to the run directory and nowhere else, and prints nothing.
+    """Make a Trainer that writes to the run directory and nowhere else, and prints nothing.
 
     Args:
         folder: The run directory.
@@ -125,7 +125,7 @@ class _NoProfiler(PassThroughProfiler):
     _nothing: AbstractContextManager[None] = nullcontext()
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
-        """One context for all actions."""
+        """Return one context for all actions."""
         return self._nothing
 
 

@@ -26,8 +26,9 @@ class EmbeddedNetwork(Network):
         self.inner = model.build(sizes._replace(num_features=features, categories=(), embedding=0))
 
     def embed(self, x: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time embedded"]:
-        """The numbers as they are, and behind them the embeddings of the categories."""
-        numbers, symbols = x[..., : self.num_numbers], x[..., self.num_numbers :].round().long()
+        """Return the numbers as they are, and behind them the embeddings of the categories."""
+        numbers = x[..., : self.num_numbers]
+        symbols = x[..., self.num_numbers :].round().long()
         return torch.cat([numbers, *(layer(symbols[..., i]) for i, layer in enumerate(self.embeddings))], dim=-1)
 
     def forward(
@@ -42,7 +43,7 @@ class EmbeddedNetwork(Network):
 
 
 def build(model: Model, sizes: Sizes) -> Network:
-    """A model's network, behind embeddings where a task has categories.
+    """Build a model's network, behind embeddings where a task has categories.
 
     Args:
         model: The network's settings.

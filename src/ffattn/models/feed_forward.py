@@ -36,8 +36,10 @@ class FeedForwardNetwork(Network):
     def __init__(self, position: PositionFeatures, attention: FeedForwardAttention, sizes: Sizes, init: str) -> None:
         super().__init__()
         hidden = attention.embed.out_features
-        self.position, self.attention = position, attention
-        self.hidden, self.output = nn.Linear(hidden, hidden), nn.Linear(hidden, sizes.num_outputs)
+        self.position = position
+        self.attention = attention
+        self.hidden = nn.Linear(hidden, hidden)
+        self.output = nn.Linear(hidden, sizes.num_outputs)
         self.is_linear = sizes.is_classification or sizes.is_standardized
         for layer in (self.hidden, self.output):
             init_linear(layer, init)
@@ -56,13 +58,13 @@ class FeedForwardNetwork(Network):
         return Answer(self.answer(context), weights, scores)
 
     def answer(self, context: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch output"]:
-        """The prediction that follows from a context."""
+        """Return the prediction that follows from a context."""
         slope = self.attention.slope
         prediction = self.output(leaky_relu(self.hidden(context), slope))
         return prediction if self.is_linear else leaky_relu(prediction, slope)
 
     def start(self, lengths: Int[Tensor, " batch"] | None = None) -> "AnswerState":
-        """A state that takes sequences in pieces, in constant memory.
+        """Return a state that takes sequences in pieces, in constant memory.
 
         Args:
             lengths: How many steps each whole sequence has; needed for `length_scale` and `position=fraction` only.
@@ -85,13 +87,16 @@ class AnswerState:
     """
 
     def __init__(self, network: FeedForwardNetwork, lengths: Int[Tensor, " batch"] | None = None) -> None:
-        self.network, self.lengths, self.next = network, lengths, 0
+        self.network = network
+        self.lengths = lengths
+        self.next = 0
         self.attention = network.attention.start(lengths)
 
     def __copy__(self) -> "AnswerState":
         """Another state that has seen the same, and goes on by itself."""
         copied = AnswerState(self.network, self.lengths)
-        copied.next, copied.attention = self.next, copy(self.attention)
+        copied.next = self.next
+        copied.attention = copy(self.attention)
         return copied
 
     def update(
@@ -130,7 +135,7 @@ class AnswerState:
         return self
 
     def finish(self) -> Float[Tensor, "batch output"]:
-        """The prediction from all steps seen so far; raises ValueError if a sequence had none."""
+        """Return the prediction from all steps seen so far; raises ValueError if a sequence had none."""
         return self.network.answer(self.attention.finish())
 
 

@@ -139,11 +139,11 @@ def _callbacks(settings: Train, folder: Path, is_first: bool) -> list[Callback]:
         RunProgress(options.progress if is_first else "none", settings.updates, Console(stderr=True)),
         make_checkpoints(settings, folder),
         Interruptions(partial(save_run, checkpoints_of(folder) / LAST, is_sharded), is_sharded),
-        *(_pictures(settings, folder) if is_first else []),
+        *(_picture_callbacks(settings, folder) if is_first else []),
     ]
 
 
-def _pictures(settings: Train, folder: Path) -> list[Callback]:
+def _picture_callbacks(settings: Train, folder: Path) -> list[Callback]:
     if settings.trainer.pictures is None:
         return []
     from ffattn.lightning.callbacks.figures import Pictures

@@ -66,7 +66,7 @@ def differences(key: str, new: Any, old: Any) -> list[Difference]:
 
 
 def _defaults(target: str | None) -> dict[str, Any]:
-    """The plain values that settings of a class have unless they are given."""
+    """Return the plain values that settings of a class have unless they are given."""
     fields = [] if target is None else dataclasses.fields(find_class(target, Settings))
     return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
 

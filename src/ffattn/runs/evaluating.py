@@ -11,7 +11,7 @@ from rich.console import Console
 from ffattn.config.convert import to_settings, trusted_packages
 from ffattn.config.errors import ConfigError
 from ffattn.config.jobs import Finished
-from ffattn.config.schema import Evaluate
+from ffattn.config.trained_schema import Evaluate
 from ffattn.inference.checkpoint import TrainedModel, checkpoints_of, load, sizes_of
 from ffattn.inference.evaluation import check_length, evaluate
 from ffattn.rng.streams import Split, Stream
@@ -57,7 +57,7 @@ def prepare(kind: type, config: DictConfig, folder: Path, in_sweep: bool) -> Any
 
 
 def _fill_in(kind: Any, config: DictConfig, trained: TrainedModel) -> None:
-    """What the command line leaves open is the checkpoint's: T, seed, and the task but for its length."""
+    """Take what the command line leaves open from the checkpoint: T, seed, and the task but for its length."""
     if isinstance(trained.task, GivenTask):
         if config.sequences is not None and not kind.is_partial:
             raise ConfigError(f"sequences={config.sequences}: of given data all are evaluated; leave sequences out")
@@ -72,7 +72,7 @@ def _fill_in(kind: Any, config: DictConfig, trained: TrainedModel) -> None:
 
 
 def _keep_lengths(config: DictConfig, task: GivenTask) -> None:
-    """Given data has its own lengths, and parts that are as large as they are."""
+    """Keep the lengths of given data, and the sizes of its parts."""
     if config.T is not None:
         raise ConfigError(f"T={config.T}: these sequences have their own lengths; leave T out")
     config.T = task.length.T
@@ -81,7 +81,7 @@ def _keep_lengths(config: DictConfig, task: GivenTask) -> None:
 
 
 def _count(settings: Any) -> None:
-    """Of given data all is evaluated, or as much as is looked at."""
+    """Evaluate all of given data, or as much as is looked at."""
     size = settings.task.size(Split[settings.split.upper()])
     settings.T = settings.task.length.T
     settings.sequences = min(size, settings.sequences) if settings.is_partial else size
@@ -96,7 +96,7 @@ def _check_task(settings: Any, trained: TrainedModel) -> None:
 
 
 def _is_done(settings: Any, folder: Path) -> bool:
-    """Whether a directory has the result of the same evaluation; that of another one is refused."""
+    """Return whether a directory has the result of the same evaluation; refuse that of another one."""
     result = read_result(folder)
     if result is None:
         return False
@@ -125,12 +125,12 @@ def evaluate_checkpoint(settings: Evaluate, folder: Path, quiet: bool = False) -
         checkpoint=settings.checkpoint,
         written_to=folder,
     )
-    result = _evaluate(settings, trained)
+    result = _result_of(settings, trained)
     write_result(folder, result)
     console.print(metrics_table({settings.split: result[settings.split]}))
 
 
-def _evaluate(settings: Evaluate, trained: TrainedModel) -> dict[str, Any]:
+def _result_of(settings: Evaluate, trained: TrainedModel) -> dict[str, Any]:
     """Measure, and return what `result.json` holds."""
     started = time.monotonic()
     task = settings.task

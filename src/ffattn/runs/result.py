@@ -6,15 +6,21 @@ from typing import Any
 
 from ffattn.config.errors import DamagedError
 from ffattn.inference.metrics import percent, rename_metrics
-from ffattn.system.atomic_files import whole
+from ffattn.system.atomic_files import atomic_write
 
 __all__ = [
     "FORMAT",
     "RESULT",
+    "accuracy_of",
+    "baseline_of",
+    "is_solved",
+    "is_training_run",
+    "metrics_of",
     "parse_result",
     "percent",
     "read_result",
     "updates_to_solve",
+    "updates_to_solve_of",
     "upgrade_result",
     "write_result",
 ]
@@ -31,7 +37,7 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
         folder: The run directory.
         result: Plain values.
     """
-    with whole(folder / RESULT) as part:
+    with atomic_write(folder / RESULT) as part:
         part.write_text(json.dumps(result, indent=2, allow_nan=True) + "\n")
 
 
@@ -45,7 +51,12 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         DamagedError: The file is not what `write_result` wrote.
     """
     path = folder / RESULT
-    return parse_result(path.read_bytes(), str(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return parse_result(path.read_bytes(), str(path))
+    except DamagedError as error:
+        raise DamagedError(f"{error}; remove it, and it is computed again") from None
 
 
 def parse_result(text: str | bytes, source: str) -> dict[str, Any]:
@@ -63,7 +74,7 @@ def parse_result(text: str | bytes, source: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError):
         result = {}
     if "settings" not in result:
-        raise DamagedError(f"{source}: not a result, or a damaged one; remove it, and it is computed again")
+        raise DamagedError(f"{source}: not a result, or a damaged one")
     if result["format"] != FORMAT:
         raise DamagedError(f"{source}: a result of format {result['format']}; this version reads formats 1 to {FORMAT}")
     return result
@@ -83,7 +94,7 @@ def upgrade_result(result: dict[str, Any]) -> dict[str, Any]:
             upgraded[name] = _renamed(value)
         elif name not in ("format", "epochs"):
             upgraded[name] = value
-    if "stopped_because" in result:
+    if is_training_run(result):
         upgraded["solved"] = upgraded["val"]["accuracy"] == 1
         upgraded["updates_to_solve"] = updates_to_solve(upgraded.get("validations", {}), upgraded["val"])
     return upgraded
@@ -109,3 +120,57 @@ def updates_to_solve(validations: dict[str, Any], best: dict[str, Any]) -> int |
     if best["accuracy"] == 1:
         solved.append(best["update"])
     return min(solved, default=None)
+
+
+def is_training_run(result: dict[str, Any]) -> bool:
+    """Return whether a result is of a training run, not of an evaluation.
+
+    Args:
+        result: What `result.json` holds.
+    """
+    return "stopped_because" in result
+
+
+def metrics_of(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the metrics of the test set, or of the set that an evaluation was asked for.
+
+    Args:
+        result: Of a training run or of an evaluation.
+    """
+    return dict(result[result["settings"].get("split", "test")])
+
+
+def accuracy_of(result: dict[str, Any]) -> float:
+    """Return the accuracy (0..1) that tables have: of the set that `metrics_of` returns.
+
+    Args:
+        result: Of a training run or of an evaluation.
+    """
+    return float(metrics_of(result)["accuracy"])
+
+
+def baseline_of(result: dict[str, Any]) -> float:
+    """Return the accuracy (0..1) of the best constant answer on the same set.
+
+    Args:
+        result: Of a training run or of an evaluation.
+    """
+    return float(metrics_of(result)["baseline"]["accuracy"])
+
+
+def is_solved(result: dict[str, Any]) -> bool:
+    """Return whether the best validation of a training run had accuracy 1.
+
+    Args:
+        result: Of a training run.
+    """
+    return bool(result["solved"])
+
+
+def updates_to_solve_of(result: dict[str, Any]) -> int | None:
+    """Return the update of the first validation with accuracy 1, or None if the run has not solved its task.
+
+    Args:
+        result: Of a training run.
+    """
+    return int(result["updates_to_solve"]) if is_solved(result) else None

@@ -90,7 +90,7 @@ def _holds_run(folder: Path) -> bool:
 
 
 def _last_whole(folder: Path) -> Path | None:
-    """The last checkpoint, or the one before it if that is damaged, which is said, or was just being replaced."""
+    """Return the last checkpoint, or the one before if that is damaged, which is said, or was just being replaced."""
     last = folder / LAST
     previous = folder / PREVIOUS
     if not previous.exists():
@@ -105,7 +105,7 @@ def _last_whole(folder: Path) -> Path | None:
 
 
 def _require_folder(folder: Path) -> None:
-    """Whether the directory can be made, without making it."""
+    """Check that the directory can be made, without making it."""
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise ConfigError(f"{folder}: cannot be a run directory, since {existing} is a file")
@@ -165,13 +165,13 @@ def _continue(settings: Train, folder: Path | None, checkpoint: Path) -> Start:
     if folder is not None and not is_own and _holds_run(folder):
         raise ConfigError(f"{folder}: holds another run than resume={checkpoint}; choose another directory")
     if _has_ended(settings, about["settings"], about["stopped_because"], about["update"]):
-        return _finished(checkpoint, about, is_own)
+        return _start_of_ended(checkpoint, about, is_own)
     best = None if is_own else _best_beside(checkpoint, about)
     return Start(checkpoint, best, update=about["update"])
 
 
 def _kept(settings: Train, folder: Path) -> Start:
-    """A finished run of which only the result has been kept: it is not made again, if it was the same one."""
+    """Take a finished run of which only the result has been kept for done, if it was the same one."""
     result = read_result(folder)
     if result is None:
         return FRESH
@@ -184,14 +184,14 @@ def _kept(settings: Train, folder: Path) -> Start:
 
 
 def _has_ended(settings: Train, before: dict[str, Any], reason: str | None, updates: int) -> bool:
-    """Whether nothing is left to train after so many updates."""
+    """Return whether nothing is left to train after so many updates."""
     options = settings.trainer
     is_over = (reason == "solved" and options.stop_when_solved) or (reason == "raced" and options.race)
     is_over |= reason == "patience" and options.patience == before["trainer"]["patience"]
     return is_over or updates >= settings.updates
 
 
-def _finished(checkpoint: Path, about: dict[str, Any], is_own: bool) -> Start:
+def _start_of_ended(checkpoint: Path, about: dict[str, Any], is_own: bool) -> Start:
     start = Start(checkpoint, is_trained=True, update=about["update"])
     result = read_result(start.source)
     if result is not None and result.get("updates") == about["update"]:  # else it is of a shorter run, before a resume
@@ -204,7 +204,7 @@ def _finished(checkpoint: Path, about: dict[str, Any], is_own: bool) -> Start:
 
 
 def _best_beside(checkpoint: Path, about: dict[str, Any]) -> Path | None:
-    """The best checkpoint of a run that is continued elsewhere: without it, the run could end with none."""
+    """Find the best checkpoint of a run that is continued elsewhere, which could otherwise end with none."""
     best = checkpoint.with_name(BEST)
     if not about["best"]:  # it was interrupted before its first validation
         return None

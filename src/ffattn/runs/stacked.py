@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch import Trainer
 
-from ffattn.config.jobs import locked
+from ffattn.config.lock import locked
 from ffattn.config.schema import ACCUMULATE, Train
 from ffattn.errors import FFAttnError
 from ffattn.inference.checkpoint import build_network
@@ -91,7 +91,7 @@ def _say(text: str) -> None:
 
 
 def obstacle_to(settings: Train) -> str | None:
-    """Why a run cannot be part of a stack; None if it can.
+    """Return why a run cannot be part of a stack; None if it can.
 
     Args:
         settings: The run.

@@ -36,7 +36,7 @@ from ffattn.tasks import GivenTask
 
 
 @dataclass
-class FinishedRun:
+class TrainedRun:
     """A finished run, as `ffattn.fit` returns it.
 
     Attributes:
@@ -53,16 +53,16 @@ class FinishedRun:
         return checkpoints_of(self.folder) / BEST
 
     def load(self) -> TrainedModel:
-        """The best network, ready to predict."""
+        """Load the best network, ready to predict."""
         targets = [self.result["settings"][part][TARGET] for part in ("task", "model")]
         return load(self.checkpoint, trust=tuple(target.partition(".")[0] for target in targets))
 
     def predict(self, x: Numbers, lengths: Numbers | None = None) -> Tensor:
-        """Answers of the best network (see `TrainedModel.predict`)."""
+        """Return the answers of the best network (see `TrainedModel.predict`)."""
         return self.load().predict(x, lengths)
 
 
-def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = False) -> FinishedRun:
+def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = False) -> TrainedRun:
     """Train, test the best weights, and write `result.json`.
 
     Args:
@@ -78,19 +78,19 @@ def train(settings: Train, folder: Path, start: Start = FRESH, quiet: bool = Fal
         TrainingError: A loss was not finite, memory did not suffice, or a disk could not be written to.
     """
     if settings.accelerator.processes > 1 and world().size == 1:
-        _launch(settings, folder, start, quiet)
+        _train_in_processes(settings, folder, start, quiet)
         result = read_result(folder)
         assert result is not None
-        return FinishedRun(folder, result)
+        return TrainedRun(folder, result)
     quiet = quiet or settings.trainer.progress == QUIET
     quiet_lightning()
     with together(settings.accelerator.resolved):
         folder, start = from_first((folder, settle(start)))
         result = start.result or _train(settings, folder, start, Console(quiet=quiet or world().rank > 0))
-    return FinishedRun(folder, result)
+    return TrainedRun(folder, result)
 
 
-def _launch(settings: Train, folder: Path, start: Start, quiet: bool) -> None:
+def _train_in_processes(settings: Train, folder: Path, start: Start, quiet: bool) -> None:
     """Run `train` in several processes."""
     count = settings.accelerator.devices
     threads = settings.accelerator.num_threads or max(1, torch.get_num_threads() // count)
@@ -137,16 +137,16 @@ def _fit_and_test(
     data = make_data(settings)
     with memory_errors(settings.batch_size, options.accumulate, options.on_oom == ACCUMULATE):
         if not start.is_trained:
-            _fit(trainer, module, data, start, folder)
+            _run_trainer(trainer, module, data, start, folder)
         return _test(trainer, module, data, folder)
 
 
 def _preserved_generators(device: torch.device) -> AbstractContextManager[None]:
-    """Training seeds torch's generators, which may be a notebook's."""
+    """Preserve torch's generators, which training seeds, and which may be a notebook's."""
     return torch.random.fork_rng([torch.cuda.current_device()] if device.type == "cuda" else [])
 
 
-def _fit(trainer: Trainer, module: SequenceModule, data: SequenceData, start: Start, folder: Path) -> None:
+def _run_trainer(trainer: Trainer, module: SequenceModule, data: SequenceData, start: Start, folder: Path) -> None:
     if start.best is not None and trainer.is_global_zero:
         checkpoints_of(folder).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(start.best, checkpoints_of(folder) / BEST)
@@ -156,7 +156,7 @@ def _fit(trainer: Trainer, module: SequenceModule, data: SequenceData, start: St
 
 
 def status_of(stop: SystemExit) -> int:
-    """The exit status of a run that a signal has ended.
+    """Return the exit status of a run that a signal has ended.
 
     Args:
         stop: What came out of Lightning: the one of `Interruptions`, or, before training has begun, Lightning's end of

@@ -10,7 +10,7 @@ from ffattn.system.signals import writing
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Write a file whole or not at all: what was there before stays until then.
 
     Args:
@@ -24,7 +24,7 @@ def whole(path: Path) -> Iterator[Path]:
     """
     part = _part(path)
     try:
-        with writing(), naming(path):
+        with writing(), errors_naming(path):
             yield part
             sync(part)
             part.replace(path)
@@ -35,7 +35,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def errors_naming(path: Path) -> Iterator[None]:
     """Let the system's errors name the file that is written, if they name none, or the one beside it.
 
     Args:

@@ -10,7 +10,7 @@ _SMALLEST = sys.float_info.min  # that has all of its digits
 
 
 def flushes_denormals() -> bool:
-    """Whether this thread takes such numbers for zero; asked of the processor, in 30 ns."""
+    """Return whether this thread takes such numbers for zero; asked of the processor, in 30 ns."""
     return _SMALLEST / 2 == 0
 
 

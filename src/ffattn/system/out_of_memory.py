@@ -12,7 +12,7 @@ _OF_TORCH = "can't allocate memory", "not enough memory"  # of its CPU allocator
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is of an allocation that failed: of Python or NumPy, of a GPU, or of torch on the CPU.
+    """Return whether an error is of an allocation that failed: of Python or NumPy, of a GPU, or of torch on the CPU.
 
     Args:
         error: Any.

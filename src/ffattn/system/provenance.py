@@ -14,7 +14,7 @@ _PACKAGES = ("ffattn", "lightning", "hydra-core", "omegaconf", "torchmetrics", "
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """What a result should say of where it comes from.
+    """Return what a result should say of where it comes from.
 
     Args:
         device: Where it was computed.
@@ -22,10 +22,10 @@ def provenance(device: torch.device) -> dict[str, Any]:
     Returns:
         `device`, `versions`, `commit` and `command`.
     """
-    return {"device": device_name(device), "versions": versions(), "commit": commit(), "command": _command()}
+    return {"device": device_name(device), "versions": versions(), "commit": commit(), "command": _command_words()}
 
 
-def _command() -> list[str]:
+def _command_words() -> list[str]:
     """The words of the command line, the same wherever the package is installed."""
     program, *words = sys.argv
     is_own = Path(program).resolve().parent == Path(__file__).resolve().parents[1]
@@ -33,12 +33,12 @@ def _command() -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result depends on; torch's with its build, such as +cu130."""
+    """Return the versions of Python and of the packages that a result depends on; torch's with its build (+cu130)."""
     own = {"python": platform.python_version(), "torch": str(torch.__version__)}
-    return own | {name: _version(name) for name in _PACKAGES}
+    return own | {name: _package_version(name) for name in _PACKAGES}
 
 
-def _version(name: str) -> str:
+def _package_version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:  # run from its sources, without an installation
@@ -46,7 +46,7 @@ def _version(name: str) -> str:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that this package runs from, `-dirty` if it has changes; None in an installation."""
+    """Return the commit of the checkout that this runs from, `-dirty` if it has changes; None in an installation."""
     folder = Path(__file__).resolve().parents[3]
     if not (folder / ".git").exists():
         return None
@@ -59,7 +59,7 @@ def commit() -> str | None:
 
 
 def device_name(device: torch.device) -> str:
-    """The GPU's name, or the processor with its number of threads."""
+    """Return the GPU's name, or the processor with its number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
@@ -67,7 +67,7 @@ def device_name(device: torch.device) -> str:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory in MB (10^6 bytes): of tensors on a GPU, or of this whole process so far."""
+    """Return the peak memory in MB (10^6 bytes): of tensors on a GPU, or of this whole process so far."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     unit = 1 if sys.platform == "darwin" else 1024

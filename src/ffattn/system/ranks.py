@@ -3,6 +3,10 @@
 import os
 from typing import NamedTuple
 
+_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+_TORCHRUN_MARK = "TORCHELASTIC_RUN_ID"  # tells torchrun from others that set those names
+_SRUN = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES")
+
 
 class World(NamedTuple):
     """The processes of one run.
@@ -21,13 +25,19 @@ class World(NamedTuple):
 
 
 def world() -> World:
-    """What torchrun (or this package's own launcher, which uses it) or Slurm's srun says of this process."""
-    names: dict[str, tuple[str, ...]] = {
-        "torchrun": ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID"),
-        "srun": ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES"),
-    }
-    for starter, needed in names.items():
-        if all(name in os.environ for name in needed):
-            rank, size, third = (int(os.environ[name]) for name in needed[:3])
-            return World(rank, size, size // third if starter == "srun" else third, starter)
+    """Return what torchrun (or this package's own launcher, which uses it) or Slurm's srun says of this process."""
+    if _are_set(*_TORCHRUN, _TORCHRUN_MARK):
+        rank, size, local_size = _numbers(_TORCHRUN)
+        return World(rank, size, local_size, "torchrun")
+    if _are_set(*_SRUN):
+        rank, size, machines = _numbers(_SRUN)
+        return World(rank, size, size // machines, "srun")
     return World()
+
+
+def _are_set(*names: str) -> bool:
+    return all(name in os.environ for name in names)
+
+
+def _numbers(names: tuple[str, ...]) -> list[int]:
+    return [int(os.environ[name]) for name in names]

@@ -45,13 +45,14 @@ _state = _State()
 
 
 def is_command() -> bool:
-    """Return whether this process was started as a command: `python -m ffattn.train`, or `ffattn-train`.
+    """Return whether this process was started as a command: `python -m ffattn.train` or `ffattn train`, `ffattn-train`.
 
     To be asked when `ffattn` is imported: then Python is still looking for the module to run.
     """
     first = next(iter(sys.argv), "")
     if first == "-m":
-        return sys.orig_argv[-len(sys.argv)].removeprefix("-m").startswith("ffattn.")
+        module = sys.orig_argv[-len(sys.argv)].removeprefix("-m")
+        return module.partition(".")[0] == "ffattn"
     return first in sys.orig_argv and os.path.basename(first).startswith("ffattn-")
 
 

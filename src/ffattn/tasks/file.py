@@ -2,31 +2,44 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from ffattn.errors import DataError, SettingError
-from ffattn.files import Layout, Pieces, Preparation, Raw, fit, in_pieces, locate, read
+from ffattn.files import (
+    FileContents,
+    FitRule,
+    Layout,
+    ParquetPieces,
+    Preparation,
+    RawSequences,
+    Scaling,
+    SplitRule,
+    open_sequences,
+    prepare_inputs,
+    prepare_targets,
+    read_contents,
+    refuse_faults,
+)
+from ffattn.files.fitting import AUTO, CLASSIFICATION, REGRESSION
 from ffattn.files.layouts import TOKENS, WORDS
-from ffattn.files.preparation import CLASSIFICATION, MISSING, REFUSE, REGRESSION
-from ffattn.files.splits import COLUMN, GROUP, RANDOM, SPLITS, STRATIFIED, TEST, split
+from ffattn.files.preparation import MISSING, NUMBER, REFUSE
+from ffattn.files.splits import COLUMN, GROUP, RANDOM, SPLITS, STRATIFIED, TEST
 from ffattn.files.tables import PARQUET
 from ffattn.rng.streams import MAX_SEED, Split
 from ffattn.settings import setting
 from ffattn.tasks.given import Given, GivenTask, Sequences
 from ffattn.tasks.out_of_core import Streamed
 
-
-class _Contents(NamedTuple):
-    """A file, read: its sequences, the part of each, and the preparation fitted on the training ones."""
-
-    file: Raw | Pieces
-    parts: np.ndarray
-    preparation: Preparation
+_PARTS = {Split.TRAIN: "for training", Split.VAL: "for validation", Split.TEST: "for the test"}
+_TARGETS = {".npz": ("y",), ".ts": ("target",)}  # unless given
+_LONGEST = "longest"  # of the training sequences, in a checkpoint
+_MOST_INPUTS = 12  # that are named
+_MOST_CLASSES = 8  # likewise
 
 
 @dataclass
@@ -34,8 +47,8 @@ class File(GivenTask):
     """Predict a number, several, or a class for each sequence of a file.
 
     Attributes:
-        path: A `.csv`, `.tsv`, `.parquet`, `.jsonl`, `.npz` or `.ts` file; see `ffattn.files.read` for its forms. One
-            that ships inside a package is `package:path`.
+        path: A `.csv`, `.tsv`, `.parquet`, `.jsonl`, `.npz` or `.ts` file; see `ffattn.files.read_sequences` for its
+            forms. One that ships inside a package is `package:path`.
         target: The column to be predicted, or a list of several; for `.npz` y, and for `.ts` target, unless given.
         id: The column that tells which sequence a row belongs to; null where each row is a whole sequence.
         time: The column by which the steps of a sequence are ordered; null for the order of the file.
@@ -64,7 +77,7 @@ class File(GivenTask):
     id: str | None = None
     time: str | None = None
     features: Any = None
-    kind: str = setting("auto", choices=("auto", REGRESSION, CLASSIFICATION))
+    kind: str = setting(AUTO, choices=(AUTO, REGRESSION, CLASSIFICATION))
     missing: str = setting(REFUSE, choices=MISSING)
     split: str = setting(RANDOM, choices=SPLITS)
     split_by: str | None = None
@@ -82,7 +95,16 @@ class File(GivenTask):
         super().__post_init__()
         if not self.path:
             raise SettingError("path", self.path, "must be a file, as in task.path=sensors.csv")
-        self.target, self.features = _names("target", self.target), _names("features", self.features)
+        self.target = _names("target", self.target)
+        self.features = _names("features", self.features)
+        self._check_split()
+        if self.window is not None and Path(self.path).suffix != PARQUET:
+            raise SettingError("window", self.window, "only Parquet files are read in pieces; leave window out")
+        if not self._targets:
+            raise SettingError("target", None, "missing; give task.target=COLUMN")
+        self._restored: Preparation | None = None
+
+    def _check_split(self) -> None:
         if self.split in {GROUP, COLUMN} and self.split_by is None:
             raise SettingError("split_by", None, f"split={self.split} needs a column")
         if self.split == RANDOM and self.split_by is not None:
@@ -94,16 +116,10 @@ class File(GivenTask):
             raise SettingError("split_by", None, "split=stratified needs a column where there are several targets")
         if self.val_share + self.test_share >= 1:
             raise SettingError("test_share", self.test_share, f"leaves nothing beside val_share={self.val_share}")
-        if self.window is not None and Path(self.path).suffix != PARQUET:
-            raise SettingError("window", self.window, "only Parquet files are read in pieces; leave window out")
-        if not self._targets:
-            raise SettingError("target", None, "missing; give task.target=COLUMN")
-        self._restored: Preparation | None = None
 
     @property
     def _targets(self) -> tuple[str, ...]:
-        usual = {".npz": ["y"], ".ts": ["target"]}
-        return tuple(self.target or usual.get(Path(self.path).suffix, []))
+        return tuple(self.target or _TARGETS.get(Path(self.path).suffix, ()))
 
     @property
     def _split_column(self) -> str | None:
@@ -123,8 +139,8 @@ class File(GivenTask):
         return self._restored or self._contents.preparation
 
     def state(self) -> dict[str, Any]:
-        """The preparation in plain values, for a checkpoint."""
-        return self.preparation.plain() | {"longest": self.length.T}
+        """Return the preparation in plain values, for a checkpoint."""
+        return self.preparation.plain() | {_LONGEST: self.length.T}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take the preparation of a checkpoint; the file is then not needed to load a network.
@@ -135,58 +151,49 @@ class File(GivenTask):
         if not state:
             return
         try:
-            plain = {name: value for name, value in state.items() if name != "longest"}
-            self._restored, self.length.T = Preparation.from_plain(plain), state["longest"]
+            plain = {name: value for name, value in state.items() if name != _LONGEST}
+            preparation = Preparation.from_plain(plain)
+            longest = state[_LONGEST]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError("the checkpoint says nothing of its columns that this version understands") from error
+        self._restored = preparation
+        self.length.T = longest
 
     @property
-    def _contents(self) -> _Contents:
-        shares = self.val_share, 0.0 if self.test_path is not None else self.test_share
-        contents = _read_and_fit(
-            *_identity(self.path),
-            self._layout(self.path),
-            (self.split, self._split_column, shares, self.split_seed),
-            (self._targets, self.kind, self.missing, self.max_categories),
-            is_whole=self.window is None,
-        )
+    def _contents(self) -> FileContents:
+        test_share = 0.0 if self.test_path is not None else self.test_share
+        split_rule = SplitRule(self.split, self._split_column, self.val_share, test_share, self.split_seed)
+        fit_rule = FitRule(self._targets, self.kind, self.missing, self.max_categories)
+        contents = read_contents(self.path, self._layout(self.path), split_rule, fit_rule, self.window is None)
         if self._restored is None:
             self.length.T = int(contents.file.lengths.max())
         return contents
 
     def given(self, split: Split) -> Sequences:
-        """The sequences of a split (see `GivenTask.given`)."""
+        """Return the sequences of a split (see `GivenTask.given`)."""
         if split is Split.TEST and self.test_path is not None:
-            file = _open(self.test_path, self._layout(self.test_path), self.window is None)
+            file = open_sequences(self.test_path, self._layout(self.test_path), self.window is None)
             return self._prepared(file, np.arange(len(file.lengths)))
         contents = self._contents
         wanted = TEST if split is Split.TEST else int(split)
         return self._prepared(contents.file, np.flatnonzero(contents.parts == wanted))
 
-    def _prepared(self, file: Raw | Pieces, chosen: np.ndarray) -> Sequences:
-        if isinstance(file, Raw):
-            return prepared(file, self.preparation, chosen)
+    def _prepared(self, file: RawSequences | ParquetPieces, chosen: np.ndarray) -> Sequences:
+        if isinstance(file, RawSequences):
+            return _in_memory(file.select(chosen), self.preparation)
         pieces = np.repeat(np.arange(len(file.counts)), file.counts)
         places = np.arange(len(pieces)) - np.repeat(np.cumsum(file.counts) - file.counts, file.counts)
-        answers = torch.from_numpy(self.preparation.answers(select(file.index, chosen)))
+        targets = prepare_targets(self.preparation, file.index.select(chosen))
         assert self.window is not None
-        load = self._loaders.setdefault(file.path, functools.lru_cache(self.window)(self._load(file)))
-        return Streamed(load, self.window, pieces[chosen], places[chosen], answers)
+        read = functools.lru_cache(self.window)(functools.partial(_prepare_piece, file, self.preparation))
+        load = self._loaders.setdefault(file.path, read)
+        return Streamed(load, self.window, pieces[chosen], places[chosen], targets)
 
     @property
     def _loaders(self) -> dict[Path, Callable[[int], Given]]:
         """All splits of a file share what is in memory."""
         loaders: dict[Path, Callable[[int], Given]] = self.__dict__.setdefault("_kept_loaders", {})
         return loaders
-
-    def _load(self, file: Pieces) -> Callable[[int], Given]:
-        def load(piece: int) -> Given:
-            raw = file.read(piece)
-            self.preparation.check(raw)
-            x, offsets = torch.from_numpy(self.preparation.inputs(raw)), torch.from_numpy(raw.offsets)
-            return Given(x, offsets, torch.zeros(len(raw)))
-
-        return load
 
     @property
     def is_classification(self) -> bool:
@@ -213,42 +220,46 @@ class File(GivenTask):
         """How many different numbers each of the last inputs may have, which are categories."""
         return self.preparation.categories
 
-    def scales(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and scale of each target, (output,), by which predictions become numbers as in the file."""
-        targets = self.preparation.targets
-        return torch.tensor([target.mean for target in targets]), torch.tensor([target.scale for target in targets])
+    def target_scaling(self) -> Scaling:
+        """Return the mean and scale of each target (see `GivenTask.target_scaling`)."""
+        return Scaling(self.preparation.targets)
 
     def summary(self) -> str:
-        """The file and its sizes in a few words."""
+        """Return the file and its sizes in a few words."""
         where = f" {self.path}" if self.name == "file" else ""
         return f"{self.name}{where}, up to {self.length.T} steps in training"
 
     def describe(self) -> dict[str, str]:
-        """Sizes, what is an input, what is predicted, and the constant baseline."""
-        preparation = self.preparation
-        baseline = self.baseline()
+        """Return sizes, what is an input, what is predicted, and the constant baseline."""
         sizes = [f"{self.size(part):,} {name}" for part, name in _PARTS.items()]
-        inputs = ", ".join(f"{f.name} ({f.kind})" if f.kind != "number" else f.name for f in preparation.features[:12])
-        more = len(preparation.features) - 12
         window = "" if self.window is None else f"; read in pieces, {self.window} at a time"
-        lines = {
+        return {
             "sequences": f"{', '.join(sizes)} (split={self.split}){window}",
-            "inputs": inputs + (f" and {more} more" if more > 0 else ""),
+            "inputs": self._describe_inputs(),
+            "predicts": self._describe_classes() if self.preparation.classes else self._describe_targets(),
         }
-        if not preparation.classes:
-            scale = ", ".join(f"{t.name} ({t.mean:.4g} +- {t.scale:.3g})" for t in preparation.targets)
-            return lines | {"predicts": f"{scale}; the best constant has R2 = 0"}
+
+    def _describe_inputs(self) -> str:
+        features = self.preparation.features
+        named = [f"{f.name} ({f.kind})" if f.kind != NUMBER else f.name for f in features[:_MOST_INPUTS]]
+        return ", ".join(named) + _and_more(len(features) - _MOST_INPUTS)
+
+    def _describe_targets(self) -> str:
+        scale = ", ".join(f"{t.name} ({t.mean:.4g} +- {t.scale:.3g})" for t in self.preparation.targets)
+        return f"{scale}; the best constant has R2 = 0"
+
+    def _describe_classes(self) -> str:
+        preparation = self.preparation
         y = self.on(torch.device("cpu"), Split.TRAIN).y
         counts = torch.bincount(y, minlength=len(preparation.classes)).tolist()
-        largest = sorted(zip(counts, preparation.classes, strict=True), reverse=True)[:8]
+        largest = sorted(zip(counts, preparation.classes, strict=True), reverse=True)[:_MOST_CLASSES]
         shares = ", ".join(f"{name} {count / sum(counts):.1%}" for count, name in largest)
-        more = len(counts) - len(largest)
-        shares += f" and {more} more" if more > 0 else ""
-        target = preparation.targets[0].name
-        return lines | {"predicts": f"{target}: {shares}; the best constant is right in {baseline.accuracy:.1%}"}
+        shares += _and_more(len(counts) - len(largest))
+        return f"{preparation.targets[0].name}: {shares}; the best constant is right in {self.baseline().accuracy:.1%}"
 
 
-_PARTS = {Split.TRAIN: "for training", Split.VAL: "for validation", Split.TEST: "for the test"}
+def _and_more(count: int) -> str:
+    return f" and {count} more" if count > 0 else ""
 
 
 def _names(key: str, given: Any) -> list[str] | None:
@@ -261,68 +272,15 @@ def _names(key: str, given: Any) -> list[str] | None:
     return list(names)
 
 
-def prepared(raw: Raw, preparation: Preparation, chosen: np.ndarray) -> Given:
-    """Some sequences of a file as tensors.
-
-    Args:
-        raw: The file's sequences.
-        preparation: How columns become numbers.
-        chosen: Numbers of the sequences.
-
-    Raises:
-        DataError: A value cannot be used.
-    """
-    part = select(raw, chosen)
-    answers = torch.from_numpy(preparation.answers(part))
-    preparation.check(part)
-    return Given(torch.from_numpy(preparation.inputs(part)), torch.from_numpy(part.offsets), answers)
+def _in_memory(raw: RawSequences, preparation: Preparation) -> Given:
+    """Sequences of a file as tensors."""
+    targets = prepare_targets(preparation, raw)
+    refuse_faults(preparation, raw)
+    return Given(prepare_inputs(preparation, raw), torch.from_numpy(raw.offsets), targets)
 
 
-def select(raw: Raw, chosen: np.ndarray) -> Raw:
-    """Some sequences of a file.
-
-    Args:
-        raw: All.
-        chosen: Numbers of those that are wanted.
-    """
-    lengths = raw.lengths[chosen]
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    steps = np.repeat(raw.offsets[:-1][chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return replace(
-        raw,
-        ids=raw.ids[chosen],
-        offsets=offsets,
-        features={name: column[steps] for name, column in raw.features.items()},
-        columns={name: column[chosen] for name, column in raw.columns.items()},
-        rows=raw.rows[steps],
-        starts=None if raw.starts is None else raw.starts[chosen],
-    )
-
-
-def _identity(path: str) -> tuple[str, tuple[float, int]]:
-    """A file and what changes when it does."""
-    found = locate(path)
-    return path, (found.stat().st_mtime, found.stat().st_size) if found.is_file() else (0.0, 0)
-
-
-@functools.lru_cache(maxsize=4)  # the jobs of a sweep read the same file
-def _read_and_fit(
-    path: str,
-    identity: tuple[float, int],
-    layout: Layout,
-    how: tuple[str, str | None, tuple[float, float], int],
-    what: tuple[tuple[str, ...], str, str, int],
-    *,
-    is_whole: bool,
-) -> _Contents:
-    file = _open(path, layout, is_whole)
-    index, pieces = (file, None) if isinstance(file, Raw) else (file.index, file)
-    parts = split(index, *how)
-    preparation = fit(index, parts == 0, *what[:-1], most_categories=what[-1], pieces=pieces)
-    for piece in pieces or ():  # what cannot be used is found now, and not in the middle of the training
-        preparation.check(piece)
-    return _Contents(file, parts, preparation)
-
-
-def _open(path: str, layout: Layout, is_whole: bool) -> Raw | Pieces:
-    return read(locate(path), layout) if is_whole else in_pieces(locate(path), layout)
+def _prepare_piece(file: ParquetPieces, preparation: Preparation, piece: int) -> Given:
+    """Inputs of the sequences of a piece; their targets are known already."""
+    raw = file.read(piece)
+    refuse_faults(preparation, raw)
+    return Given(prepare_inputs(preparation, raw), torch.from_numpy(raw.offsets), torch.zeros(len(raw)))

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ffattn.errors import SettingError
-from ffattn.rng.streams import Draw, Split, Stream, share
+from ffattn.files import Scaling, Target
+from ffattn.rng.streams import BatchWindow, Split, Stream, split_range
 from ffattn.settings import setting
 from ffattn.tasks.base import Baseline, Task
 from ffattn.tasks.batch import Batch
@@ -91,8 +92,9 @@ class Given(Sequences):
 
     def batch(self, places: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)) -> Batch:
         """Some sequences (see `Sequences.batch`)."""
-        starts, lengths = self.offsets[places], self.offsets[places + 1] - self.offsets[places]
-        first, stop = share(int(lengths.max()), *part)
+        starts = self.offsets[places]
+        lengths = self.offsets[places + 1] - starts
+        first, stop = split_range(int(lengths.max()), *part)
         steps = torch.arange(first, stop, device=self.x.device)
         is_real = steps < lengths[:, None]
         x = self.x[(starts[:, None] + steps).where(is_real, 0)] * is_real[..., None]
@@ -151,11 +153,11 @@ class GivenTask(Task):
         """How many sequences a split has."""
         return len(self.on(torch.device("cpu"), split))
 
-    def scales(self) -> tuple[Tensor, Tensor]:
-        """Mean and scale of each target, (output,), by which predictions become numbers in its unit."""
-        return torch.zeros(self.num_outputs), torch.ones(self.num_outputs)
+    def target_scaling(self) -> Scaling:
+        """Return the mean and scale of each target, (output,), by which predictions become numbers in its unit."""
+        return Scaling([Target(str(output)) for output in range(self.num_outputs)])
 
-    def sample(self, draw: Draw) -> Batch:
+    def sample(self, window: BatchWindow) -> Batch:
         """Not drawn: see `given`."""
         raise AssertionError("sequences are given")
 
@@ -208,9 +210,10 @@ class GivenTask(Task):
         if self.is_classification:
             shares = torch.bincount(y, minlength=self.num_outputs).double() / len(y)
             return Baseline(float(shares.max()), float(torch.special.entr(shares).sum()))
-        values, deviations = y.double(), y.double().var(dim=0, correction=0)
+        values = y.double()
+        variances = values.var(dim=0, correction=0)
         accuracy = _best_window(values[:, 0], 2 * self.tolerance) if values.shape[1] == 1 else math.nan
-        return Baseline(accuracy, float(deviations.mean()))
+        return Baseline(accuracy, float(variances.mean()))
 
 
 def _best_window(values: Float[Tensor, " sequence"], width: float) -> float:
@@ -233,7 +236,8 @@ def shuffled(seed: int, number: int, counts: tuple[int, ...], window: int) -> In
     random = np.random.Generator(np.random.Philox(key=[seed, number]))
     if len(counts) == 1:
         return random.permutation(counts[0])
-    starts, pieces = np.cumsum((0, *counts)), random.permutation(len(counts))
+    starts = np.cumsum((0, *counts))
+    pieces = random.permutation(len(counts))
     windows = [pieces[first : first + window] for first in range(0, len(pieces), window)]
     places = [np.concatenate([np.arange(starts[piece], starts[piece + 1]) for piece in some]) for some in windows]
     return np.concatenate([random.permutation(some) for some in places])

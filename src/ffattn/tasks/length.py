@@ -13,7 +13,7 @@ from ffattn.errors import SettingError
 from ffattn.rng.streams import LENGTH_FIELD, Stream
 from ffattn.settings import Settings, setting
 
-MAX_T = 2**31 - 1  # so that the positions of marks are drawn without bias
+MAX_T = 2**31 - 1  # so that relevant steps are drawn without bias
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Length(Settings, ABC):
 
     @abstractmethod
     def training(self, stream: Stream, batch: int, sequences: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """Lengths of a training batch.
+        """Return the lengths of a training batch.
 
         Args:
             stream: Where random numbers come from.
@@ -55,7 +55,7 @@ class Length(Settings, ABC):
         """
 
     def evaluation(self, stream: Stream, total: int, sequences: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """Lengths of evaluation sequences: never a matter of how these are batched.
+        """Return the lengths of evaluation sequences, which do not depend on how these are batched.
 
         Args:
             stream: Where random numbers come from.
@@ -68,15 +68,15 @@ class Length(Settings, ABC):
         return self.training(stream, 0, sequences)
 
     def nominal(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """The length that a task's windows scale with: T here."""
+        """Return the length that a task's windows scale with: T here."""
         return torch.full_like(lengths, self.T)
 
     def padded(self, lengths: Int[Tensor, " batch"]) -> int:
-        """The number of steps to which a batch with these lengths is padded: the same for every batch here."""
+        """Return the number of steps to which a batch with these lengths is padded: the same for every batch here."""
         return self.longest
 
     def visible(self, lengths: Int[Tensor, " batch"], time: int) -> Int[Tensor, " batch"]:
-        """The lengths that a model is told: the true ones."""
+        """Return the lengths that a model is told: the true ones."""
         return lengths
 
 
@@ -92,7 +92,7 @@ class Fixed(Length):
         return self.T
 
     def training(self, stream: Stream, batch: int, sequences: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """T for every sequence."""
+        """Return T for every sequence."""
         return torch.full_like(sequences, self.T)
 
 
@@ -118,11 +118,11 @@ class Paper(Length):
         return max(self.T, -(-11 * self.T // 10) - 1)
 
     def training(self, stream: Stream, batch: int, sequences: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """Uniform on T..longest."""
+        """Draw lengths uniformly from T..longest."""
         return stream.integers(sequences, self.T, self.longest, LENGTH_FIELD)
 
     def visible(self, lengths: Int[Tensor, " batch"], time: int) -> Int[Tensor, " batch"]:
-        """The true lengths, or the padded one for all under `attend_to_padding`."""
+        """Return the true lengths, or the padded one for all under `attend_to_padding`."""
         return torch.full_like(lengths, time) if self.attend_to_padding else lengths
 
 
@@ -159,7 +159,7 @@ class Variable(Length):
         return self.T
 
     def training(self, stream: Stream, batch: int, sequences: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """One random length, the same for the whole batch."""
+        """Draw one length for the whole batch."""
         address = torch.tensor([batch])
         if self.distribution == "uniform":
             length = int(stream.integers(address, self.min, self.T, LENGTH_FIELD))
@@ -173,7 +173,7 @@ class Variable(Length):
         return min(max(int(exact), self.min), self.T)
 
     def evaluation(self, stream: Stream, total: int, sequences: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """The grid: evenly spaced on min..T, or evenly on a logarithmic scale."""
+        """Return the grid: evenly spaced on min..T, or evenly on a logarithmic scale."""
         count = min(self.num_lengths, total)
         last = max(count - 1, 1)
         places = (sequences * count // total).tolist()
@@ -184,9 +184,9 @@ class Variable(Length):
         return torch.tensor(grid, dtype=torch.int64, device=sequences.device)
 
     def nominal(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """Each sequence's own length."""
+        """Return each sequence's own length."""
         return lengths
 
     def padded(self, lengths: Int[Tensor, " batch"]) -> int:
-        """The longest sequence of the batch."""
+        """Return the longest length of the batch."""
         return int(lengths.max())

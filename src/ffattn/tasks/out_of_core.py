@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ffattn.rng.streams import share
+from ffattn.rng.streams import split_range
 from ffattn.tasks.batch import Batch
 from ffattn.tasks.given import Given, Sequences, shuffled
 
@@ -38,7 +38,7 @@ class Streamed(Sequences):
     device: torch.device = torch.device("cpu")
 
     def batch(self, places: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)) -> Batch:
-        """Some sequences (see `Sequences.batch`)."""
+        """Return some sequences (see `Sequences.batch`)."""
         chosen = places.cpu().numpy()
         found: list[Tensor] = [torch.empty(0)] * len(chosen)
         for piece in np.unique(self.pieces[chosen]):
@@ -47,7 +47,7 @@ class Streamed(Sequences):
                 place = int(self.places[chosen[row]])
                 found[row] = given.x[given.offsets[place] : given.offsets[place + 1]]
         lengths = torch.tensor([len(x) for x in found])
-        first, stop = share(int(lengths.max()), *part)
+        first, stop = split_range(int(lengths.max()), *part)
         x = torch.zeros(len(found), stop - first, found[0].shape[1])
         for row, steps in zip(x, found, strict=True):
             some = steps[first:stop]
@@ -56,7 +56,7 @@ class Streamed(Sequences):
         return Batch(x.to(self.device), lengths, self.y[places.to(self.y.device)], lengths.new_zeros(len(found), 0))
 
     def order(self, seed: int, number: int) -> Int[np.ndarray, " sequence"]:
-        """Shuffled within windows (see `Sequences.order`)."""
+        """Return an order that is shuffled within windows (see `Sequences.order`)."""
         return shuffled(seed, number, self._counts, self.window)
 
     @cached_property
@@ -64,5 +64,5 @@ class Streamed(Sequences):
         return tuple(np.unique(self.pieces, return_counts=True)[1].tolist())
 
     def to(self, device: torch.device) -> "Streamed":
-        """With batches on a device."""
+        """Return the same sequences, with batches on a device."""
         return Streamed(self.load, self.window, self.pieces, self.places, self.y.to(device), device)

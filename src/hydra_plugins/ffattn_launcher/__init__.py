@@ -4,23 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 
-class StackedLauncher(BasicLauncher):
-    """Trains jobs that differ in seed or optimiser as one model; what then is left of each, it does as Hydra's own.
+class StackedLauncher(Launcher):
+    """Trains jobs that differ in seed or optimiser as one model; Hydra's own launcher does what is left of each.
 
     Args:
         members: The most models in a stack.
     """
 
     def __init__(self, members: int) -> None:
-        super().__init__()
         self.members = members
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -35,12 +34,16 @@ class StackedLauncher(BasicLauncher):
             ConfigError: The command does not train, or a stack could have no members.
         """
         from ffattn.config.errors import ConfigError
+        from ffattn.config.hydra_access import builtin_plugin
 
         if "updates" not in config:
             raise ConfigError("hydra/launcher=stacked: trains models together, and this command trains none")
         if self.members < 1:
             raise ConfigError(f"hydra.launcher.members={self.members}: must be at least 1")
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.config = config
+        self.hydra_context = hydra_context
+        self.launcher: Launcher = builtin_plugin(Launcher, "BasicLauncher")()
+        self.launcher.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run jobs.
@@ -58,12 +61,10 @@ class StackedLauncher(BasicLauncher):
             config, folder = self._compose(list(overrides), number)
             runs.append(PlannedRun(to_settings(config, Train), folder))
         train_together(runs, self.members)
-        return super().launch(job_overrides, initial_job_idx)
+        return self.launcher.launch(job_overrides, initial_job_idx)
 
     def _compose(self, overrides: list[str], number: int) -> tuple[DictConfig, Path]:
         """A job's configuration without Hydra's node, and its directory."""
-        assert self.hydra_context is not None
-        assert self.config is not None
         config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
         OmegaConf.update(config, "hydra.job.num", number, force_add=True)
         HydraConfig.instance().set_config(config)  # for the resolver ${hydra:...}
@@ -72,9 +73,9 @@ class StackedLauncher(BasicLauncher):
 
 
 @dataclass
-class _Settings:
+class _StackedLauncherConf:
     _target_: str = f"{StackedLauncher.__module__}.{StackedLauncher.__qualname__}"
     members: int = 64  # the most models in a stack
 
 
-ConfigStore.instance().store("stacked", _Settings, "hydra/launcher", provider="ffattn")
+ConfigStore.instance().store("stacked", _StackedLauncherConf, "hydra/launcher", provider="ffattn")

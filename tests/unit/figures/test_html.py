@@ -7,12 +7,12 @@ import torch
 from matplotlib.figure import Figure
 
 from ffattn.figures.attention import record_answers
-from ffattn.figures.html import grid, page, paragraph, picture, slides, steps_of, table
+from ffattn.figures.html import page, paragraph, picture, slides, steps_of, table
 from ffattn.models import Answer
 from ffattn.tasks import Add
 from ffattn.tasks.batch import Batch
 
-HOSTILE = "<script>alert('x')</script>\"&"
+HOSTILE = "<script>alert('x')</script>\"&{{ 7 * 7 }}{% raw %}"
 
 
 class Tags(HTMLParser):
@@ -38,11 +38,16 @@ def seen_of(length, weights=True):
 
 
 def test_hostile_text_is_text():
-    parts = [paragraph(HOSTILE), table({HOSTILE: HOSTILE}), picture(Figure(), HOSTILE)]
-    parts += [slides(HOSTILE, {HOSTILE: b""}), grid([{HOSTILE: HOSTILE}]), grid([{HOSTILE: HOSTILE}], codes={HOSTILE})]
+    parts = [paragraph(HOSTILE), HOSTILE, HOSTILE, picture(Figure(), HOSTILE)]
+    parts += [
+        slides(HOSTILE, {HOSTILE: b""}),
+        table([{HOSTILE: HOSTILE}]),
+        table([{HOSTILE: HOSTILE}], codes={HOSTILE}),
+    ]
     text = page(HOSTILE, parts)
     assert "script" not in Tags(text).names
     assert text.count("&lt;script&gt;") == 7 + 7 + 4
+    assert text.count("{{ 7 * 7 }}{% raw %}") == 7 + 7 + 4
 
 
 def test_nothing_is_loaded_from_elsewhere_and_nothing_runs():

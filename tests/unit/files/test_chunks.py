@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ffattn.errors import DataError
-from ffattn.files import Layout, ScatteredError, Sequential, read
+from ffattn.files import Layout, ScatteredError, SequenceReader, read_sequences
 
 pa = pytest.importorskip("pyarrow")
 from pyarrow import csv, parquet  # noqa: E402
@@ -62,9 +62,9 @@ def test_parts_put_together_are_the_file(form, suffix, block, tmp_path, monkeypa
     monkeypatch.setattr("ffattn.files.tables._BLOCK", block)
     columns, layout = FORMS[form]
     path = write(tmp_path / f"file{suffix}", columns)
-    parts = list(Sequential(path, layout))
+    parts = list(SequenceReader(path, layout))
     assert len(parts) > 1 if block < 400 else len(parts) == 1 or block == 400
-    same(parts, read(path, layout, has_empty=True))
+    same(parts, read_sequences(path, layout, has_empty=True))
 
 
 @pytest.mark.parametrize("block", [1, 1 << 20])
@@ -72,12 +72,12 @@ def test_a_sequence_may_be_longer_than_what_is_read_at_once(block, tmp_path, mon
     monkeypatch.setattr("ffattn.files.tables._BLOCK", block)
     columns = {"id": [1] * 50 + [2], "x": range(51)}
     path, layout = write(tmp_path / "file.csv", columns), Layout("id", None, ("x",))
-    same(list(Sequential(path, layout)), read(path, layout))
+    same(list(SequenceReader(path, layout)), read_sequences(path, layout))
 
 
 def test_rows_that_stand_apart_are_found_only_where_they_are_read_apart(tmp_path, monkeypatch):
     path = write(tmp_path / "file.csv", {"id": ["a", "b"] * 20, "x": range(40)})
-    file = Sequential(path, Layout("id", None, ("x",)))
+    file = SequenceReader(path, Layout("id", None, ("x",)))
     (all_at_once,) = file
     assert all_at_once.lengths.tolist() == [20, 20]
     monkeypatch.setattr("ffattn.files.tables._BLOCK", 20)
@@ -90,7 +90,7 @@ def test_a_compressed_file_is_read_in_parts_too(tmp_path, monkeypatch):
     monkeypatch.setattr("ffattn.files.tables._BLOCK", 1)
     path = tmp_path / "file.csv.gz"
     path.write_bytes(gzip.compress(b"id,x\n1,2\n1,3\n2,4\n3,5\n"))
-    parts = list(Sequential(path, Layout("id", None, ("x",))))
+    parts = list(SequenceReader(path, Layout("id", None, ("x",))))
     assert len(parts) > 1
     assert np.concatenate([part.features["x"] for part in parts]).tolist() == [2, 3, 4, 5]
 
@@ -99,7 +99,7 @@ def test_what_is_text_stays_text(tmp_path, monkeypatch):
     monkeypatch.setattr("ffattn.files.tables._BLOCK", 8)
     path = tmp_path / "file.csv"
     path.write_text("id,kind\n001,07\n001,7\n01,07\n2,x\n")
-    parts = list(Sequential(path, Layout("id", None, ("kind",), texts=("id", "kind"))))
+    parts = list(SequenceReader(path, Layout("id", None, ("kind",), texts=("id", "kind"))))
     assert np.concatenate([part.ids for part in parts]).tolist() == ["001", "01", "2"]
     assert np.concatenate([part.features["kind"] for part in parts]).tolist() == ["07", "7", "07", "x"]
 
@@ -108,7 +108,7 @@ def test_a_column_of_two_types_is_text_where_they_meet(tmp_path, monkeypatch):
     monkeypatch.setattr("ffattn.files.tables._BLOCK", 8)
     path = tmp_path / "file.csv"
     path.write_text("id,x\n1,4\n1,5.5\n1,warm\n2,3\n")
-    first, *_ = Sequential(path, Layout("id", None, ("x",)))
+    first, *_ = SequenceReader(path, Layout("id", None, ("x",)))
     assert first.features["x"].tolist() == ["4", "5.5", "warm", "3"]
 
 
@@ -116,7 +116,7 @@ def test_an_object_may_lack_what_others_have(tmp_path, monkeypatch):
     monkeypatch.setattr("ffattn.files.tables._BLOCK", 8)
     path = tmp_path / "file.jsonl"
     path.write_text('{"id": 1, "x": 2}\n{"id": 1}\n{"id": 2, "x": 3}\n')
-    parts = list(Sequential(path, Layout("id", None, ("x",))))
+    parts = list(SequenceReader(path, Layout("id", None, ("x",))))
     np.testing.assert_equal(np.concatenate([part.features["x"] for part in parts]), [2, np.nan, 3])
 
 
@@ -147,4 +147,4 @@ def test_mistakes_are_named_by_the_row_of_the_file(name, text, line, tmp_path, m
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(DataError, match=line):
-        list(Sequential(path, Layout("id", None, ("x",))))
+        list(SequenceReader(path, Layout("id", None, ("x",))))

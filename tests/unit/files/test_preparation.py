@@ -1,78 +1,71 @@
 """Fitted on training sequences alone; numbers by hand."""
 
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
 import pytest
+from sequences_of_arrays import raw
 
 from ffattn.errors import DataError
-from ffattn.files import Layout, Preparation, Raw, fit
-from ffattn.files.splits import split
-
-
-def raw(features, targets, lengths=None, **named):
-    """Sequences of two steps each unless told otherwise."""
-    count = len(next(iter(targets.values())))
-    offsets = np.concatenate(([0], np.cumsum(lengths or [2] * count)))
-    features = {
-        name: np.array(values, dtype=object if any(isinstance(v, str) for v in values) else float)
-        for name, values in features.items()
-    }
-    columns = {
-        name: np.array(values, dtype=object if isinstance(values[0], str) else float)
-        for name, values in targets.items()
-    }
-    ids = np.array([str(i + 1) for i in range(count)], dtype=object)
-    return Raw(Path("data.csv"), ids, offsets, features, columns, np.arange(offsets[-1]) + 1, tuple(features), **named)
-
+from ffattn.files import (
+    FitRule,
+    Layout,
+    Preparation,
+    find_faults,
+    fit_preparation,
+    prepare_inputs,
+    prepare_targets,
+    refuse_faults,
+)
 
 ALL = np.array([True, True])
+
+
+def fit(data, training, targets, *rule, **named):
+    return fit_preparation(data, training, FitRule(targets, *rule, **named))
 
 
 def test_numbers_are_scaled_by_the_training_part():
     data = raw({"a": [0, 2, 100, 300]}, {"y": [1.5, 9.5]})
     preparation = fit(data, np.array([True, False]), ("y",))
     assert (preparation.features[0].mean, preparation.features[0].scale) == (1, 1)
-    np.testing.assert_array_equal(preparation.inputs(data), [[-1], [1], [99], [299]])
-    assert preparation.answers(data).tolist() == [[0], [8]]  # one training target has no deviation: scale 1
+    np.testing.assert_array_equal(prepare_inputs(preparation, data), [[-1], [1], [99], [299]])
+    assert prepare_targets(preparation, data).tolist() == [[0], [8]]  # one training target has no deviation: scale 1
 
 
 def test_a_constant_feature_is_not_divided_by_zero():
     data = raw({"a": [5, 5, 5, 5]}, {"y": [0.5, 1.5]})
-    np.testing.assert_array_equal(fit(data, ALL, ("y",)).inputs(data), np.zeros((4, 1)))
+    np.testing.assert_array_equal(prepare_inputs(fit(data, ALL, ("y",)), data), np.zeros((4, 1)))
 
 
 def test_several_targets_are_scaled_each():
     data = raw({"a": [1, 2, 3, 4]}, {"y": [0, 2], "z": [10, 50]})
     preparation = fit(data, ALL, ("y", "z"))
-    assert preparation.answers(data).tolist() == [[-1, -1], [1, 1]]
+    assert prepare_targets(preparation, data).tolist() == [[-1, -1], [1, 1]]
 
 
 def test_categories_are_numbered_from_one():
     data = raw({"a": ["x", "z", "y", "x"]}, {"y": [0.5, 1.5]})
     preparation = fit(data, ALL, ("y",))
-    assert preparation.inputs(data)[:, 0].tolist() == [1, 3, 2, 1]
+    assert prepare_inputs(preparation, data)[:, 0].tolist() == [1, 3, 2, 1]
     assert preparation.categories == (4,)
     other = raw({"a": ["x", "new", "y", "x"]}, {"y": [0.5, 1.5]})
-    assert preparation.inputs(other)[:, 0].tolist() == [1, 0, 2, 1]
-    assert not preparation.faults(other)
-    (fault,) = preparation.faults(other, is_strict=True)
+    assert prepare_inputs(preparation, other)[:, 0].tolist() == [1, 0, 2, 1]
+    assert not find_faults(preparation, other)
+    (fault,) = find_faults(preparation, other, is_strict=True)
     assert fault.at(other) == "data.csv, row 2, column a: new has not occurred in training"
 
 
 def test_only_the_most_frequent_values_have_numbers():
     data = raw({"a": ["x", "z", "z", "y"]}, {"y": [0.5, 1.5]})
-    preparation = fit(data, ALL, ("y",), most_categories=1)
-    assert preparation.inputs(data)[:, 0].tolist() == [0, 1, 1, 0]
+    preparation = fit(data, ALL, ("y",), max_categories=1)
+    assert prepare_inputs(preparation, data)[:, 0].tolist() == [0, 1, 1, 0]
 
 
 def test_unknown_words_are_never_refused():
     data = raw({"a": ["x", "z", "y", "x"]}, {"y": [0.5, 1.5]}, are_words=True)
     other = raw({"a": ["x", "new", "y", "x"]}, {"y": [0.5, 1.5]}, are_words=True)
     preparation = fit(data, ALL, ("y",))
-    assert preparation.inputs(other)[:, 0].tolist() == [1, 0, 2, 1]
-    assert not preparation.faults(other, is_strict=True)
+    assert prepare_inputs(preparation, other)[:, 0].tolist() == [1, 0, 2, 1]
+    assert not find_faults(preparation, other, is_strict=True)
 
 
 @pytest.mark.parametrize(
@@ -82,20 +75,20 @@ def test_unknown_words_are_never_refused():
 def test_missing_values(missing, expected):
     data = raw({"a": [1, np.nan, np.nan, 3]}, {"y": [0.5, 1.5]})
     preparation = fit(data, ALL, ("y",), missing=missing)
-    np.testing.assert_array_equal(preparation.inputs(data), expected)
+    np.testing.assert_array_equal(prepare_inputs(preparation, data), expected)
     assert len(preparation.input_names) == len(expected[0])
 
 
 def test_missing_values_are_refused_by_row_and_column():
     data = raw({"a": [1, 2, np.nan, np.nan]}, {"y": [0.5, 1.5]})
     with pytest.raises(DataError, match=r"data.csv, row 3, column a: no value \(2 in all\); missing=impute or"):
-        fit(data, ALL, ("y",)).check(data)
+        refuse_faults(fit(data, ALL, ("y",)), data)
 
 
 def test_infinity_is_refused():
     data = raw({"a": [1, 2, np.inf, 3]}, {"y": [0.5, 1.5]})
     with pytest.raises(DataError, match="row 3, column a: inf is not finite"):
-        fit(data, ALL, ("y",)).check(data)
+        refuse_faults(fit(data, ALL, ("y",)), data)
 
 
 @pytest.mark.parametrize(
@@ -140,65 +133,13 @@ def test_a_class_that_training_lacks_is_refused():
     data = raw({"a": [1, 2, 3, 4, 5, 6]}, {"y": ["a", "b", "c"]})
     preparation = fit(data, np.array([True, True, False]), ("y",))
     with pytest.raises(DataError, match="sequence 3, column y: class c has not occurred in training"):
-        preparation.answers(data)
+        prepare_targets(preparation, data)
 
 
 def test_plain_values_bring_it_back():
     data = raw({"a": [1, np.nan, 3, 4], "k": ["x", "y", "x", "x"]}, {"y": ["a", "b"]})
     preparation = fit(data, ALL, ("y",), missing="mask")
     assert Preparation.from_plain(preparation.plain()) == preparation
-
-
-def sequences(count, **columns):
-    data = raw({"a": np.arange(2 * count)}, {"y": np.arange(count) / 3})
-    data.columns.update({name: np.array(values, dtype=object) for name, values in columns.items()})
-    return data
-
-
-def test_random_parts_depend_on_their_seed_alone():
-    parts = [split(sequences(100), "random", None, (0.2, 0.3), seed) for seed in (0, 0, 1)]
-    assert np.bincount(parts[0]).tolist() == [50, 20, 30]
-    assert parts[0].tolist() == parts[1].tolist() != parts[2].tolist()
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_every_class_has_its_share_of_each_part(seed):
-    classes = np.array(["rare"] * 20 + ["usual"] * 180)
-    parts = split(sequences(200, k=classes), "stratified", "k", (0.2, 0.3), seed)
-    assert np.bincount(parts[classes == "rare"]).tolist() == [10, 4, 6]
-    assert np.bincount(parts[classes == "usual"]).tolist() == [90, 36, 54]
-    assert parts.tolist() != split(sequences(200, k=classes), "stratified", "k", (0.2, 0.3), seed + 1).tolist()
-
-
-def test_numbers_are_no_classes_to_have_shares_of():
-    message = "split=stratified needs classes, and column y has 9 different values in 9 sequences; use split=random"
-    with pytest.raises(DataError, match=message):
-        split(sequences(9), "stratified", "y", (0.2, 0.2), 0)
-
-
-def test_no_group_is_on_two_sides():
-    groups = [f"g{i % 7}" for i in range(60)]
-    parts = split(sequences(60, g=groups), "group", "g", (0.2, 0.2), 3)
-    assert all(len({part for part, g in zip(parts, groups, strict=True) if g == group}) == 1 for group in groups)
-    assert set(parts) == {0, 1, 2}
-
-
-def test_the_last_ones_to_begin_are_the_test():
-    data = replace(sequences(10), starts=np.arange(10)[::-1])
-    assert split(data, "time", None, (0.2, 0.1), 0).tolist() == [2, 1, 1, 0, 0, 0, 0, 0, 0, 0]
-
-
-def test_a_column_may_say_it():
-    parts = split(sequences(4, part=["train", "Test", "val", "training"]), "column", "part", (0.5, 0.2), 0)
-    assert parts.tolist() == [0, 2, 1, 0]
-    with pytest.raises(DataError, match="sequence 2, column part: other; must be train, val or test"):
-        split(sequences(2, part=["train", "other"]), "column", "part", (0.5, 0.2), 0)
-
-
-@pytest.mark.parametrize("count", [1, 2])
-def test_too_few_sequences_are_refused(count):
-    with pytest.raises(DataError, match="no sequence is left for"):
-        split(sequences(count), "random", None, (0.15, 0.15), 0)
 
 
 def test_a_layout_knows_what_is_no_feature():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ffattn.errors import DataError
-from ffattn.files import Layout, in_pieces, read
+from ffattn.files import Layout, open_pieces, read_sequences
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -54,9 +54,9 @@ def form(request):
 def test_pieces_put_together_are_the_file(form, rows, write, monkeypatch):
     path, layout = write(form[0], rows), form[1]
     monkeypatch.setattr(
-        "ffattn.files.layouts.read_table", lambda path, texts: parquet.read_table(path)
+        "ffattn.files.reading.read_table", lambda path, texts: parquet.read_table(path)
     )  # whatever it is called
-    whole, pieces = read(path, layout), in_pieces(path, layout)
+    whole, pieces = read_sequences(path, layout), open_pieces(path, layout)
     parts = list(pieces)
     assert [pieces.read(piece).ids.tolist() for piece in range(len(parts))] == [part.ids.tolist() for part in parts]
     assert np.concatenate([part.ids for part in parts]).tolist() == whole.ids.tolist() == pieces.index.ids.tolist()
@@ -75,7 +75,7 @@ def test_pieces_put_together_are_the_file(form, rows, write, monkeypatch):
 def test_a_sequence_that_comes_again_is_refused(write):
     columns = {"id": [1, 1, 2, 3, 1], "x": range(5), "y": [0] * 5}
     with pytest.raises(DataError, match=r", row 5, column id: 1 again, after other sequences; .* sorted by id$"):
-        in_pieces(write(columns, 2), Layout("id", None, (), ("y",)))
+        open_pieces(write(columns, 2), Layout("id", None, (), ("y",)))
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_a_sequence_that_comes_again_is_refused(write):
 )
 def test_mistakes_are_named_by_the_row_of_the_file(columns, line, write):
     with pytest.raises(DataError, match=line):
-        in_pieces(write(columns, 2), Layout("id", None, (), ("y",)))
+        open_pieces(write(columns, 2), Layout("id", None, (), ("y",)))
 
 
 def test_a_list_without_steps_is_named_by_its_row(write):
     with pytest.raises(DataError, match="row 3: a sequence of no steps"):
-        in_pieces(write({"x": [[1.0], [2.0], [], [3.0]], "y": range(4)}, 2), Layout(None, None, (), ("y",)))
+        open_pieces(write({"x": [[1.0], [2.0], [], [3.0]], "y": range(4)}, 2), Layout(None, None, (), ("y",)))

@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from ffattn.errors import SettingError
 from ffattn.models import LSTM, FFAttention, LSTMAttention, Mean, Model, Sizes
+from tests.pairwise import pairwise
 
 CLASSES = concrete_subclasses(Model, "ffattn.models")
 VARIANTS = [  # options that change the computation
@@ -33,7 +34,6 @@ LENGTHS = torch.tensor([11, 1, 6])
 TIME = 11
 
 every_model = pytest.mark.parametrize("model", MODELS, ids=str)
-every_size = pytest.mark.parametrize("sizes", SIZES.values(), ids=list(SIZES))
 both_modes = pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 
 
@@ -58,10 +58,7 @@ def test_every_model_is_found():
     assert len(CLASSES) == 4
 
 
-@every_model
-@every_size
-@both_modes
-@pytest.mark.parametrize(("batch", "time"), [(3, TIME), (1, TIME), (3, 1), (1, 1)])
+@pairwise(model=MODELS, sizes=SIZES, training=[False, True], batch=[3, 1], time=[TIME, 1])
 def test_answers_have_the_tasks_size(model, sizes, training, batch, time):
     network = model.build(sizes).train(training)
     x = make_x(sizes, batch, time).float()

@@ -1,5 +1,6 @@
 import itertools
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -10,15 +11,28 @@ from torch.nn.functional import leaky_relu
 
 from ffattn.nn import AttentionPooling, FeedForwardAttention, RecurrentEncoder
 from ffattn.ops.reference import NORMALIZERS, SCORES
+from tests.pairwise import pairwise
 
 BATCH, TIME, FEATURES, HIDDEN = 3, 7, 2, 5
 LENGTHS = torch.tensor([7, 1, 4])
-OPTIONS = [
-    {"score": score, "normalizer": normalizer, "length_scale": length_scale}
-    for score, normalizer, length_scale in itertools.product(SCORES, NORMALIZERS, (False, True))
-]
-every_option = pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(map(str, options.values())))
-every_layer = pytest.mark.parametrize("cls", [AttentionPooling, FeedForwardAttention])
+LAYERS = AttentionPooling, FeedForwardAttention
+
+
+class Options(NamedTuple):
+    """Options of a layer that change what it computes; a mean ignores the others."""
+
+    score: str
+    normalizer: str
+    length_scale: bool
+
+    def __str__(self):
+        return "-".join(map(str, self))
+
+
+OPTIONS = [Options(*options) for options in itertools.product(SCORES, NORMALIZERS, (False, True))]
+every_option = pytest.mark.parametrize("options", OPTIONS, ids=str)
+every_layer = pytest.mark.parametrize("cls", LAYERS)
+layers_and_options = pairwise(cls=LAYERS, options=OPTIONS)
 every_normalizer = pytest.mark.parametrize("normalizer", NORMALIZERS)
 
 
@@ -47,18 +61,18 @@ def context_and_gradients(layer, x, lengths):
 @every_option
 def test_pooling_follows_the_formula(options):
     """A sequence at a time: e = w . h + b, perhaps its tanh, perhaps times log(length); then normalised."""
-    layer, x = make_layer(AttentionPooling, **options), make_x()
+    layer, x = make_layer(AttentionPooling, **options._asdict()), make_x()
     context, weights = layer(x, LENGTHS)
     for row, length, c, a in zip(x, LENGTHS.tolist(), context, weights, strict=True):
         steps = row[:length]
         expected = torch.full((length,), 1 / length, dtype=x.dtype)
-        if options["normalizer"] != "mean":
+        if options.normalizer != "mean":
             scores = steps @ layer.query.weight[0] + layer.query.bias
-            scores = scores.tanh() if options["score"] == "tanh" else scores
+            scores = scores.tanh() if options.score == "tanh" else scores
             squares = scores.clamp(min=0).square()
-            scale = math.log(length) if options["length_scale"] else 1
+            scale = math.log(length) if options.length_scale else 1
             softmax = (scores * scale).softmax(dim=0)
-            expected = softmax if options["normalizer"] == "softmax" else squares / squares.sum().clamp(min=1e-300)
+            expected = softmax if options.normalizer == "softmax" else squares / squares.sum().clamp(min=1e-300)
         torch.testing.assert_close(a[:length], expected)
         torch.testing.assert_close(c, expected @ steps)
         assert not a[length:].any()
@@ -66,10 +80,8 @@ def test_pooling_follows_the_formula(options):
 
 @every_option
 def test_feed_forward_attention_pools_the_embedded_steps(options):
-    layer, pooling = (
-        make_layer(FeedForwardAttention, slope=0.2, **options),
-        AttentionPooling(HIDDEN, **options).double(),
-    )
+    layer = make_layer(FeedForwardAttention, slope=0.2, **options._asdict())
+    pooling = AttentionPooling(HIDDEN, **options._asdict()).double()
     if layer.query is not None:
         pooling.query.load_state_dict(layer.query.state_dict())
     x = make_x()
@@ -78,10 +90,9 @@ def test_feed_forward_attention_pools_the_embedded_steps(options):
     torch.testing.assert_close(layer(x, LENGTHS), context)
 
 
-@every_layer
-@every_option
+@layers_and_options
 def test_gradcheck(cls, options):
-    layer = make_layer(cls, **options)
+    layer = make_layer(cls, **options._asdict())
     names = [name for name, _ in layer.named_parameters()]
 
     def context_and_weights(x, *parameters):
@@ -90,10 +101,9 @@ def test_gradcheck(cls, options):
     assert gradcheck(context_and_weights, (make_x()[:2].requires_grad_(), *layer.parameters()))
 
 
-@every_layer
-@every_option
+@layers_and_options
 def test_weights_sum_to_one_on_real_steps(cls, options):
-    layer = make_layer(cls, **options)
+    layer = make_layer(cls, **options._asdict())
     if layer.query is not None:
         torch.nn.init.constant_(layer.query.bias, 9.0)  # some score is positive, so that relu2 attends
     _, weights = attend(layer, make_x(), LENGTHS)
@@ -102,11 +112,9 @@ def test_weights_sum_to_one_on_real_steps(cls, options):
     assert not weights[torch.arange(TIME) >= LENGTHS[:, None]].any()
 
 
-@every_layer
-@every_option
-@pytest.mark.parametrize("training", [False, True])
+@pairwise(cls=LAYERS, options=OPTIONS, training=[False, True])
 def test_garbage_in_padding_reaches_no_result_and_no_gradient(cls, options, training):
-    layer, x = make_layer(cls, score_jitter=0.3, **options).train(training), make_x()
+    layer, x = make_layer(cls, score_jitter=0.3, **options._asdict()).train(training), make_x()
     torch.manual_seed(1)
     clean = context_and_gradients(layer, x, LENGTHS)
     torch.manual_seed(1)
@@ -115,10 +123,9 @@ def test_garbage_in_padding_reaches_no_result_and_no_gradient(cls, options, trai
     assert not clean[-1][torch.arange(TIME) >= LENGTHS[:, None]].any()
 
 
-@every_layer
-@every_option
+@layers_and_options
 def test_a_longer_padding_changes_nothing(cls, options):
-    layer, x = make_layer(cls, **options), make_x()
+    layer, x = make_layer(cls, **options._asdict()), make_x()
     longer = torch.cat((x, make_x(4)), dim=1)
     *short, x_gradient = context_and_gradients(layer, x, LENGTHS)
     *long, longer_gradient = context_and_gradients(layer, longer, LENGTHS)
@@ -142,7 +149,7 @@ def test_lengths_are_a_prefix_mask(normalizer):
 
 @every_option
 def test_any_mask_pools_the_steps_it_leaves(options):
-    layer, x = make_layer(AttentionPooling, **options), make_x()
+    layer, x = make_layer(AttentionPooling, **options._asdict()), make_x()
     mask = torch.tensor([[0, 1, 0, 0, 1, 1, 0], [0, 0, 0, 0, 0, 0, 1], [1] * 7], dtype=torch.bool)
     context, weights = layer(x.masked_fill(~mask[..., None], torch.nan), mask=mask)
     assert not weights[~mask].any()
@@ -171,10 +178,11 @@ def test_the_mean_learns_no_scores(cls):
     assert make_layer(cls, normalizer="mean").query is None
 
 
-@every_layer
-@every_option
+@layers_and_options
 def test_jitter_is_for_training_only(cls, options):
-    layer, plain, x = make_layer(cls, score_jitter=5.0, **options), make_layer(cls, **options), make_x()
+    layer = make_layer(cls, score_jitter=5.0, **options._asdict())
+    plain = make_layer(cls, **options._asdict())
+    x = make_x()
     plain.load_state_dict(layer.state_dict())
     torch.testing.assert_close(attend(layer.eval(), x, LENGTHS), attend(plain.train(), x, LENGTHS))
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ffattn.models import FFAttention, Mean, Sizes
 from ffattn.nn import AttentionPooling, AttentionState, FeedForwardAttention
 from ffattn.ops.reference import NORMALIZERS
+from tests.pairwise import pairwise
 
 BATCH, TIME, FEATURES, HIDDEN = 3, 29, 2, 5
 LENGTHS = torch.tensor([29, 1, 17])
@@ -163,9 +164,11 @@ def test_length_scale_of_other_normalizers_needs_none(cls, normalizer):
 
 
 @pytest.mark.usefixtures("without_shape_checks")
-@every_layer
-@pytest.mark.parametrize("lengths", [[29], [29, 1], [29, 1, 17, 3], [[29], [1], [17]]], ids=str)
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pairwise(
+    cls=[AttentionPooling, FeedForwardAttention],
+    lengths=[[29], [29, 1], [29, 1, 17, 3], [[29], [1], [17]]],
+    dtype=[torch.float64, torch.float32],
+)
 def test_whole_lengths_of_other_batches_are_refused(cls, lengths, dtype):
     layer, x = make_layer(cls, length_scale=True).to(dtype), make_x().to(dtype)
     with pytest.raises(ValueError, match=r"lengths|scale"):

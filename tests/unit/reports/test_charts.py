@@ -1,31 +1,10 @@
 """Pictures of tables show the numbers of the results."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from ffattn.reports.charts import draw_all, draw_cost, draw_curves, draw_lengths, draw_map
-from ffattn.reports.table import Run, cells_of
-
-
-def result_of(task="add", model="ffattn", T=50, *, seed=0, updates=1000, solved=1.0, validations=None):
-    floor = {"solved": 0.2, "error": 1.0}
-    scores = {"solved": solved, "error": 0.1, "floor": floor}
-    length = {"_target_": "ffattn.tasks.Paper", "T": T}
-    settings = {"task": {"length": length}, "model": {}, "optim": {"lr": 0.003}, "trainer": {}, "T": T, "seed": seed}
-    result = {"task": task, "model": model, "T": T, "seed": seed, "updates": updates, "epochs": updates / 1000}
-    result |= {"val": scores, "test": scores, "settings": settings}
-    result |= {"updates_per_second": 1000 / T, "peak_memory_mb": 600.0 + T}
-    return result | ({"validations": validations} if validations else {})
-
-
-def cells(*results):
-    return cells_of([Run(Path(), result) for result in results])
-
-
-def curve(*solved):
-    return {"update": [100 * (i + 1) for i in range(len(solved))], "solved": solved, "error": [0.0] * len(solved)}
+from made_results import cells, curve, result_of
 
 
 def lines(axes):
@@ -33,10 +12,18 @@ def lines(axes):
     return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
 
 
+def bars(axes, label):
+    """Lengths, medians, smallest and largest values of what is drawn with bars."""
+    (found,) = (container for container in axes.containers if container.get_label() == label)
+    line, _, (ranges,) = found
+    ends = np.array(ranges.get_segments())
+    return [*(data.tolist() for data in line.get_data()), ends[:, 0, 1].tolist(), ends[:, 1, 1].tolist()]
+
+
 def test_curves_have_the_median_and_the_band_of_all_seeds():
     runs = (0.2, 0.4, 0.6), (0.3, 1.0), (0.1, 0.2, 0.3)  # the second has ended: it stays where it was
-    figure = draw_curves(cells(*(result_of(seed=seed, validations=curve(*run)) for seed, run in enumerate(runs))))
-    (axes,) = figure.axes
+    made = (result_of(seed=seed, accuracy=0.5, validations=curve(*run)) for seed, run in enumerate(runs))
+    (axes,) = draw_curves(cells(*made)).axes
     assert lines(axes)["ffattn"] == ([100, 200, 300], [0.2, 0.4, 0.6])
     band = axes.collections[0].get_paths()[0].vertices
     assert [(x, band[band[:, 0] == x, 1].min(), band[band[:, 0] == x, 1].max()) for x in (100, 200, 300)] == [
@@ -46,11 +33,12 @@ def test_curves_have_the_median_and_the_band_of_all_seeds():
     ]
 
 
-def test_the_map_is_relative_to_the_floor_and_leaves_gaps():
-    figure = draw_map(cells(result_of(solved=0.6), result_of(T=60, solved=0.1), result_of(task="xor", solved=1.0)))
+def test_the_map_is_relative_to_the_baseline_and_leaves_gaps():
+    made = {"accuracy": 0.6}, {"T": 60, "accuracy": 0.1}, {"task": "xor", "test_accuracy": 0.9996}
+    figure = draw_map(cells(*(result_of(baseline=0.2, **one) for one in made)))
     (image,) = figure.axes[0].images
-    assert np.allclose(image.get_array().filled(np.nan), [[0.5, 0], [1, np.nan]], equal_nan=True)
-    assert {text.get_text() for text in figure.axes[0].texts} == {"60.0%", "10.0%", "100.0%"}
+    assert np.allclose(image.get_array().filled(np.nan), [[0.5, 0], [0.9995, np.nan]], equal_nan=True)
+    assert {text.get_text() for text in figure.axes[0].texts} == {"60.0%", "10.0%", "99.9%"}
 
 
 @pytest.mark.parametrize("draw", [draw_lengths, draw_cost])
@@ -73,12 +61,14 @@ def test_cost_is_the_time_and_memory_of_updates():
     assert lines(right)["ffattn"] == ([50, 100], [650, 700])
 
 
-def test_lengths_have_epochs_and_the_paper_beside_them():
-    figure = draw_lengths(cells(result_of(updates=2000), result_of(T=100, updates=4000), result_of(T=5000, solved=0.5)))
-    above, below = figure.axes
-    assert lines(above)["ffattn, paper"] == ([50, 100, 5000], [1, 1, 2])
-    assert lines(below)["ffattn"] == ([50, 100, 5000], [1, 1, 0.5])
-    assert next(line.get_ydata().tolist() for line in above.lines if len(line.get_xdata()) == 2) == [2, 4]
+def test_lengths_have_updates_to_solve_and_accuracy_with_the_paper_beside_them():
+    unsolved = result_of(T=5000, accuracy=0.5, reason="updates")
+    made = [result_of(updates=2000), result_of(T=100, updates=4000), unsolved, result_of(T=100, seed=1, updates=1000)]
+    above, below = draw_lengths(cells(*made)).axes
+    assert lines(above)["ffattn, paper"] == ([50, 100, 5000], [1000, 1000, 2000])
+    assert bars(above, "ffattn") == [[50, 100], [2000, 2500], [2000, 1000], [2000, 4000]]
+    assert bars(below, "ffattn") == [[50, 100, 5000], [1, 1, 0.5], [1, 1, 0.5], [1, 1, 0.5]]
+    assert lines(below)["constant baseline"][1] == [0.1536, 0.1536]
 
 
 @pytest.mark.parametrize("validations", [None, curve(0.5, 1.0)])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ffattn.errors import DataError, SettingError
-from ffattn.files import Pieces
+from ffattn.files import ParquetPieces
 from ffattn.rng.streams import Split, Stream
 from ffattn.tasks import File
 
@@ -59,10 +59,10 @@ def test_the_preparation_is_that_of_the_whole_file(write):
 
 @pytest.mark.parametrize("window", [1, 2, 3])
 def test_a_pass_has_every_sequence_once_and_reads_every_piece_once(write, window, monkeypatch):
-    task, read, loads = File(path=write(), window=window, **OPTIONS), Pieces.read, []
+    task, read, loads = File(path=write(), window=window, **OPTIONS), ParquetPieces.read, []
     given = task.on(torch.device("cpu"), Split.TRAIN)
     pieces = set(given.pieces.tolist())
-    monkeypatch.setattr(Pieces, "read", lambda self, piece: loads.append(piece) or read(self, piece))
+    monkeypatch.setattr(ParquetPieces, "read", lambda self, piece: loads.append(piece) or read(self, piece))
     size, seen = len(given), []
     for number in range(size):
         seen += [given.order(3, number // size)[number % size].item()]

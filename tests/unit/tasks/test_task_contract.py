@@ -8,8 +8,9 @@ from helpers import concrete_subclasses
 from task_oracles import BASELINES, ORACLES
 
 from ffattn.errors import SettingError
-from ffattn.rng.streams import Draw, Split, Stream
+from ffattn.rng.streams import BatchWindow, Split, Stream
 from ffattn.tasks import Fixed, GivenTask, Paper, Regression, Task, Variable
+from tests.pairwise import pairwise
 
 TASKS = [cls for cls in concrete_subclasses(Task, "ffattn.tasks") if not issubclass(cls, GivenTask)]
 SMALLEST = 0  # stands for the task's own smallest length
@@ -25,10 +26,10 @@ COUNT = 24  # sequences
 every_task = pytest.mark.parametrize("cls", TASKS, ids=lambda cls: cls.__name__)
 
 
-@pytest.fixture(params=list(itertools.product(TASKS, RULES, TIMES)), ids=lambda p: f"{p[0].__name__}-{p[1]}-{p[2]}")
-def task(request):
-    cls, rule, T = request.param
-    return cls(length=RULES[rule](T or cls.min_length, cls.min_length))
+@pytest.fixture
+def task(cls, rule, T):
+    """The task of a test that is parametrized by `every_batch` or `every_length`."""
+    return cls(length=rule(T or cls.min_length, cls.min_length))
 
 
 def training(task, numbers=range(COUNT), batch=5, stream=STREAM):
@@ -37,6 +38,10 @@ def training(task, numbers=range(COUNT), batch=5, stream=STREAM):
 
 def evaluation(task, numbers=range(COUNT), stream=STREAM):
     return task.evaluation_batch(stream, COUNT, torch.tensor(list(numbers)))
+
+
+every_length = pairwise(cls=TASKS, rule=RULES, T=TIMES)
+every_batch = pairwise(cls=TASKS, rule=RULES, T=TIMES, make=[training, evaluation])
 
 
 def sequences(*batches):
@@ -56,7 +61,7 @@ def test_every_task_is_found():
     assert len(TASKS) == 5
 
 
-@pytest.mark.parametrize("make", [training, evaluation])
+@every_batch
 def test_shapes_and_types(task, make):
     x, lengths, y, relevant = make(task)
     assert x.shape == (COUNT, task.length.padded(lengths), task.num_features)
@@ -72,7 +77,7 @@ def test_shapes_and_types(task, make):
         assert 0 <= y.min() <= y.max() < task.num_outputs
 
 
-@pytest.mark.parametrize("make", [training, evaluation])
+@every_batch
 def test_the_target_follows_from_the_inputs(task, make):
     oracle = ORACLES[type(task).__name__]
     for steps, y, relevant in sequences(make(task)):
@@ -81,7 +86,7 @@ def test_the_target_follows_from_the_inputs(task, make):
         assert (y if isinstance(y, list) else [y]) == pytest.approx([target], abs=1e-6)
 
 
-@pytest.mark.parametrize("make", [training, evaluation])
+@every_batch
 def test_lengths_are_in_range_marks_inside_and_padding_is_zero(task, make):
     x, lengths, _, relevant = make(task)
     assert task.length.shortest[1] <= lengths.min() <= lengths.max() <= task.length.longest
@@ -90,28 +95,29 @@ def test_lengths_are_in_range_marks_inside_and_padding_is_zero(task, make):
     assert not x[torch.arange(x.shape[1]) >= lengths[:, None]].any()
 
 
-@pytest.mark.parametrize("make", [training, evaluation])
+@every_batch
 def test_the_same_numbers_give_the_same_batch(task, make):
     assert same(make(task), make(task))
 
 
-@pytest.mark.parametrize("make", [training, evaluation])
+@every_batch
 def test_sequences_do_not_depend_on_how_they_are_batched(task, make):
     pieces = [make(task, range(start, min(start + 7, COUNT))) for start in range(0, COUNT, 7)]
     assert sequences(*pieces) == sequences(make(task))
 
 
+@every_length
 def test_sequences_do_not_depend_on_their_order(task):
     assert sequences(evaluation(task, reversed(range(COUNT)))) == sequences(evaluation(task))[::-1]
 
 
-@pytest.mark.parametrize("make", [training, evaluation])
+@every_batch
 def test_a_window_of_time_is_a_slice_of_the_whole(task, make):
     whole = make(task)
     time = whole.x.shape[1]
     numbers, nominal = torch.arange(COUNT), task.length.nominal(whole.lengths)
     for start, stop in itertools.pairwise((0, 0, 1, time // 3, time // 2, time - 1, time)):
-        window = task.sample(Draw(STREAM, numbers, whole.lengths, nominal, start, stop))
+        window = task.sample(BatchWindow(STREAM, numbers, whole.lengths, nominal, start, stop))
         assert same(window, whole._replace(x=whole.x[:, start:stop]))
 
 

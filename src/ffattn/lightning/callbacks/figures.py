@@ -16,7 +16,7 @@ from ffattn.figures.html import page, paragraph, slides
 from ffattn.lightning.loggers.tensorboard import boards_of
 from ffattn.models.feed_forward import FeedForwardNetwork
 from ffattn.rng.streams import Split, Stream
-from ffattn.system.atomic_files import whole
+from ffattn.system.atomic_files import atomic_write
 from ffattn.tasks import Task
 
 _STEPS = 2**21  # (sequence, step) pairs that are looked at, at most
@@ -67,7 +67,7 @@ class Pictures(Callback):
         network.train(was_training)
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():
-            with whole(self.folder / f"{name}_{self.drawn:09d}.png") as part:
+            with atomic_write(self.folder / f"{name}_{self.drawn:09d}.png") as part:
                 figure.savefig(part)
             for board in boards_of(trainer.loggers):
                 board.add_figure(f"pictures/{name}", figure, self.drawn, close=False)
@@ -92,7 +92,7 @@ def _num_sequences(task: Task) -> int:
 
 @torch.inference_mode()
 def _contexts(network: FeedForwardNetwork, task: Task, stream: Stream) -> tuple[torch.Tensor, list[str]]:
-    """What attention makes of some sequences, (batch, hidden), and their targets in words."""
+    """Return what attention makes of some sequences, (batch, hidden), and their targets in words."""
     parameter = next(network.parameters())
     total = min(_num_sequences(task), task.size(stream.split) or _STEPS)
     batch = task.evaluation_batch(stream, total, torch.arange(total, device=parameter.device))
@@ -101,7 +101,7 @@ def _contexts(network: FeedForwardNetwork, task: Task, stream: Stream) -> tuple[
 
 
 def _write_page(folder: Path, title: str) -> None:
-    """The pictures of all times, as one page and as animations."""
+    """Write the pictures of all times, as one page and as animations."""
     by_name: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*.png")):
         if found := re.fullmatch(r"([a-z_]+)_\d+", path.stem):
@@ -111,7 +111,7 @@ def _write_page(folder: Path, title: str) -> None:
         labels = {f"{int(path.stem.rpartition('_')[2]):,}": path.read_bytes() for path in paths}
         parts.append(slides(name.replace("_", " "), labels))
         first, *others = (Image.open(path) for path in paths)
-        with whole(folder / f"{name}.gif") as part:
+        with atomic_write(folder / f"{name}.gif") as part:
             first.save(part, save_all=True, append_images=others, duration=_FRAME, loop=0)
-    with whole(folder / "index.html") as part:
+    with atomic_write(folder / "index.html") as part:
         part.write_text(page(f"{title}, while it was trained", parts))

@@ -42,6 +42,6 @@ class StopRule:
 
 
 def _is_beaten(trainer: Any, updates: int | None) -> bool:
-    """Whether so many updates have been made; the first process decides for all, which may look at another moment."""
+    """Return whether so many updates have been made; the first process decides, as others look at other moments."""
     limit = trainer.strategy.broadcast(updates)
     return limit is not None and trainer.global_step >= limit

@@ -42,7 +42,7 @@ class Validations:
         return is_best
 
     def _rank(self, scores: dict[str, float]) -> tuple[float, ...]:
-        """What is better is larger."""
+        """Return what is larger for a better validation."""
         return (-scores["error"],) if self.by_error else (scores["accuracy"], -scores["error"])
 
     @property

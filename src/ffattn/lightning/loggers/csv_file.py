@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from ffattn.system.atomic_files import whole
+from ffattn.system.atomic_files import atomic_write
 
 _FILE = "metrics.csv"
 _HELD_BACK = 100  # updates of which rows may be kept in memory
@@ -103,13 +103,13 @@ def _take_up(path: Path, update: int) -> list[str]:
     columns = lines[0].strip().split(",")
     rows = (dict(zip(columns, line.strip().split(","), strict=False)) for line in lines[1:])
     kept = [line for line, row in zip(lines[1:], rows, strict=True) if _is_past(row, update)]
-    with whole(path) as part, part.open("w", newline="") as file:
+    with atomic_write(path) as part, part.open("w", newline="") as file:
         file.writelines([lines[0], *kept])
     return columns
 
 
 def _is_past(row: dict[str, str], update: int) -> bool:
-    """Whether a row will not be written again: a test comes after the last update, and has its number."""
+    """Return whether a row will not be written again: a test comes after the last update, and has its number."""
     step = int(row["step"])
     is_test = any(name.startswith("test/") and value for name, value in row.items())
     return step < update or (step == update and not is_test)
@@ -121,7 +121,7 @@ def _rewrite(path: Path, columns: list[str]) -> None:
     if path.exists():
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
-    with whole(path) as part, part.open("w", newline="") as file:
+    with atomic_write(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

@@ -43,7 +43,7 @@ def make_tensorboard(folder: Path, settings: dict[str, Any], update: int) -> Ten
 
 @cache
 def _silence_writers() -> None:
-    """TensorBoard's writer raises its thread's error where it is called, and need not print it from the thread too."""
+    """Keep TensorBoard's writer from printing an error of its thread, which it also raises where it is called."""
     threading.excepthook = partial(_tell_unless_writer, threading.excepthook)
 
 
@@ -53,7 +53,7 @@ def _tell_unless_writer(tell: Callable[..., Any], arguments: threading.ExceptHoo
 
 
 def _columns(settings: dict[str, Any]) -> dict[str, Any]:
-    """What runs are compared by: classes under their short names, and nothing of the machine."""
+    """Return what runs are compared by: classes under their short names, and nothing of the machine."""
     apart = "accelerator/", "logger/", "trainer/progress", "resume", "_target_"
     columns = {name: value for name, value in settings.items() if not name.startswith(apart)}
     known = {name: value for name, value in columns.items() if isinstance(value, bool | int | float | str)}

@@ -47,7 +47,7 @@ def _local_store() -> str:
 
 
 def _identity_of(folder: Path) -> str:
-    """A name for the run that is written to a directory, whatever characters its path has."""
+    """Return a name for the run that is written to a directory, whatever characters its path has."""
     return hashlib.sha256(folder.resolve().as_posix().encode()).hexdigest()[:16]
 
 

@@ -87,12 +87,12 @@ class SequenceModule(LightningModule):
         load_weights(self.network, contents, path)
 
     def forward(self, batch: Batch) -> Answer:
-        """The network's answers, without weights."""
+        """Return the network's answers, without weights."""
         answer: Answer = self.network(batch.x, batch.lengths)
         return answer
 
     def forward_with_weights(self, batch: Batch) -> Answer:
-        """The network's answers, with weights."""
+        """Return the network's answers, with weights."""
         answer: Answer = self.network(batch.x, batch.lengths, return_weights=True)
         return answer
 
@@ -149,7 +149,7 @@ class SequenceModule(LightningModule):
         self.update_number.fill_(update + 1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The loss, and the predictions for whoever wants to log them."""
+        """Return the loss, and the predictions for whoever wants to log them."""
         loss, prediction = self._loss_of(batch)
         self._note_if_bad(loss)
         return {"loss": loss, "prediction": prediction.detach()}
@@ -179,7 +179,7 @@ class SequenceModule(LightningModule):
             self._stop(f"the loss of update {update}")
 
     def _reduce(self, numbers: Tensor, how: str) -> Tensor:
-        """`min` or `mean` over all processes."""
+        """Return `min` or `mean` over all processes."""
         reduced: Tensor = self.trainer.strategy.reduce(numbers.clone(), reduce_op=how)
         return reduced
 
@@ -205,7 +205,7 @@ class SequenceModule(LightningModule):
         raise TrainingError(f"{what} is not finite (optim.lr={self.optim.lr:g}){self._bad_weights()}: {advice}")
 
     def _bad_weights(self) -> str:
-        """The first parameter that is not finite, or whose gradient is not."""
+        """Name the first parameter that is not finite, or whose gradient is not."""
         for name, weight in self.network.named_parameters():
             for kind, numbers in ("", weight), ("the gradient of ", weight.grad):
                 if numbers is not None and not numbers.isfinite().all():
@@ -232,7 +232,7 @@ class SequenceModule(LightningModule):
         self.log_dict(values | {"step": torch.tensor(float(update))})
 
     def on_validation_start(self) -> None:
-        """Nothing is validated, or kept, after a bad update."""
+        """Stop before validating if a loss was not finite."""
         self.require_finite()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -252,7 +252,7 @@ class SequenceModule(LightningModule):
         self._log_metrics("test")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser, and the schedule where there is one."""
+        """Make the optimiser, and the schedule where there is one."""
         optimizer = self.optim.optimizer(self.network.parameters(), self.fused)
         scheduler = self.optim.scheduler(optimizer, self.updates)
         if scheduler is None:

@@ -27,7 +27,7 @@ def run_aside(step: Step) -> None:
 
 
 def capture(step: Step) -> Step:
-    """Record what a function launches, without executing it; returns what launches all of it again."""
+    """Record what a function launches, without executing it; return what launches all of it again."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()
@@ -51,7 +51,7 @@ class CapturedModule(SequenceModule):
     capture = staticmethod(capture)
 
     def on_train_start(self) -> None:
-        """Nothing is captured yet; optimisers get their rate where a graph finds it."""
+        """Forget what was captured; put learning rates where a graph finds them."""
         super().on_train_start()
         self.eager_updates = 0
         self.replay: Step | None = None
@@ -69,7 +69,7 @@ class CapturedModule(SequenceModule):
             column.copy_(new)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The loss of the copied batch."""
+        """Return the loss of the copied batch."""
         return super().training_step(self.place or batch, batch_idx)
 
     def optimizer_step(
@@ -79,7 +79,7 @@ class CapturedModule(SequenceModule):
         optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Any = None,
     ) -> None:
-        """An update: as usual at first, then captured, then replayed."""
+        """Make an update: as usual at first, then captured, then replayed."""
         step = partial(super().optimizer_step, epoch, batch_idx, optimizer, optimizer_closure)
         if self.eager_updates < _EAGER:
             self.eager_updates += 1
@@ -89,8 +89,7 @@ class CapturedModule(SequenceModule):
             self.replay = self._capture(step)
             self.outcome = optimizer_closure.consume_result()
         self.replay()
-        optimizer_closure.closure = lambda: self.outcome  # Lightning wants a result of every closure, ...
-        optimizer_closure()  # ... and only the captured one has been run
+        _run_instead(optimizer_closure, lambda: self.outcome)  # Lightning wants a result of every closure
 
     def _capture(self, step: Step) -> Step:
         try:
@@ -98,3 +97,12 @@ class CapturedModule(SequenceModule):
         except RuntimeError as error:
             reason = str(error).strip().partition("\n")[0]
             raise TrainingError(f"accelerator.cuda_graph=true does not work with this model ({reason})") from error
+
+
+def _run_instead(closure: Any, work: Callable[[], Any]) -> None:
+    """Run a closure of Lightning's once with other work; its result is what that returns."""
+    closure.closure = work
+    try:
+        closure()
+    finally:
+        del closure.closure

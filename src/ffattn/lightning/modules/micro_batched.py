@@ -64,7 +64,7 @@ class PartedModule(SequenceModule):
     evaluated_parts = 1
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The loss, which knows its gradient, and the predictions.
+        """Return the loss, which knows its gradient, and the predictions.
 
         Raises:
             RuntimeError: Memory does not suffice for one sequence (MemoryError, too).
@@ -75,7 +75,7 @@ class PartedModule(SequenceModule):
         return {"loss": known, "prediction": done.prediction}
 
     def forward_with_weights(self, batch: Batch) -> Answer:
-        """The network's answers, with weights, from parts of a batch that is evaluated.
+        """Return the network's answers, with weights, from parts of a batch that is evaluated.
 
         Raises:
             RuntimeError: Memory does not suffice for one sequence (MemoryError, too).
@@ -122,7 +122,7 @@ class PartedModule(SequenceModule):
 
 
 def _in_parts(work: Callable[[list[Batch]], _Outcome], batch: Batch, parts: int, what: str) -> tuple[_Outcome, int]:
-    """What comes of a batch in at least so many parts, and in how many it was taken."""
+    """Return what comes of a batch in at least so many parts, and in how many it was taken."""
     size = len(batch.y)
     parts = _divisor_from(size, parts)
     while (outcome := _try(work, batch, parts)) is None:
@@ -133,7 +133,7 @@ def _in_parts(work: Callable[[list[Batch]], _Outcome], batch: Batch, parts: int,
 
 
 def _try(work: Callable[[list[Batch]], _Outcome], batch: Batch, parts: int) -> _Outcome | None:
-    """What comes of a batch in parts, or None where more of them may help.
+    """Return what comes of a batch in parts, or None where more of them may help.
 
     The next try follows the return: an exception that is being handled keeps everything of its computation.
     """
@@ -146,7 +146,7 @@ def _try(work: Callable[[list[Batch]], _Outcome], batch: Batch, parts: int) -> _
 
 
 def _divisor_from(size: int, least: int) -> int:
-    """The smallest one that is so large; the last batch of a set may have fewer sequences than there were parts."""
+    """Return the smallest divisor that is so large; a set's last batch may have fewer sequences than parts."""
     return next(count for count in range(min(least, size), size + 1) if size % count == 0)
 
 

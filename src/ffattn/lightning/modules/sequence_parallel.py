@@ -8,7 +8,7 @@ from torch import distributed
 from ffattn.errors import TrainingError
 from ffattn.lightning.modules.base import SequenceModule
 from ffattn.models import Answer
-from ffattn.rng.streams import share
+from ffattn.rng.streams import split_range
 from ffattn.tasks.batch import Batch
 
 
@@ -24,24 +24,24 @@ class DividedModule(SequenceModule):
     """
 
     def _pool(self, batch: Batch) -> Any:
-        """The state of attention over all processes' steps."""
+        """Return the state of attention over all processes' steps."""
         time = self.task.length.padded(batch.lengths)
-        start, stop = share(time, self.trainer.global_rank, self.trainer.world_size)
+        start, stop = split_range(time, self.trainer.global_rank, self.trainer.world_size)
         lengths = (batch.lengths - start).clamp(0, stop - start)
         network: Any = self.network
         return network.start(batch.lengths).update(batch.x, lengths, start).merge_all()
 
     def forward(self, batch: Batch) -> Answer:
-        """The network's answers."""
+        """Return the network's answers."""
         return Answer(self._pool(batch).finish())
 
     def forward_with_weights(self, batch: Batch) -> Answer:
-        """The network's answers, and one weight for a whole sequence: zero where all of its weights are."""
+        """Return the network's answers, and one weight for a whole sequence: zero where all of its weights are."""
         state = self._pool(batch)
         return Answer(state.finish(), (state.attention.pooled.total != 0).float()[:, None])
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Before the first batch, see that a task makes the same targets from every stretch of time."""
+        """Check before the first batch that a task makes the same targets from every stretch of time."""
         super().on_train_batch_start(batch, batch_idx)
         if batch_idx == 0:
             others = [torch.empty_like(batch.y) for _ in range(self.trainer.world_size)]

@@ -123,20 +123,20 @@ class Member:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """A failure of this member is no failure of the others."""
+        """Note a failure of this member, which is none of the others."""
         try:
             yield
         except TrainingError as error:
             self.failure = error
 
     def start(self) -> None:
-        """What happens when training starts."""
+        """Tell everything of its own that training starts."""
         self.curves.on_train_start(self.trainer, self.module)
         self.checkpoints.on_train_start(self.trainer, self.module)
         self.module.on_train_start()
 
     def step(self) -> None:
-        """An update, with the gradients that are there."""
+        """Make an update, with the gradients that are there."""
         if self.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.gradient_clip)
         self.optimizer.step()

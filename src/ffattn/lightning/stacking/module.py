@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ffattn.lightning.data import Batches
+from ffattn.lightning.data import BatchLoader
 from ffattn.lightning.stacking.member import Member
 from ffattn.lightning.stacking.parameters import StackedParameters
 from ffattn.lightning.trainer import threads
@@ -58,11 +58,11 @@ class _Optimizers:
         self.stack.stacked.zero_grad()
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: each member writes its own."""
+        """Return nothing: each member writes its own."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
+        """Do nothing: there is nothing to restore."""
 
 
 class StackedModule(LightningModule):
@@ -96,28 +96,28 @@ class StackedModule(LightningModule):
         self.stacked = StackedParameters([module.network for module in modules], modules[0].task)
 
     def configure_optimizers(self) -> Any:
-        """The members' own, stepped together."""
+        """Return the members' own, stepped together."""
         return _Optimizers(self)
 
-    def train_dataloader(self) -> Batches:
-        """The members' batches, stacked."""
+    def train_dataloader(self) -> BatchLoader:
+        """Return the members' batches, stacked."""
         one = self.members[0].data.train_dataloader()
-        return Batches(self._training_batches, one.numbers, one.size, one.group)
+        return BatchLoader(self._training_batches, one.numbers, one.size, one.group)
 
     def _training_batches(self, numbers: range) -> list[Batch]:
         streams = [member.data.training_batches(numbers) for member in self.members]
         return [stack_batches(batches) for batches in zip(*streams, strict=True)]
 
-    def val_dataloader(self) -> Batches:
-        """The members' validation sets, side by side."""
+    def val_dataloader(self) -> BatchLoader:
+        """Return the members' validation sets, side by side."""
         one = self.members[0].data.val_dataloader()
-        return Batches(self._validation_batches, one.numbers, one.size)  # type: ignore[arg-type]
+        return BatchLoader(self._validation_batches, one.numbers, one.size)  # type: ignore[arg-type]
 
     def _validation_batches(self, numbers: range) -> list[list[Batch]]:
         return [[member.data.val_dataloader().make(numbers)[0] for member in self.members]]
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Nothing to do: batches are made on the device."""
+        """Return the batches: they were made on the device."""
         return batch
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -141,7 +141,7 @@ class StackedModule(LightningModule):
             member.module.bad_update = row
 
     def on_train_epoch_start(self) -> None:
-        """Close the ranks."""
+        """Stack anew those who are left."""
         if len(self.members) < len(self.bad_updates):
             self._gather()
             self._watch()
@@ -153,7 +153,7 @@ class StackedModule(LightningModule):
             member.curves.on_train_batch_start(member.trainer, member.module, batch, batch_idx)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The sum of the losses, of which each has its own parameters; and what each member logs."""
+        """Return the sum of the losses, of which each has its own parameters; and what each member logs."""
         losses, predictions = self.stacked.losses(batch)
         bad = ~losses.detach().isfinite()
         update = self.global_step + 1
@@ -180,7 +180,7 @@ class StackedModule(LightningModule):
             self.trainer.should_stop = True
 
     def on_validation_start(self) -> None:
-        """Nothing is validated, or kept, after a bad update."""
+        """Stop a member before validating if a loss of its own was not finite."""
         for member in self.members:
             member.module.eval()
             with member.alone():
@@ -199,7 +199,7 @@ class StackedModule(LightningModule):
                     member.module.on_validation_epoch_end()
 
     def on_validation_end(self) -> None:
-        """Write checkpoints; who has finished or failed leaves."""
+        """Write checkpoints; let members leave who have finished or failed."""
         for member in self.members:
             member.module.train()
             if member.failure is None:

@@ -1,0 +1,87 @@
+"""A file, read once for all that ask for it: its sequences, the part of each, and what is known of its columns."""
+
+import functools
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from ffattn.files.faults import refuse_faults
+from ffattn.files.fitting import FitRule, fit_preparation
+from ffattn.files.layouts import Layout
+from ffattn.files.preparation import Preparation
+from ffattn.files.reading import read_sequences
+from ffattn.files.row_groups import ParquetPieces, open_pieces
+from ffattn.files.sequences import RawSequences
+from ffattn.files.splits import TRAIN, SplitRule, assign_parts
+from ffattn.files.tables import locate
+
+
+class FileContents(NamedTuple):
+    """A file, read.
+
+    Attributes:
+        file: Its sequences, or where they are.
+        parts: The part of each (see `assign_parts`).
+        preparation: Fitted on the training sequences.
+    """
+
+    file: RawSequences | ParquetPieces
+    parts: Int[np.ndarray, " sequence"]
+    preparation: Preparation
+
+
+class _FileVersion(NamedTuple):
+    """What changes when a file does."""
+
+    modified: float
+    size: int
+
+
+def read_contents(
+    path: str, layout: Layout, split_rule: SplitRule, fit_rule: FitRule, is_whole: bool = True
+) -> FileContents:
+    """Return a file's sequences, divided and fitted; a file that has not changed is not read again.
+
+    Args:
+        path: The file, or `package:path`.
+        layout: What its columns are.
+        split_rule: How its sequences are divided.
+        fit_rule: What is fitted.
+        is_whole: Whether all of it goes into memory; otherwise it is a Parquet file, which is read in pieces.
+
+    Raises:
+        DataError: It cannot be read, divided or fitted, or a value of it cannot be used.
+    """
+    found = locate(path)
+    version = _FileVersion(found.stat().st_mtime, found.stat().st_size) if found.is_file() else _FileVersion(0.0, 0)
+    return _read_and_fit(path, version, layout, split_rule, fit_rule, is_whole=is_whole)
+
+
+@functools.lru_cache(maxsize=4)  # the jobs of a sweep read the same file
+def _read_and_fit(
+    path: str, version: _FileVersion, layout: Layout, split_rule: SplitRule, fit_rule: FitRule, *, is_whole: bool
+) -> FileContents:
+    file = open_sequences(path, layout, is_whole)
+    index, pieces = (file, None) if isinstance(file, RawSequences) else (file.index, file)
+    parts = assign_parts(index, split_rule)
+    preparation = fit_preparation(index, parts == TRAIN, fit_rule, pieces)
+    for piece in pieces or ():  # what cannot be used is found now, and not in the middle of the training
+        refuse_faults(preparation, piece)
+    return FileContents(file, parts, preparation)
+
+
+def open_sequences(path: str | Path, layout: Layout, is_whole: bool = True) -> RawSequences | ParquetPieces:
+    """Return the sequences of a file, or where they are.
+
+    Args:
+        path: The file, or `package:path`.
+        layout: What its columns are.
+        is_whole: As of `read_contents`.
+
+    Raises:
+        DataError: It cannot be read, or lacks a column.
+    """
+    found = locate(str(path))
+    return read_sequences(found, layout) if is_whole else open_pieces(found, layout)

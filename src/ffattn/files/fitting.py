@@ -1,0 +1,201 @@
+"""Fit a preparation on training sequences."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ffattn.errors import DataError
+from ffattn.files.preparation import CATEGORY, MASK, NUMBER, REFUSE, WORD, Feature, Preparation, Target
+from ffattn.files.sequences import RawSequences
+from ffattn.files.values import class_names, is_number, numbers_of
+
+AUTO = "auto"
+REGRESSION = "regression"
+CLASSIFICATION = "classification"
+_MOST_CLASSES = 20  # with more different whole numbers a target is a quantity
+
+
+class FitRule(NamedTuple):
+    """What is fitted.
+
+    Attributes:
+        targets: The columns to be predicted.
+        kind: `regression`, `classification`, or `auto`: classification of text, and of a single column that holds at
+            most 20 different whole numbers.
+        missing: One of `ffattn.files.preparation.MISSING`.
+        max_categories: The most values of a feature that have a number of their own: the most frequent ones.
+    """
+
+    targets: tuple[str, ...]
+    kind: str = AUTO
+    missing: str = REFUSE
+    max_categories: int = 10_000
+
+
+def fit_preparation(
+    raw: RawSequences,
+    training: Bool[np.ndarray, " sequence"],
+    rule: FitRule,
+    pieces: Iterable[RawSequences] | None = None,
+) -> Preparation:
+    """Fit the preparation on the training sequences.
+
+    Args:
+        raw: All sequences; or what is known of them beside their features, if those come in pieces.
+        training: Which of them are for training.
+        rule: What is fitted.
+        pieces: The sequences with their features, some at a time; all of them in the order of `raw`.
+
+    Raises:
+        DataError: A feature is a mixture of numbers and text, or a target cannot be what it is to be.
+    """
+    columns: dict[str, _ColumnStatistics] = {}
+    used: tuple[str, ...] = ()
+    done = 0
+    for piece in [raw] if pieces is None else pieces:
+        steps = np.repeat(training[done : done + len(piece)], piece.lengths)
+        used = piece.used
+        done += len(piece)
+        for name in piece.features:
+            columns.setdefault(name, _ColumnStatistics(name)).update(piece, steps)
+    features = [column.feature(rule) for column in columns.values()]
+    numbers_first = tuple(sorted(features, key=lambda feature: feature.kind != NUMBER))
+    if _is_classification(raw, rule):
+        target = rule.targets[0]
+        classes = _classes(raw, target, training)
+        return Preparation(numbers_first, (Target(target),), classes, rule.missing, used)
+    targets = tuple(_fit_target(raw, name, training) for name in rule.targets)
+    return Preparation(numbers_first, targets, (), rule.missing, used)
+
+
+@dataclass
+class _RunningMoments:
+    """Count, mean and variance of numbers that come in parts."""
+
+    count: int = 0
+    mean: float = 0.0
+    variance: float = 1.0
+
+    def update(self, numbers: Float[np.ndarray, " number"]) -> None:
+        """Take in some numbers."""
+        if not numbers.size:
+            return
+        mean = float(numbers.mean())
+        variance = float(numbers.var())
+        if not self.count:
+            self.count = numbers.size
+            self.mean = mean
+            self.variance = variance
+            return
+        share = numbers.size / (self.count + numbers.size)
+        between = mean - self.mean
+        self.variance += share * (variance - self.variance) + share * (1 - share) * between**2
+        self.mean += share * between
+        self.count += numbers.size
+
+    @property
+    def scale(self) -> float:
+        """The standard deviation, or 1 for numbers that are all the same."""
+        deviation = math.sqrt(self.variance)
+        return deviation if deviation > 1e-12 * max(1.0, abs(self.mean)) else 1.0
+
+
+@dataclass
+class _ColumnStatistics:
+    """What the training steps of a feature hold, seen in pieces.
+
+    Attributes:
+        name: The feature.
+        kind: `number` until text is seen.
+        has_gaps: Whether a number is missing, at any step.
+        moments: Of the numbers.
+        texts: How often each text occurs.
+        numbers_as_text: How many of the texts are numbers, at any step.
+        other_texts: How many are not.
+        first_text: Where the first of those is.
+    """
+
+    name: str
+    kind: str = NUMBER
+    has_gaps: bool = False
+    moments: _RunningMoments = field(default_factory=_RunningMoments)
+    texts: Counter[str] = field(default_factory=Counter)
+    numbers_as_text: int = 0
+    other_texts: int = 0
+    first_text: str = ""
+
+    def update(self, raw: RawSequences, steps: Bool[np.ndarray, " step"]) -> None:
+        """Take in some sequences.
+
+        Args:
+            raw: Sequences with this feature.
+            steps: Which of their steps are for training.
+        """
+        column = raw.features[self.name]
+        if column.dtype != object:
+            self.has_gaps |= bool(np.isnan(column).any())
+            self.moments.update(column[steps & np.isfinite(column)])
+            return
+        self.kind = WORD if raw.are_words else CATEGORY
+        if self.kind == CATEGORY:
+            self._count_numbers(raw, column)
+        self.texts.update(text for text in column[steps] if text is not None)
+
+    def _count_numbers(self, raw: RawSequences, column: np.ndarray) -> None:
+        is_numeric = np.array([text is not None and is_number(text) for text in column], dtype=bool)
+        is_text = np.array([text is not None for text in column], dtype=bool) & ~is_numeric
+        if is_text.any() and not self.first_text:
+            step = int(np.flatnonzero(is_text)[0])
+            self.first_text = f"{raw.where(step, self.name)}: {column[step]!r}"
+        self.numbers_as_text += int(is_numeric.sum())
+        self.other_texts += int(is_text.sum())
+
+    def feature(self, rule: FitRule) -> Feature:
+        """Return how the column becomes inputs.
+
+        Args:
+            rule: What is fitted.
+
+        Raises:
+            DataError: A few words among numbers: that is a mistake rather than a category.
+        """
+        if self.kind == NUMBER:
+            is_flagged = rule.missing == MASK and self.has_gaps
+            return Feature(self.name, NUMBER, self.moments.mean, self.moments.scale, is_flagged)
+        if self.numbers_as_text > self.other_texts > 0:
+            raise DataError(f"{self.first_text} is no number, as most values of the column are")
+        frequent = sorted(self.texts, key=lambda text: (-self.texts[text], text))[: rule.max_categories]
+        return Feature(self.name, self.kind, values=tuple(sorted(frequent)))
+
+
+def _is_classification(raw: RawSequences, rule: FitRule) -> bool:
+    if rule.kind == CLASSIFICATION and len(rule.targets) > 1:
+        raise DataError(f"{raw.path}: classification has one target; give one of {', '.join(rule.targets)}")
+    if rule.kind != AUTO or len(rule.targets) > 1:
+        return rule.kind == CLASSIFICATION
+    column = raw.columns[rule.targets[0]]
+    if column.dtype == object:
+        return True
+    known = column[np.isfinite(column)]
+    return bool((known == np.round(known)).all() and len(np.unique(known)) <= _MOST_CLASSES)
+
+
+def _classes(raw: RawSequences, name: str, training: np.ndarray) -> tuple[str, ...]:
+    texts = np.array(class_names(raw, name), dtype=object)
+    classes = sorted(
+        set(texts[training]), key=lambda text: (not is_number(text), float(text) if is_number(text) else 0, text)
+    )
+    if len(classes) < 2:
+        raise DataError(f"{raw.path}, column {name}: has a single class among the training sequences, {classes[0]}")
+    return tuple(classes)
+
+
+def _fit_target(raw: RawSequences, name: str, training: np.ndarray) -> Target:
+    numbers = numbers_of(raw, name)[training]
+    scale = float(numbers.std())
+    return Target(name, float(numbers.mean()), scale if scale > 0 else 1.0)

@@ -1,0 +1,94 @@
+"""Files with a row for each step, and a column of ids that tells sequences apart."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from ffattn.errors import DataError
+from ffattn.files.layouts import Layout, TableBlock
+from ffattn.files.sequences import RawSequences
+from ffattn.files.values import column_values
+
+
+def arrange_steps(block: TableBlock, layout: Layout, features: list[str]) -> RawSequences:
+    """Return the sequences that rows make up, each row a step.
+
+    Args:
+        block: Rows, of which none belongs to a sequence that also has others.
+        layout: What their columns are, with a column of ids.
+        features: The columns that are inputs.
+
+    Raises:
+        DataError: A row has no id or no time, or a column of the sequence changes within one.
+    """
+    path, table, before = block
+    codes, names = codes_of(block, str(layout.id))
+    times = None if layout.time is None else _times(block, layout.time)
+    order: Any = np.argsort(codes, kind="stable") if times is None else np.lexsort((times, codes))
+    row_numbers = before + order + 1
+    if (np.diff(order) == 1).all():
+        order = slice(None)  # a file in order is not copied
+    counts = np.bincount(codes, minlength=len(names))
+    offsets = np.concatenate(([0], np.cumsum(counts)))
+    inputs = {name: column_values(path, table, name)[order] for name in features}
+    starts = None if times is None else times[order][offsets[:-1]]
+    raw = RawSequences(path, names, offsets, inputs, {}, row_numbers, tuple(features), starts)
+    for name in layout.of_sequence_in(table):
+        raw.columns[name] = _one_a_sequence(raw, name, column_values(path, table, name)[order])
+    return raw
+
+
+def codes_of(block: TableBlock, name: str) -> tuple[Int[np.ndarray, " row"], np.ndarray]:
+    """Return for each row the number of its sequence, and the sequences' names, in the order in which they come.
+
+    Args:
+        block: Rows of a file.
+        name: The column of ids.
+
+    Raises:
+        DataError: A row has no id.
+    """
+    column = _complete(block, name, "no id")
+    encoded = column.dictionary_encode()
+    names = np.array([str(value) for value in encoded.dictionary.to_pylist()], dtype=object)
+    return encoded.indices.to_numpy().astype(np.int64), names
+
+
+def _complete(block: TableBlock, name: str, problem: str) -> Any:
+    column = block.table[name].combine_chunks()
+    if column.null_count:
+        row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+        raise DataError(f"{block.where(row, name)}: {problem}")
+    return column
+
+
+def _times(block: TableBlock, name: str) -> np.ndarray:
+    import pyarrow as pa
+
+    column = _complete(block, name, "no time")
+    if pa.types.is_temporal(column.type):
+        whole = pa.int32() if column.type.bit_width == 32 else pa.int64()
+        return np.asarray(column.cast(whole).to_numpy(zero_copy_only=False))
+    values = column_values(block.path, block.table, name)
+    if values.dtype == object:
+        raise DataError(
+            f"{block.path}, column {name}: holds text, not times; write dates as 2024-03-01 or 2024-03-01 12:30:00"
+        )
+    return values
+
+
+def _one_a_sequence(raw: RawSequences, name: str, values: np.ndarray) -> np.ndarray:
+    """One value for each sequence, which all its rows must have."""
+    first = values[raw.offsets[:-1]]
+    expected = np.repeat(first, raw.lengths)
+    same = values == expected
+    if values.dtype != object:
+        same |= np.isnan(values) & np.isnan(expected)
+    if not same.all():
+        step = int(np.flatnonzero(~same)[0])
+        raise DataError(
+            f"{raw.where(step, name)}: {values[step]}, and {expected[step]} in another row of the same sequence; must "
+            "be the same in all of them"
+        )
+    return np.asarray(first)
