@@ -99,7 +99,6 @@ def assert_usable(command, workplace):
         ("one", "command import hydra", INT),
         slow("one", "command import numpy", USR1),
         slow("one", "command import torch", TERM),
-        slow("one", "command import numba", INT),
         slow("two", "command import torch", USR1),
         slow("sweep", "command import torch", INT),
     ],
@@ -115,6 +114,7 @@ def test_before_anything_is_written(kind, stage, number, end_at, assert_usable):
     ("kind", "stage", "number"),
     [
         ("one", "command import lightning", TERM),
+        slow("one", "command import numba", INT),
         slow("one", "command write metrics.csv", USR1),
         slow("one", "command write result.json", TERM),
         slow("two", "command import lightning", USR1),

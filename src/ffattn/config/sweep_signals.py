@@ -31,22 +31,20 @@ def handing_on(folders: Callable[[], list[Path]], finish: Callable[[], object]) 
         finish: Sums up, before a command is ended.
     """
     first: int | None = None
-    is_ending = False
+    tries = 0
 
     def hand_on(number: int) -> None:
-        nonlocal first, is_ending
-        if is_ending and number == signal.SIGINT:  # a third one, whatever is in the way
-            signals.end(number)
-        if first is not None and not number == first == signal.SIGINT:
-            return  # the first one is being obeyed
+        nonlocal first, tries
         children = _children()
         if first is None:
             first = number
             release_locks()  # of a job in this process, for which nobody has to wait
             _let_save(children, folders())
-        is_ending = True
-        _end(children)
-        if children:
+        elif tries == 2 or not number == first == signal.SIGINT:
+            return  # the first one is being obeyed
+        tries += 1
+        _kill(_children())
+        if children and tries == 1:
             raise SystemExit(128 + number)  # their launcher waits for them here, and has to clear up
         signals.end(number, finish)
 
@@ -80,11 +78,10 @@ def _let_save(children: list[Any], folders: list[Path]) -> None:
         time.sleep(_PAUSE)
 
 
-def _end(children: list[Any]) -> None:
+def _kill(children: list[Any]) -> None:
     for process in children:
-        with suppress(Exception):
+        with suppress(Exception):  # it has ended
             process.kill()
-            process.wait(_GRACE)
 
 
 @contextmanager

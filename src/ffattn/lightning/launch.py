@@ -228,7 +228,12 @@ def _environment(plan: _Plan, rank: int) -> dict[str, str]:
         "LOCAL_WORLD_SIZE": plan.processes,
         "MASTER_PORT": plan.port,
     }
-    names = {"MASTER_ADDR": "localhost", "TORCHELASTIC_RUN_ID": "ffattn", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    names = {
+        "MASTER_ADDR": "localhost",
+        "TORCHELASTIC_RUN_ID": "ffattn",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCH_NCCL_ASYNC_ERROR_HANDLING": os.environ.get("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1"),
+    }
     return names | {name: str(number) for name, number in numbers.items()}
 
 

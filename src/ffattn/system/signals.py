@@ -110,7 +110,8 @@ def receiving(receiver: Receiver) -> Iterator[None]:
         pop(receiver)
         if threading.current_thread() is threading.main_thread():
             for number, handler in before.items():
-                signal.signal(number, handler)
+                if handler is not None:  # else it is not Python's
+                    signal.signal(number, handler)
 
 
 def push(receiver: Receiver) -> None:
