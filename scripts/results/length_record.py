@@ -26,6 +26,7 @@ from ffattn.inference.evaluation import evaluate
 from ffattn.inference.metrics import percent, rename_metrics
 from ffattn.models.feed_forward import FeedForwardNetwork
 from ffattn.rng.streams import Split, Stream
+from ffattn.runs.cells import spread_of
 from ffattn.runs.result import RESULT, read_result
 from ffattn.system.provenance import provenance
 from ffattn.tasks import Fixed
@@ -115,13 +116,13 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     for task, recipe in dict.fromkeys((row["task"], row["recipe"]) for row in sorted(rows, key=lambda r: r["task"])):
         group = [row for row in rows if (row["task"], row["recipe"]) == (task, recipe)]
         seeds = {row["seed"] for row in group}
-        cells = [_share([row for row in group if row["T"] == T], len(seeds)) for T in lengths]
+        cells = [_smallest([row for row in group if row["T"] == T], len(seeds)) for T in lengths]
         largest = f"{max(row['unmarked_score'] for row in group):.2f}" if recipe.startswith("relu2") else ""
         lines.append(f"| {' | '.join([task, recipe, str(len(seeds)), *cells, largest])} |")
     return "\n".join(lines) + "\n"
 
 
-def _share(group: list[dict[str, Any]], seeds: int) -> str:
+def _smallest(group: list[dict[str, Any]], seeds: int) -> str:
     if not group:
         return ""
     few = f" ({len(group)} seed)" if len(group) < seeds else ""
@@ -129,7 +130,7 @@ def _share(group: list[dict[str, Any]], seeds: int) -> str:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Accuracy against T, a panel for each task: means with the least and the most of all seeds; dotted: one seed."""
+    """Accuracy against T, a panel for each task: medians and ranges over the seeds; dotted: one seed."""
     colours = dict(zip((title for title, _ in RECIPES.values()), COLOURS, strict=True))
     tasks = sorted({row["task"] for row in rows})
     figure = Figure(figsize=(5 * len(tasks), 4), layout="constrained", dpi=100)
@@ -144,9 +145,11 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 def _draw_recipe(axes: Axes, group: list[dict[str, Any]], recipe: str, colour: str) -> None:
     near = sorted({row["T"] for row in group} & set(NEAR))
-    shares = [[row["accuracy"] for row in group if row["T"] == T] for T in near]
-    axes.plot(near, [sum(s) / len(s) for s in shares], "o-", color=colour, label=recipe)
-    axes.fill_between(near, [min(s) for s in shares], [max(s) for s in shares], color=colour, alpha=0.2)
+    spreads = [spread_of([row["accuracy"] for row in group if row["T"] == T]) for T in near]
+    axes.plot(near, [spread.median for spread in spreads], "o-", color=colour, label=recipe)
+    low = [spread.low for spread in spreads]
+    high = [spread.high for spread in spreads]
+    axes.fill_between(near, low, high, color=colour, alpha=0.2)
     far = sorted((row["T"], row["accuracy"]) for row in group if row["T"] in FAR)
     if far:
         axes.plot(*zip(*far, strict=True), "o:", color=colour)

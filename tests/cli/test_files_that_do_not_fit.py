@@ -2,6 +2,7 @@
 
 import resource
 import shutil
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -12,13 +13,20 @@ SWEEP = ["-m", *TINY, "seed=0,1", "logger=csv", "hydra.sweep.dir=sweep"]
 
 @contextmanager
 def files_of_at_most(size):
-    """The system refuses what is larger, as it does where a disk is full."""
+    """The system refuses what is larger, as it does where a disk is full.
+
+    Python keeps no bytecode meanwhile: it would cut off that of a package which is imported here for the first time,
+    for every later process.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    wrote_no_bytecode = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        sys.dont_write_bytecode = wrote_no_bytecode
 
 
 @pytest.fixture

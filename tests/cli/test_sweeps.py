@@ -365,7 +365,7 @@ def test_a_key_with_several_values_is_not_given_twice(train, workplace):
 
 def test_a_lock_is_waited_for_a_moment(workplace, monkeypatch):
     """Whoever asks whether a directory is busy holds its lock for an instant."""
-    monkeypatch.setattr("ffattn.config.jobs._PATIENCE", LIMIT)
+    monkeypatch.setattr("ffattn.config.lock._LOCK_TIMEOUT", LIMIT)
     asking = locked(workplace)
     asking.__enter__()
     timer = threading.Timer(0.05, asking.__exit__, [None] * 3)

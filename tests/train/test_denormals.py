@@ -36,8 +36,8 @@ def _tenth(worker, part, numbers):
 
 
 @kernel
-def _tenths(workers, numbers):
-    parallel_for(workers, len(numbers), _tenth, (numbers,))
+def _tenths(handle, numbers):
+    parallel_for(handle, len(numbers), _tenth, (numbers,))
 
 
 def _tenths_by_a_pool():
@@ -46,7 +46,7 @@ def _tenths_by_a_pool():
     try:
         with ThreadPool.borrow() as workers:
             numbers = np.full((10_000, 100), SMALL, np.float32)  # enough for a second thread to come in time
-            _tenths(workers, numbers)
+            _tenths(workers.handle, numbers)
     finally:
         torch.set_num_threads(before)
     return numbers

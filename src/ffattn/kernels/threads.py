@@ -25,25 +25,24 @@ _BYTES = ir.IntType(8).as_pointer()
 
 
 class Workers(NamedTuple):
-    """Threads that a kernel may share its work with, as `parallel_for` takes them.
+    """Threads that share the work of a kernel, the caller among them.
 
     Attributes:
-        lead: Address of the function that leads them; 0 if the caller works alone.
-        pool: Address of what they have in common; 0 if the caller works alone.
-        threads: How many they are, the caller included.
+        threads: How many.
+        handle: What `parallel_for` takes: the addresses of the function that leads the threads and of what they have
+            in common, zeros if the caller works alone; and how many they are. A plain tuple, which Numba takes faster.
     """
 
-    lead: int
-    pool: int
     threads: int
+    handle: tuple[int, int, int]
 
 
-ALONE = Workers(0, 0, 1)
+ALONE = Workers(1, (0, 0, 1))
 _WITHOUT_THREADS = nullcontext(ALONE)
 
 
 @intrinsic
-def parallel_for(typing_context: Any, workers: Any, parts: Any, function: Any, arguments: Any) -> Any:
+def parallel_for(typing_context: Any, handle: Any, parts: Any, function: Any, arguments: Any) -> Any:
     """Let threads call function(worker, part, *arguments) for every part, as they come free.
 
     This is what a compiler makes of an OpenMP loop with a dynamic schedule. A worker is a thread's own number, from 0
@@ -51,7 +50,7 @@ def parallel_for(typing_context: Any, workers: Any, parts: Any, function: Any, a
 
     Args:
         typing_context: Numba's.
-        workers: What `ThreadPool.borrow` gave.
+        handle: Of the `Workers` that `ThreadPool.borrow` gave.
         parts: How many parts there are: a function of the shape alone, so that results do not depend on the threads.
         function: A kernel that raises nothing.
         arguments: A tuple.
@@ -77,7 +76,7 @@ def parallel_for(typing_context: Any, workers: Any, parts: Any, function: Any, a
                 builder.call(builder.inttoptr(lead, kind.as_pointer()), [pool, threads, *addresses])
         return context.get_dummy_value()
 
-    return types.none(workers, types.int64, function, arguments), _generate
+    return types.none(handle, types.int64, function, arguments), _generate
 
 
 def _without_references(context: Any, builder: ir.IRBuilder, kind: Any, value: Any) -> Any:
@@ -264,7 +263,8 @@ class ThreadPool:
 
     def __init__(self) -> None:
         self._words = np.zeros(_WORDS, np.int64)
-        self._workers = Workers(_leader().address, self._words.ctypes.data, 1)
+        self._addresses = _leader().address, self._words.ctypes.data
+        self._workers = ALONE
         self._started = 1
         self._is_borrowed = Lock()
         _initialise(self._words)
@@ -302,7 +302,7 @@ class ThreadPool:
             Thread(target=_serve, args=(self._words,), name="ffattn", daemon=True).start()
         self._started = max(self._started, threads)
         if self._workers.threads != threads:
-            self._workers = self._workers._replace(threads=threads)
+            self._workers = Workers(threads, (*self._addresses, threads))
 
     def __enter__(self) -> Workers:
         return self._workers

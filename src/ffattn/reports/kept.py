@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ffattn.runs.cells import FinishedRun
-from ffattn.runs.result import RESULT, parse_result, read_result
+from ffattn.runs.result import RESULT, is_training_run, parse_result, read_result
 from ffattn.system.atomic_files import atomic_write
 
 SUFFIX = ".jsonl"
@@ -42,7 +42,7 @@ def read_runs(paths: Iterable[Path]) -> list[FinishedRun]:
     for folder in sorted({file.parent for path in paths for file in path.rglob(RESULT)}):
         if (result := read_result(folder)) is not None:
             found[folder] = FinishedRun(folder, result)
-    return [found[folder] for folder in sorted(found) if "stopped_because" in found[folder].result]
+    return [found[folder] for folder in sorted(found) if is_training_run(found[folder].result)]
 
 
 def _kept_files(path: Path) -> Iterator[Path]:

@@ -93,17 +93,17 @@ def _fill_inputs(
 
 
 @kernel
-def _fill_all_words(workers: Any, out: Any, sequences: Any, starts: Any, quantity: int, seed: int) -> None:
+def _fill_all_words(handle: Any, out: Any, sequences: Any, starts: Any, quantity: int, seed: int) -> None:
     """Row after row, shared by threads."""
-    parallel_for(workers, len(out), _fill_words, (out, sequences, starts, quantity, seed))
+    parallel_for(handle, len(out), _fill_words, (out, sequences, starts, quantity, seed))
 
 
 @kernel
 def _fill_all_inputs(
-    workers: Any, out: Any, stops: Any, sequences: Any, starts: Any, quantity: int, seed: int, choice: Any
+    handle: Any, out: Any, stops: Any, sequences: Any, starts: Any, quantity: int, seed: int, choice: Any
 ) -> None:
     """Sequence after sequence, shared by threads."""
-    parallel_for(workers, len(out), _fill_inputs, (out, stops, sequences, starts, quantity, seed, choice))
+    parallel_for(handle, len(out), _fill_inputs, (out, stops, sequences, starts, quantity, seed, choice))
 
 
 def _column(numbers: Tensor) -> Any:
@@ -114,7 +114,7 @@ def fill_words(out: Tensor, address: Address) -> None:
     """Fill rows with the words of consecutive steps (see `ffattn.rng.fill_words`)."""
     sequences, starts, *rest = address
     with ThreadPool.borrow(is_small=out.numel() < _SMALL) as workers:
-        _fill_all_words(workers, out.numpy(), _column(sequences), _column(starts), *rest)
+        _fill_all_words(workers.handle, out.numpy(), _column(sequences), _column(starts), *rest)
 
 
 def fill_inputs(out: Tensor, stops: Tensor, address: Address, choice: Choice) -> None:
@@ -123,4 +123,4 @@ def fill_inputs(out: Tensor, stops: Tensor, address: Address, choice: Choice) ->
     columns = _column(stops), _column(sequences), _column(starts)
     numbers = np.uint64(choice.levels), choice.feature, np.float32(choice.low), np.float32(choice.step)
     with ThreadPool.borrow(is_small=out.numel() < _SMALL) as workers:
-        _fill_all_inputs(workers, out.numpy(), *columns, *rest, numbers)
+        _fill_all_inputs(workers.handle, out.numpy(), *columns, *rest, numbers)

@@ -1,4 +1,4 @@
-"""What becomes of the jobs of a sweep: a line when each one ends, a table at the end, and `sweep.csv`."""
+"""What becomes of the jobs of a sweep: a line when each one ends, tables at the end, and `sweep.csv`."""
 
 import csv
 import os
@@ -24,6 +24,7 @@ from ffattn.runs.result import (
     accuracy_of,
     baseline_of,
     is_solved,
+    is_training_run,
     metrics_of,
     percent,
     read_result,
@@ -89,11 +90,6 @@ class Outcome(NamedTuple):
     reason: str = ""
     result: dict[str, Any] | None = None
 
-    @property
-    def is_trained(self) -> bool:
-        """Whether it is a training run that has finished, and no evaluation."""
-        return self.result is not None and "stopped_because" in self.result
-
     def row(self, root: Path) -> dict[str, Any]:
         """Return a row of the table.
 
@@ -101,14 +97,19 @@ class Outcome(NamedTuple):
             root: The sweep's directory, which jobs are named from.
         """
         values: dict[str, Any] = {"job": os.path.relpath(self.folder, root), "state": self.state, "reason": self.reason}
-        if self.result is not None:
-            values |= {"accuracy": accuracy_of(self.result), "baseline": baseline_of(self.result)}
-            values |= {name: self.result[name] for name in ("updates", "seconds") if name in self.result}
-        if self.result is not None and self.is_trained:
-            to_solve = updates_to_solve_of(self.result)
-            values["solved"] = "yes" if is_solved(self.result) else "no"
-            values["updates_to_solve"] = "" if to_solve is None else to_solve
+        values |= {} if self.result is None else _numbers(self.result)
         return {name: values.get(name, "") for name in (*_JOB_COLUMNS, "reason")}
+
+
+def _numbers(result: dict[str, Any]) -> dict[str, Any]:
+    """Return what the table has of a result."""
+    values = {"accuracy": accuracy_of(result), "baseline": baseline_of(result), "seconds": result.get("seconds", "")}
+    if is_training_run(result):
+        to_solve = updates_to_solve_of(result)
+        values["solved"] = "yes" if is_solved(result) else "no"
+        values["updates_to_solve"] = "" if to_solve is None else to_solve
+        values["updates"] = result["updates"]
+    return values
 
 
 def _objective(outcome: Outcome) -> float:
@@ -216,9 +217,8 @@ def finish(root: Path, folders: Mapping[Path, Finished | None]) -> int:
 
 def _rows_over_seeds(outcomes: Sequence[Outcome]) -> list[dict[str, str]]:
     """Return the rows that `ffattn.report` has of a sweep's runs; nothing if all are of one seed."""
-    runs = [
-        FinishedRun(outcome.folder, outcome.result) for outcome in outcomes if outcome.result and outcome.is_trained
-    ]
+    finished = [(outcome.folder, outcome.result) for outcome in outcomes if outcome.result is not None]
+    runs = [FinishedRun(folder, result) for folder, result in finished if is_training_run(result)]
     several = len({run.result["seed"] for run in runs}) > 1
     return [cell.row() for cell in cells_of(runs)] if several else []
 
@@ -227,9 +227,9 @@ def _print_counts(outcomes: Sequence[Outcome], last: str) -> bool:
     """Print how many jobs there are of each kind; returns whether none is left to do."""
     counts = {state: sum(outcome.state is state for outcome in outcomes) for state in _UNFINISHED}
     words = [f"{len(outcomes)} job{'s' * (len(outcomes) != 1)}"]
-    words += [
-        f"{counts[state]} {word}" for state, word in _UNFINISHED.items() if counts[state] or state is State.FAILED
-    ]
+    for state, word in _UNFINISHED.items():
+        if counts[state] or state is State.FAILED:
+            words.append(f"{counts[state]} {word}")
     print(f"{', '.join(words)}; {last}")
     return not any(counts.values())
 

@@ -14,6 +14,7 @@ __all__ = [
     "accuracy_of",
     "baseline_of",
     "is_solved",
+    "is_training_run",
     "metrics_of",
     "parse_result",
     "percent",
@@ -93,7 +94,7 @@ def upgrade_result(result: dict[str, Any]) -> dict[str, Any]:
             upgraded[name] = _renamed(value)
         elif name not in ("format", "epochs"):
             upgraded[name] = value
-    if "stopped_because" in result:
+    if is_training_run(result):
         upgraded["solved"] = upgraded["val"]["accuracy"] == 1
         upgraded["updates_to_solve"] = updates_to_solve(upgraded.get("validations", {}), upgraded["val"])
     return upgraded
@@ -119,6 +120,15 @@ def updates_to_solve(validations: dict[str, Any], best: dict[str, Any]) -> int |
     if best["accuracy"] == 1:
         solved.append(best["update"])
     return min(solved, default=None)
+
+
+def is_training_run(result: dict[str, Any]) -> bool:
+    """Return whether a result is of a training run, not of an evaluation.
+
+    Args:
+        result: What `result.json` holds.
+    """
+    return "stopped_because" in result
 
 
 def metrics_of(result: dict[str, Any]) -> dict[str, Any]:

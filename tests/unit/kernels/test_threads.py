@@ -22,8 +22,8 @@ def count_part(worker, part, seen, workers):
 
 
 @kernel
-def count_parts(threads, parts, seen, workers):
-    parallel_for(threads, parts, count_part, (seen, workers))
+def count_parts(handle, parts, seen, workers):
+    parallel_for(handle, parts, count_part, (seen, workers))
 
 
 @kernel
@@ -41,15 +41,15 @@ def meet(worker, part, seen, workers):
 
 
 @kernel
-def meet_all(threads, parts, seen, workers):
-    parallel_for(threads, parts, meet, (seen, workers))
+def meet_all(handle, parts, seen, workers):
+    parallel_for(handle, parts, meet, (seen, workers))
 
 
 def seen_parts(parts, **options):
     """How often each part ran, and on which threads."""
     seen, workers = np.zeros(parts, np.int64), np.zeros(parts, np.int64)
     with ThreadPool.borrow(**options) as threads:
-        count_parts(threads, parts, seen, workers)
+        count_parts(threads.handle, parts, seen, workers)
     return seen.tolist(), set(workers.tolist())
 
 
@@ -73,7 +73,7 @@ def test_a_pool_lends_the_threads_that_torch_has(threads):
     with ThreadPool.borrow() as workers:
         assert workers.threads == threads
     with ThreadPool.borrow(is_small=True) as workers:
-        assert workers == ALONE == (0, 0, 1)
+        assert workers == ALONE == (1, (0, 0, 1))
 
 
 def test_who_got_no_threads_gives_none_back(threads):
@@ -89,7 +89,7 @@ def test_who_got_no_threads_gives_none_back(threads):
 def test_all_threads_take_part(threads):
     seen, workers = np.zeros(threads, np.int64), np.zeros(threads, np.int64)
     with ThreadPool.borrow() as borrowed:
-        meet_all(borrowed, threads, seen, workers)
+        meet_all(borrowed.handle, threads, seen, workers)
     assert seen.tolist() == [1] * threads
     assert sorted(workers) == list(range(threads))
 
@@ -100,7 +100,7 @@ def test_arguments_outlive_what_threads_borrow(threads):
     before = sys.getrefcount(seen), sys.getrefcount(workers)
     for _ in range(100):
         with ThreadPool.borrow() as borrowed:
-            count_parts(borrowed, 64, seen, workers)
+            count_parts(borrowed.handle, 64, seen, workers)
     assert (sys.getrefcount(seen), sys.getrefcount(workers)) == before
     assert seen.tolist() == [100] * 64
 
