@@ -32,10 +32,10 @@ TASK = """
         num_outputs: ClassVar = 2
         min_length: ClassVar = 1
 
-        def sample(self, draw):
-            bits, first_step = Grid(0, 2, levels=2), torch.zeros(len(draw.lengths), 1, dtype=torch.long)
-            first = draw.values_at(0, bits, first_step)[:, 0].long()
-            return Batch(draw.values(0, bits), draw.lengths, first, first_step)
+        def sample(self, window):
+            bits, first_step = Grid(0, 2, levels=2), torch.zeros(len(window.lengths), 1, dtype=torch.long)
+            first = window.values_at(0, bits, first_step)[:, 0].long()
+            return Batch(window.values(0, bits), window.lengths, first, first_step)
 
 
     class SumNetwork(Network):

@@ -161,9 +161,9 @@ class Careless(Regression):
     num_outputs = 1
     min_length = 2
 
-    def sample(self, draw):
-        x = draw.values(0, Grid())
-        return Batch(x, draw.lengths, x.mean(dim=1), torch.zeros(len(x), 0, dtype=torch.long))
+    def sample(self, window):
+        x = window.values(0, Grid())
+        return Batch(x, window.lengths, x.mean(dim=1), torch.zeros(len(x), 0, dtype=torch.long))
 
     def baseline(self):
         raise NotImplementedError

@@ -7,7 +7,7 @@ import torch
 from ffattn.errors import SettingError
 from ffattn.inference.metrics import EvaluationMetrics
 from ffattn.models import Answer, Network
-from ffattn.rng.streams import Stream, share
+from ffattn.rng.streams import Stream, split_range
 from ffattn.tasks import Task
 from ffattn.tasks.batch import Batch
 
@@ -79,7 +79,7 @@ def _answer_in_windows(
     time = task.length.padded(batch.lengths)
     state = network.start(batch.lengths)
     for window in range(windows):
-        start, stop = share(time, window, windows)
+        start, stop = split_range(time, window, windows)
         x = task.evaluation_batch(stream, total, numbers, (window, windows)).x
         state.update(_like(network, x), (batch.lengths - start).clamp(0, stop - start), start)
     has_weight = (state.attention.pooled.total != 0).float()[:, None]

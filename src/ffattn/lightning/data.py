@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from ffattn.rng.streams import Split, Stream, share
+from ffattn.rng.streams import Split, Stream, split_range
 from ffattn.tasks import Task
 from ffattn.tasks.batch import Batch
 
@@ -146,7 +146,7 @@ class SequenceData(LightningDataModule):
 
     def _own_sequences(self, first: int, stop: int) -> Tensor:
         """Return the sequence numbers of this process's part, on its device."""
-        low, high = (0, stop - first) if self.divides_time else share(stop - first, *self._part)
+        low, high = (0, stop - first) if self.divides_time else split_range(stop - first, *self._part)
         return torch.arange(first + low, first + high, device=self._device)
 
     @property

@@ -38,8 +38,11 @@ class _Attention(nn.Module, ABC):
             raise ValueError(f"normalizer={normalizer}: must be one of {', '.join(NORMALIZERS)}")
         if query_init not in QUERY_INITS:
             raise ValueError(f"query_init={query_init}: must be one of {', '.join(QUERY_INITS)}")
-        self.hidden, self.score, self.normalizer = hidden, score, normalizer
-        self.length_scale, self.score_jitter = length_scale, score_jitter
+        self.hidden = hidden
+        self.score = score
+        self.normalizer = normalizer
+        self.length_scale = length_scale
+        self.score_jitter = score_jitter
         self.query = None if normalizer == MEAN else nn.Linear(hidden, 1)
         if self.query is not None:
             init_query(self.query, query_init)
@@ -100,9 +103,11 @@ class _Attention(nn.Module, ABC):
             ValueError: A length is not on 1..time, or shapes or types do not fit.
         """
         lengths = resolve_lengths(x, lengths)
-        shift, scale = self.shift(x.device), self.scale(lengths)
+        shift = self.shift(x.device)
+        scale = self.scale(lengths)
         pooled, scores = self.reduce(x, lengths, shift, scale)
-        context, valid = pooled.context.to(x.dtype), valid_steps(lengths, x.shape[1])
+        context = pooled.context.to(x.dtype)
+        valid = valid_steps(lengths, x.shape[1])
         if self.query is None:
             return context, valid / divisor(pooled.total), None
         scores = scale_scores(scores, shift, scale)

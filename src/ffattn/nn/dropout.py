@@ -14,7 +14,8 @@ class Dropout(nn.Dropout):
         parts: Into how many equal parts the batch is divided; all processes' generators must be in the same state.
     """
 
-    part, parts = 0, 1
+    part = 0
+    parts = 1
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop numbers in training.

@@ -1,16 +1,23 @@
 """Which steps are real, and what happens to those that are not."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ffattn.ops import require_lengths
 
+# torch has no public name for either. Without the first a check waits for the GPU; without the second a stack of models
+# under torch.func.vmap cannot be told from a tensor, and torch refuses to read it.
+_assert_async: Callable[..., None] | None = getattr(torch, "_assert_async", None)
+_is_batched: Callable[[Tensor], bool] | None = getattr(getattr(torch._C, "_functorch", None), "is_batchedtensor", None)
+
 
 def resolve_lengths(
     x: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"] | None
 ) -> Int[Tensor, " batch"]:
-    """How many steps of each sequence are real: what was given, or all.
+    """Return how many steps of each sequence are real: what was given, or all.
 
     Args:
         x: The sequences.
@@ -59,24 +66,32 @@ def check_mask(x: Float[Tensor, "batch time feature"], mask: Bool[Tensor, "batch
 
 
 def require(condition: Bool[Tensor, "*batch"], message: str) -> None:
-    """Raise if an element is false; on a GPU as a device assertion, which needs no synchronisation."""
+    """Raise if an element is false; on a GPU as a device assertion, which needs no synchronisation.
+
+    Args:
+        condition: What must hold; not checked in a compiled or exported graph, nor under torch.func.vmap.
+        message: Of the error.
+
+    Raises:
+        ValueError: An element is false.
+    """
     if _can_be_read(condition):
         if not condition.all():
             raise ValueError(message)
-    elif condition.is_cuda and not _is_traced(condition):
-        torch._assert_async(condition.all(), message)
+    elif condition.is_cuda and not _is_traced(condition) and _assert_async is not None:
+        _assert_async(condition.all(), message)
 
 
 def _is_traced(tensor: Tensor) -> bool:
-    """Whether it stands for others: a compiled or exported graph, or a stack of models under torch.func.vmap."""
-    return torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(tensor)
+    """Tell whether it stands for others: a compiled or exported graph, or a stack of models under torch.func.vmap."""
+    return torch.compiler.is_compiling() or (_is_batched is not None and _is_batched(tensor))
 
 
 def _can_be_read(tensor: Tensor) -> bool:
-    """Whether Python can branch on its numbers at no cost."""
-    return not (tensor.is_cuda or _is_traced(tensor))
+    """Tell whether Python can branch on its numbers: at no cost, unless there is no assertion on the device."""
+    return not (_is_traced(tensor) or (tensor.is_cuda and _assert_async is not None))
 
 
 def clear_padding(x: Float[Tensor, "batch time feature"], valid: Bool[Tensor, "batch time"]) -> Tensor:
-    """Put zeros where a step does not count, so that whatever was there, NaN included, reaches no result."""
+    """Return x with zeros where a step does not count, so that whatever was there, NaN included, reaches no result."""
     return x.masked_fill(~valid[..., None], 0.0)

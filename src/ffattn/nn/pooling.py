@@ -89,7 +89,8 @@ class GatedPooling(nn.Module):
 
     def __init__(self, num_features: int, hidden: int = 64) -> None:
         super().__init__()
-        self.value, self.gate = nn.Linear(num_features, hidden), nn.Linear(num_features, hidden)
+        self.value = nn.Linear(num_features, hidden)
+        self.gate = nn.Linear(num_features, hidden)
         self.query = nn.Linear(hidden, 1, bias=False)  # the same number for all steps would change no weight
         for layer in (self.value, self.gate):
             init_linear(layer, "paper")

@@ -50,7 +50,8 @@ class RecurrentEncoder(nn.Module):
             ValueError: A length is not on 1..time.
         """
         x = clear_padding(x, valid_steps(resolve_lengths(x, lengths), x.shape[1]))
-        state, outputs = None, []
+        state = None
+        outputs = []
         for piece in x.split(_PIECE, dim=1):
             output, state = self.layer(piece, state)
             outputs.append(output)

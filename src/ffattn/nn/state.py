@@ -61,7 +61,8 @@ class AttentionState:
         if lengths is None:
             lengths = torch.full(piece.shape[:1], piece.shape[1], device=piece.device)
         if self._pooled is None:  # one jitter for all pieces
-            self._shift, self._dtype = self.layer.shift(piece.device), piece.dtype
+            self._shift = self.layer.shift(piece.device)
+            self._dtype = piece.dtype
         pooled, _ = self.layer.reduce(piece, lengths, self._shift, self._scale)
         self._add(pooled)
         return self

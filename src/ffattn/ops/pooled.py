@@ -23,11 +23,15 @@ class Pooled(NamedTuple):
     context: Float[Tensor, "batch hidden"]
 
     def merge(self, other: "Pooled") -> "Pooled":
-        """Attention over the steps of both."""
+        """Return attention over the steps of both.
+
+        Args:
+            other: Over other steps of the same sequences.
+        """
         sums = ((part.maximum, part.total, part.context * part.total[:, None]) for part in (self, other))
         maximum, total, state = merge_sums(*sums)
         return Pooled(maximum, total, state / divisor(total))
 
     def double(self) -> "Pooled":
-        """The same in float64, for merging many."""
+        """Return the same in float64, for merging many."""
         return Pooled(*(part.double() for part in self))

@@ -17,9 +17,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu, linear
 
-SOFTMAX, RELU2, MEAN = "softmax", "relu2", "mean"
+SOFTMAX = "softmax"
+RELU2 = "relu2"
+MEAN = "mean"
 NORMALIZERS = (SOFTMAX, RELU2, MEAN)
-TANH, LINEAR, TANH_STATES = "tanh", "linear", "tanh_states"
+TANH = "tanh"
+LINEAR = "linear"
+TANH_STATES = "tanh_states"
 SCORES = (TANH, LINEAR)
 Results = tuple[Tensor, Tensor, Tensor, Tensor]  # maximum, total, context, scores
 Outer = tuple[Tensor | None, Tensor | None, Tensor | None]  # gradients of total, context and scores
@@ -27,17 +31,17 @@ PIECE = 16_384  # (sequence, step) pairs in a piece: 6.5 MB of states at 100 hid
 
 
 def full_precision(x: Tensor) -> Tensor:
-    """The tensor in at least float32."""
+    """Return the tensor in at least float32."""
     return x if x.element_size() >= 4 else x.float()
 
 
 def valid_steps(lengths: Tensor, time: int) -> Tensor:
-    """Which steps, (batch, time), are real: those before each sequence's length."""
+    """Tell which steps, (batch, time), are real: those before each sequence's length."""
     return torch.arange(time, device=lengths.device) < lengths[:, None]
 
 
 def scale_scores(scores: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
-    """(score + shift) * scale: scores as the normalizer sees them.
+    """Return (score + shift) * scale: scores as the normalizer sees them.
 
     Args:
         scores: Raw scores, (batch, time).
@@ -50,7 +54,7 @@ def scale_scores(scores: Tensor, shift: Tensor | None, scale: Tensor | None) -> 
 
 
 def unnormalised_weights(scores: Tensor, valid: Tensor, maximum: Tensor, normalizer: str) -> Tensor:
-    """Weights before division by their sum.
+    """Return weights before division by their sum.
 
     Args:
         scores: As the normalizer sees them, (batch, time).
@@ -66,7 +70,7 @@ def unnormalised_weights(scores: Tensor, valid: Tensor, maximum: Tensor, normali
 
 
 def largest_score(scores: Tensor, valid: Tensor, normalizer: str) -> Tensor:
-    """The largest score of each sequence, (batch,), -inf where it has no step; zero where weights need none."""
+    """Return the largest score of each sequence, (batch,), -inf where it has no step; zero where weights need none."""
     if normalizer != SOFTMAX:
         return scores.new_zeros(scores.shape[0])  # len() would fix it in an exported graph
     if not scores.shape[1]:
@@ -88,14 +92,14 @@ class _Problem(NamedTuple):
     normalizer: str
 
     def states(self, x: Tensor) -> Tensor:
-        """h_t = LReLU(W x_t + b), or the inputs themselves, in full precision."""
+        """Return h_t = LReLU(W x_t + b), or the inputs themselves, in full precision."""
         x = full_precision(x)
         if self.weight is None or self.bias is None:
             return x
         return leaky_relu(linear(x, self.weight.to(x.dtype), self.bias.to(x.dtype)), self.slope)
 
     def scores(self, states: Tensor) -> Tensor:
-        """Raw scores: tanh(q . h_t + b), q . h_t + b, or q . tanh(h_t) + b."""
+        """Return raw scores: tanh(q . h_t + b), q . h_t + b, or q . tanh(h_t) + b."""
         if self.query is None or self.query_bias is None:
             return states.new_zeros(states.shape[:2])
         inner = states.tanh() if self.score == TANH_STATES else states
@@ -104,7 +108,7 @@ class _Problem(NamedTuple):
         return scores.tanh() if self.score == TANH else scores
 
     def reduce(self, x: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Maximum, sum of weights, sum of weighted states, and raw scores of a piece."""
+        """Return maximum, sum of weights, sum of weighted states, and raw scores of a piece."""
         x = x.masked_fill(~valid[..., None], 0.0)
         states = self.states(x)
         raw = self.scores(states)
@@ -116,18 +120,18 @@ class _Problem(NamedTuple):
 
 
 def _pieces(x: Tensor) -> Iterator[slice]:
-    """Stretches of time of about `PIECE` (sequence, step) pairs; at least one, which may be empty."""
+    """Return stretches of time of about `PIECE` (sequence, step) pairs; at least one, which may be empty."""
     width = max(1, PIECE // max(1, len(x)))
     return (slice(start, start + width) for start in range(0, max(1, x.shape[1]), width))
 
 
 def divisor(total: Tensor) -> Tensor:
-    """What weights and states are divided by, (batch, 1): a sum of zero (relu2, or no step at all) becomes one."""
+    """Return what weights and states are divided by, (batch, 1): a sum of zero (relu2, or no step) becomes one."""
     return total.where(total != 0, 1.0)[:, None]
 
 
-def _through_division(outer: Outer, total: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of total and state, where context = state / total, from those of total and context."""
+def _division_backward(outer: Outer, total: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    """Return gradients of total and state, where context = state / total, from those of total and context."""
     g_total = torch.zeros_like(total) if outer[0] is None else outer[0]
     if outer[1] is None:
         return g_total, torch.zeros_like(context)
@@ -138,15 +142,17 @@ def _through_division(outer: Outer, total: Tensor, context: Tensor) -> tuple[Ten
 def merge_sums(
     left: tuple[Tensor, Tensor, Tensor], right: tuple[Tensor, Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Maximum, total and state over two disjoint sets of steps, from those of each, in any order."""
+    """Return maximum, total and state over two disjoint sets of steps, from those of each, in any order."""
     maximum = torch.maximum(left[0], right[0])
     shift = maximum.masked_fill(maximum == -torch.inf, 0.0)
-    a, b = torch.exp(left[0] - shift), torch.exp(right[0] - shift)
+    a = torch.exp(left[0] - shift)
+    b = torch.exp(right[0] - shift)
     return maximum, left[1] * a + right[1] * b, left[2] * a[:, None] + right[2] * b[:, None]
 
 
 @torch.no_grad()
-def _forward(x: Tensor, lengths: Tensor, problem: _Problem) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _forward(x: Tensor, lengths: Tensor, problem: _Problem) -> Results:
+    """Return maximum, total, context and raw scores."""
     valid = valid_steps(lengths, x.shape[1])
     sums: tuple[Tensor, Tensor, Tensor] | None = None
     scores = []
@@ -170,7 +176,7 @@ def _differentiate(
     problem: _Problem,
     needs_x: bool,
 ) -> tuple[Tensor | None, tuple[Tensor | None, ...]]:
-    """Gradients of a piece's inputs and of the four parameters, from its raw scores and the outer gradients."""
+    """Return gradients of a piece's inputs and of the four parameters, from its raw scores and the outer gradients."""
     x = full_precision(x.masked_fill(~valid[..., None], 0.0))
     states = problem.states(x)
     scores = scale_scores(raw, problem.shift, problem.scale)
@@ -195,7 +201,8 @@ def _differentiate(
     if problem.weight is None:
         return g_states, (None, None, g_query, g_query_bias)
     g_linear = g_states.where(states > 0, problem.slope * g_states)
-    g_weight, g_bias = torch.einsum("bth,btf->hf", g_linear, x), g_linear.sum(dim=(0, 1))
+    g_weight = torch.einsum("bth,btf->hf", g_linear, x)
+    g_bias = g_linear.sum(dim=(0, 1))
     g_x = g_linear @ problem.weight.to(x.dtype) if needs_x else None
     return g_x, (g_weight, g_bias, g_query, g_query_bias)
 
@@ -204,17 +211,19 @@ def _differentiate(
 def _backward(
     outer: Outer, x: Tensor, lengths: Tensor, kept: Results, problem: _Problem, needs_x: bool
 ) -> tuple[Tensor, list[Tensor]]:
-    """Gradients of the inputs (empty, unless needed) and of the four parameters (empty, where there is none)."""
+    """Return gradients of the inputs (empty, unless needed) and of the four parameters (empty, where there is none)."""
     maximum, total, context, scores = kept
-    valid, (g_total, g_state) = valid_steps(lengths, x.shape[1]), _through_division(outer, total, context)
+    valid = valid_steps(lengths, x.shape[1])
+    g_total, g_state = _division_backward(outer, total, context)
     maximum = maximum.masked_fill(maximum == -torch.inf, 0.0)
-    pieces, sums = [], [None if p is None else torch.zeros_like(full_precision(p)) for p in problem[:4]]
+    pieces = []
+    sums = [None if p is None else torch.zeros_like(full_precision(p)) for p in problem[:4]]
     with torch.autocast(x.device.type, enabled=False):
         for piece in _pieces(x):
             raw = scores[:, piece] if problem.query is not None else maximum.new_zeros(valid[:, piece].shape)
             g_scores = None if outer[2] is None else outer[2][:, piece]
-            given = x[:, piece], valid[:, piece], raw, (g_total, g_state, g_scores), maximum, problem, needs_x
-            g_x, new = _differentiate(*given)
+            incoming = g_total, g_state, g_scores
+            g_x, new = _differentiate(x[:, piece], valid[:, piece], raw, incoming, maximum, problem, needs_x)
             pieces += [] if g_x is None else [g_x.to(x.dtype)]
             sums = [None if s is None or n is None else s + n for s, n in zip(sums, new, strict=True)]
     pairs = zip(sums, problem[:4], strict=True)
@@ -282,7 +291,7 @@ def feed_forward_attention_backward(
     normalizer: str,
     needs_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients for `feed_forward_attention_forward`.
+    """Return the gradients for `feed_forward_attention_forward`.
 
     Args:
         grad_total: Gradient of the total, (batch,), or None for zeros.
@@ -296,7 +305,8 @@ def feed_forward_attention_backward(
         Gradients of x (empty, unless wanted), weight, bias, query and query_bias (empty, where there is none).
     """
     problem = _Problem(weight, bias, query, query_bias, shift, scale, slope, score, normalizer)
-    outer, kept = (grad_total, grad_context, grad_scores), (maximum, total, context, scores)
+    outer = grad_total, grad_context, grad_scores
+    kept = maximum, total, context, scores
     grad_x, parameters = _backward(outer, x, lengths, kept, problem, needs_x)
     return grad_x, parameters[0], parameters[1], parameters[2], parameters[3]
 
@@ -311,7 +321,7 @@ def attention_pooling_forward(
     score: str,
     normalizer: str,
 ) -> Results:
-    """As `feed_forward_attention_forward`, for states that have been computed already.
+    """Score and average states that have been computed already (see `feed_forward_attention_forward`).
 
     Args:
         sequence: States, (batch, time, hidden).
@@ -342,8 +352,9 @@ def attention_pooling_backward(
     normalizer: str,
     needs_sequence: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients for `attention_pooling_forward`: of sequence (empty, unless wanted), query and query_bias."""
+    """Return gradients for `attention_pooling_forward`: of sequence (empty, unless wanted), query and query_bias."""
     problem = _Problem(None, None, query, query_bias, shift, scale, 0.0, score, normalizer)
-    outer, kept = (grad_total, grad_context, grad_scores), (maximum, total, context, scores)
+    outer = grad_total, grad_context, grad_scores
+    kept = maximum, total, context, scores
     grad_sequence, parameters = _backward(outer, sequence, lengths, kept, problem, needs_sequence)
     return grad_sequence, parameters[2], parameters[3]

@@ -9,41 +9,57 @@ from ffattn.kernels.jit import exact_kernel, float_to_bits, kernel
 from ffattn.kernels.threads import ThreadPool, parallel_for
 from ffattn.rng.inputs import Address, Choice
 
-_M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-_W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
-_MASK, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+_M0 = np.uint64(0xD2511F53)
+_M1 = np.uint64(0xCD9E8D57)
+_W0 = np.uint64(0x9E3779B9)
+_W1 = np.uint64(0xBB67AE85)
+_MASK = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
 _CHUNK = 256  # blocks of four words that are made at a time; they stay in the first-level cache
 _SMALL = 2**15  # numbers that take less time than waking a thread
 
 
 @kernel
-def _make(words: Any, count: int, block: int, sequence: int, quantity: int, seed: int) -> None:
-    """The words of some consecutive blocks, (4 * block). All in 64 bits: a product of two words fits."""
-    high, low = np.uint64(sequence) >> _HALF, np.uint64(sequence) & _MASK
+def _make_blocks(words: Any, count: int, block: int, sequence: int, quantity: int, seed: int) -> None:
+    """Make the words of some consecutive blocks, (4 * block). All in 64 bits: a product of two words fits."""
     for b in range(count):
         number = np.uint64(block) + np.uint64(b)
-        c0, c1 = number & _MASK, (number >> _HALF) | np.uint64(quantity << 16)
-        c2, c3 = low, high
-        k0, k1 = np.uint64(seed) & _MASK, np.uint64(seed) >> _HALF
+        c0 = number & _MASK
+        c1 = (number >> _HALF) | np.uint64(quantity << 16)
+        c2 = np.uint64(sequence) & _MASK
+        c3 = np.uint64(sequence) >> _HALF
+        k0 = np.uint64(seed) & _MASK
+        k1 = np.uint64(seed) >> _HALF
         for _ in range(10):
-            p0, p1 = c0 * _M0, c2 * _M1
-            c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ k0, p1 & _MASK, (p0 >> _HALF) ^ c3 ^ k1, p0 & _MASK
-            k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
-        words[4 * b], words[4 * b + 1] = np.uint32(c0), np.uint32(c1)
-        words[4 * b + 2], words[4 * b + 3] = np.uint32(c2), np.uint32(c3)
+            c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
+            k0 = (k0 + _W0) & _MASK
+            k1 = (k1 + _W1) & _MASK
+        words[4 * b] = np.uint32(c0)
+        words[4 * b + 1] = np.uint32(c1)
+        words[4 * b + 2] = np.uint32(c2)
+        words[4 * b + 3] = np.uint32(c3)
 
 
 @kernel
-def _fill_words(place: int, part: int, out: Any, sequences: Any, starts: Any, quantity: int, seed: int) -> None:
+def _round(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[int, int, int, int]:
+    """Return the counter after one round of Philox."""
+    p0 = c0 * _M0
+    p1 = c2 * _M1
+    return (p1 >> _HALF) ^ c1 ^ k0, p1 & _MASK, (p0 >> _HALF) ^ c3 ^ k1, p0 & _MASK
+
+
+@kernel
+def _fill_words(worker: int, part: int, out: Any, sequences: Any, starts: Any, quantity: int, seed: int) -> None:
     """Fill one row; its first block and its last may be used in part."""
-    row, unused = out[part], starts[part] % 4
+    row = out[part]
+    unused = starts[part] % 4
     words = np.empty((unused + len(row) + 3) // 4 * 4, np.uint32)
-    _make(words, len(words) // 4, starts[part] // 4, sequences[part], quantity, seed)
+    _make_blocks(words, len(words) // 4, starts[part] // 4, sequences[part], quantity, seed)
     row[:] = words[unused : unused + len(row)]
 
 
 @exact_kernel
-def _write(inputs: Any, words: Any, choice: Any) -> None:
+def _write_choices(inputs: Any, words: Any, choice: Any) -> None:
     """Write the choices that words stand for, and zeros around them, into memory that is in the cache then.
 
     The words may be used up.
@@ -70,7 +86,7 @@ def _write(inputs: Any, words: Any, choice: Any) -> None:
 
 @kernel
 def _fill_inputs(
-    place: int,
+    worker: int,
     part: int,
     out: Any,
     stops: Any,
@@ -81,20 +97,22 @@ def _fill_inputs(
     choice: Any,
 ) -> None:
     """Fill the inputs of one sequence, a chunk of blocks at a time."""
-    inputs, start = out[part], starts[part]
+    inputs = out[part]
+    start = starts[part]
     time = max(0, min(len(inputs), stops[part] - start))
     words = np.empty(4 * min(_CHUNK, time // 4 + 2), np.uint32)
     for first in range(-(start % 4), time, 4 * _CHUNK):
         blocks = min(_CHUNK, (time - first + 3) // 4)
-        _make(words, blocks, (start + first) // 4, sequences[part], quantity, seed)
-        begin, end = max(0, first), min(time, first + 4 * blocks)
-        _write(inputs[begin:end], words[begin - first : end - first], choice)
+        _make_blocks(words, blocks, (start + first) // 4, sequences[part], quantity, seed)
+        begin = max(0, first)
+        end = min(time, first + 4 * blocks)
+        _write_choices(inputs[begin:end], words[begin - first : end - first], choice)
     inputs[time:] = 0
 
 
 @kernel
 def _fill_all_words(handle: Any, out: Any, sequences: Any, starts: Any, quantity: int, seed: int) -> None:
-    """Row after row, shared by threads."""
+    """Fill row after row, shared by threads."""
     parallel_for(handle, len(out), _fill_words, (out, sequences, starts, quantity, seed))
 
 
@@ -102,12 +120,13 @@ def _fill_all_words(handle: Any, out: Any, sequences: Any, starts: Any, quantity
 def _fill_all_inputs(
     handle: Any, out: Any, stops: Any, sequences: Any, starts: Any, quantity: int, seed: int, choice: Any
 ) -> None:
-    """Sequence after sequence, shared by threads."""
+    """Fill sequence after sequence, shared by threads."""
     parallel_for(handle, len(out), _fill_inputs, (out, stops, sequences, starts, quantity, seed, choice))
 
 
 def _column(numbers: Tensor) -> Any:
-    return numbers.contiguous().numpy()  # of one layout: fewer types to compile for
+    """Return numbers in one layout: fewer types to compile for."""
+    return numbers.contiguous().numpy()
 
 
 def fill_words(out: Tensor, address: Address) -> None:
@@ -120,7 +139,7 @@ def fill_words(out: Tensor, address: Address) -> None:
 def fill_inputs(out: Tensor, stops: Tensor, address: Address, choice: Choice) -> None:
     """Fill inputs with a choice for each step (see `ffattn.rng.fill_inputs`)."""
     sequences, starts, *rest = address
-    columns = _column(stops), _column(sequences), _column(starts)
-    numbers = np.uint64(choice.levels), choice.feature, np.float32(choice.low), np.float32(choice.step)
+    columns = (_column(stops), _column(sequences), _column(starts))
+    numbers = (np.uint64(choice.levels), choice.feature, np.float32(choice.low), np.float32(choice.step))
     with ThreadPool.borrow(is_small=out.numel() < _SMALL) as workers:
         _fill_all_inputs(workers.handle, out.numpy(), *columns, *rest, numbers)

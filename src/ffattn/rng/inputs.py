@@ -1,4 +1,4 @@
-"""What random inputs are made of."""
+"""What random inputs are made of: where numbers come from, and how they are written."""
 
 from typing import NamedTuple
 

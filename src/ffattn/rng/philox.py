@@ -1,4 +1,4 @@
-"""Which implementation serves which device."""
+"""Random numbers from whichever implementation serves a device."""
 
 from types import ModuleType
 

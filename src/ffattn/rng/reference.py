@@ -5,8 +5,8 @@ from torch import Tensor
 
 from ffattn.rng.inputs import Address, Choice
 
-_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
-_WEYL = 0x9E3779B9, 0xBB67AE85
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
 _MASK = 0xFFFFFFFF
 WORDS = 4  # one call makes four words, which serve four consecutive steps
@@ -15,13 +15,13 @@ Words = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def _multiply(a: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
-    """High and low 32 bits of a 32 x 32 bit product."""
+    """Return the high and the low 32 bits of a 32 x 32 bit product."""
     product = a * multiplier
     return (product >> 32) & _MASK, product & _MASK
 
 
 def philox(counter: Words, key: tuple[int, int]) -> Words:
-    """Philox 4x32-10.
+    """Return four random words for a counter: Philox 4x32-10.
 
     Args:
         counter: Four int64 tensors of 32-bit words, of shapes that broadcast.
@@ -30,18 +30,25 @@ def philox(counter: Words, key: tuple[int, int]) -> Words:
     Returns:
         Four int64 tensors of 32-bit words.
     """
-    c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(_ROUNDS):
-        high0, low0 = _multiply(c0, _MULTIPLIERS[0])
-        high1, low1 = _multiply(c2, _MULTIPLIERS[1])
-        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
-        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
-    return c0, c1, c2, c3
+        counter = _round(counter, k0, k1)
+        k0 = (k0 + _WEYL[0]) & _MASK
+        k1 = (k1 + _WEYL[1]) & _MASK
+    return counter
+
+
+def _round(counter: Words, k0: int, k1: int) -> Words:
+    c0, c1, c2, c3 = counter
+    high0, low0 = _multiply(c0, _MULTIPLIERS[0])
+    high1, low1 = _multiply(c2, _MULTIPLIERS[1])
+    return high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
 
 
 def _words(time: int, address: Address) -> Tensor:
-    starts, sequences = address.starts[:, None], address.sequences[:, None]
+    """Return the words of consecutive steps, (batch, time)."""
+    starts = address.starts[:, None]
+    sequences = address.sequences[:, None]
     blocks = starts // WORDS + torch.arange(time // WORDS + 2, device=starts.device)
     counter = blocks & _MASK, (blocks >> 32) | address.quantity << 16, sequences & _MASK, sequences >> 32
     words = torch.stack(philox(counter, (address.seed & _MASK, address.seed >> 32)), dim=-1).flatten(1)

@@ -28,11 +28,11 @@ class Split(IntEnum):
     TEST = 2
 
 
-def share(total: int, part: int, parts: int) -> tuple[int, int]:
-    """The first and the next after the last of a part of 0..total-1; the parts' sizes differ by at most one.
+def split_range(total: int, part: int, parts: int) -> tuple[int, int]:
+    """Return the start and the stop of a part of 0..total-1; the parts' sizes differ by at most one.
 
     Args:
-        total: How many there are.
+        total: How many numbers there are.
         part: Which part, 0..parts-1.
         parts: How many parts there are.
     """
@@ -52,7 +52,7 @@ class Stream:
     split: Split
 
     def address(self, sequences: Int[Tensor, " batch"], starts: Int[Tensor, " batch"], field: int) -> Address:
-        """Where the numbers of a field are.
+        """Return where the numbers of a field are.
 
         Args:
             sequences: Sequence numbers, int64, 0..2^63-1.
@@ -65,7 +65,7 @@ class Stream:
     def integers(
         self, sequences: Int[Tensor, " batch"], low: int | Tensor, high: int | Tensor, field: int
     ) -> Int[Tensor, " batch"]:
-        """One integer for each sequence, uniform on low..high (both included).
+        """Draw one integer for each sequence, uniform on low..high (both included).
 
         Args:
             sequences: Sequence numbers.
@@ -100,8 +100,8 @@ class Grid(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What a task draws a batch from: some sequences of a stream, and a window of time.
+class BatchWindow:
+    """Some sequences of a stream, and a window of time: what a task makes a batch from.
 
     Attributes:
         stream: Where the numbers come from.
@@ -120,7 +120,7 @@ class Draw:
     stop: int
 
     def values(self, field: int, grid: Grid, features: int = 1) -> Float[Tensor, "batch time feature"]:
-        """Inputs whose feature 0 is a random number for each step; zero in all others, and beyond a sequence's end.
+        """Make inputs whose feature 0 is a random number for each step; zero elsewhere, and beyond a sequence's end.
 
         Args:
             field: Which quantity, 0..255.
@@ -133,15 +133,21 @@ class Draw:
         return self._inputs(field, features, _written(grid))
 
     def values_at(self, field: int, grid: Grid, steps: Int[Tensor, "batch step"]) -> Float[Tensor, "batch step"]:
-        """The numbers that `values` has at some steps of each sequence, inside the window or not."""
+        """Return the numbers that `values` has at some steps of each sequence, inside the window or not.
+
+        Args:
+            field: Which quantity, 0..255.
+            grid: Which numbers.
+            steps: Numbers of the steps.
+        """
         out = torch.empty(*steps.shape, 1, device=steps.device)
-        rows, starts = out.view(-1, 1, 1), steps.flatten()
         sequences, stops = (column.repeat_interleave(steps.shape[1]) for column in (self.sequences, self.lengths))
-        fill_inputs(rows, stops, self.stream.address(sequences, starts, field), _written(grid))
+        address = self.stream.address(sequences, steps.flatten(), field)
+        fill_inputs(out.view(-1, 1, 1), stops, address, _written(grid))
         return out[..., 0]
 
     def symbols(self, field: int, symbols: range, features: int) -> Float[Tensor, "batch time feature"]:
-        """One-hot inputs, with a random one of some symbols for each step; zero beyond a sequence's end.
+        """Make one-hot inputs, with a random one of some symbols for each step; zero beyond a sequence's end.
 
         Args:
             field: Which quantity, 0..255.
@@ -153,13 +159,15 @@ class Draw:
         """
         return self._inputs(field, features, Choice(len(symbols), symbols.start, 0.0, 0.0))
 
-    def put(self, x: Float[Tensor, "batch time feature"], steps: Int[Tensor, "batch step"], values: Tensor) -> None:
-        """Put whole numbers at some steps of each sequence, as far as those lie inside the window.
+    def set_steps(
+        self, x: Float[Tensor, "batch time feature"], steps: Int[Tensor, "batch step"], values: Tensor
+    ) -> None:
+        """Set some steps of each sequence to whole numbers, as far as those steps lie inside the window.
 
         Args:
             x: Whole numbers for the window, of any strides; changed in place.
             steps: Numbers of the steps, all different within a sequence.
-            values: What to put there, of a shape that broadcasts to (batch, step, feature).
+            values: The numbers, of a shape that broadcasts to (batch, step, feature).
         """
         if x.numel():
             places = steps - self.start
@@ -169,7 +177,7 @@ class Draw:
             x.scatter_add_(1, places, (values - x.gather(1, places)) * inside[..., None])
 
     def integers(self, field: int, low: int | Tensor, high: int | Tensor) -> Int[Tensor, " batch"]:
-        """One integer for each sequence, uniform on low..high (both included)."""
+        """Draw one integer for each sequence, uniform on low..high (both included)."""
         return self.stream.integers(self.sequences, low, high, field)
 
     def _inputs(self, field: int, features: int, choice: Choice) -> Tensor:
@@ -186,5 +194,5 @@ class Draw:
 
 
 def _written(grid: Grid) -> Choice:
-    """Numbers of a grid in feature 0."""
+    """Return the choice among the numbers of a grid, written into feature 0."""
     return Choice(grid.levels, 0, grid.low, (grid.high - grid.low) / grid.levels)

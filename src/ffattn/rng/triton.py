@@ -14,18 +14,22 @@ _BLOCKS = 128  # blocks of four words that a program makes
 
 
 def _words(sequences, starts, quantity, seed, row, chunk, BLOCKS: tl.constexpr):
-    """The words of some consecutive blocks of a row, and the first of their steps, counted from the row's first."""
-    sequence, start = tl.load(sequences + row), tl.load(starts + row)
+    """Return the words of consecutive blocks of a row, and the first of their steps, counted from the row's first."""
+    sequence = tl.load(sequences + row)
+    start = tl.load(starts + row)
     block = start // 4 + chunk.to(tl.int64) * BLOCKS + tl.arange(0, BLOCKS)
-    c0, c1 = block.to(tl.uint32), ((block >> 32) | (quantity << 16)).to(tl.uint32)
+    c0 = block.to(tl.uint32)
+    c1 = ((block >> 32) | (quantity << 16)).to(tl.uint32)
     zeros = tl.zeros_like(block)
-    c2, c3 = (zeros + sequence).to(tl.uint32), (zeros + (sequence >> 32)).to(tl.uint32)
+    c2 = (zeros + sequence).to(tl.uint32)
+    c3 = (zeros + (sequence >> 32)).to(tl.uint32)
     return tl.philox(seed, c0, c1, c2, c3), 4 * block - start
 
 
 def _fill_words_kernel(out, sequences, starts, quantity, seed, time, chunks, BLOCKS: tl.constexpr):
-    """Some blocks of a row: program row * chunks + chunk."""
-    row, chunk = (tl.program_id(0) // chunks).to(tl.int64), tl.program_id(0) % chunks
+    """Fill some blocks of a row: program row * chunks + chunk."""
+    row = (tl.program_id(0) // chunks).to(tl.int64)
+    chunk = tl.program_id(0) % chunks
     words, first = _words(sequences, starts, quantity, seed, row, chunk, BLOCKS)
     for lane in tl.static_range(4):
         step = first + lane
@@ -48,8 +52,9 @@ def _fill_inputs_kernel(
     FEATURES: tl.constexpr,
     BLOCKS: tl.constexpr,
 ):
-    """The same for the inputs of one sequence, with the zeros of the other features and of the padding."""
-    row, chunk = (tl.program_id(0) // chunks).to(tl.int64), tl.program_id(0) % chunks
+    """Fill some blocks of the inputs of one sequence, with the zeros of the other features and of the padding."""
+    row = (tl.program_id(0) // chunks).to(tl.int64)
+    chunk = tl.program_id(0) % chunks
     words, first = _words(sequences, starts, quantity, seed, row, chunk, BLOCKS)
     length = tl.load(stops + row) - tl.load(starts + row)
     for lane in tl.static_range(4):
@@ -70,11 +75,12 @@ _launch_inputs = triton.jit(unwrap(_fill_inputs_kernel), do_not_specialize=_ANY)
 
 
 def _grid(out: Tensor, address: Address) -> tuple[int, tuple[Any, ...]]:
-    """How many programs there are, and the arguments that both kernels share."""
+    """Return how many programs there are, and the arguments that both kernels share."""
     batch, time = out.shape[:2]
     chunks = triton.cdiv(time // 4 + 2, _BLOCKS)  # a window that begins inside a block touches up to two more
-    columns = address.sequences.contiguous(), address.starts.contiguous()
-    return batch * chunks, (*columns, address.quantity, address.seed, time, chunks)
+    sequences = address.sequences.contiguous()
+    starts = address.starts.contiguous()
+    return batch * chunks, (sequences, starts, address.quantity, address.seed, time, chunks)
 
 
 def fill_words(out: Tensor, address: Address) -> None:

@@ -1,6 +1,6 @@
 """The tasks, and the rules for how long their sequences are."""
 
-from ffattn.rng.streams import Draw, Grid
+from ffattn.rng.streams import BatchWindow, Grid
 from ffattn.tasks.add import Add
 from ffattn.tasks.base import Baseline, Classification, Regression, Task
 from ffattn.tasks.batch import Batch
@@ -19,8 +19,8 @@ __all__ = [
     "Baseline",
     "BasicMotions",
     "Batch",
+    "BatchWindow",
     "Classification",
-    "Draw",
     "File",
     "Fixed",
     "Given",

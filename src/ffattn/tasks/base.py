@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ffattn.errors import SettingError
-from ffattn.rng.streams import Draw, Split, Stream, share
+from ffattn.rng.streams import BatchWindow, Split, Stream, split_range
 from ffattn.settings import TARGET, Settings, setting
 from ffattn.tasks.batch import Batch
 from ffattn.tasks.length import Length, Paper
@@ -96,11 +96,11 @@ class Task(Settings, ABC):
         """
 
     @abstractmethod
-    def sample(self, draw: Draw) -> Batch:
+    def sample(self, window: BatchWindow) -> Batch:
         """Make sequences.
 
         Args:
-            draw: Which sequences, how long, which window of time, and the random numbers for them.
+            window: Which sequences, how long, which window of time, and the random numbers for them.
 
         Returns:
             A batch whose x covers the window; lengths, y and relevant_steps always concern the whole sequences. Two
@@ -147,7 +147,7 @@ class Task(Settings, ABC):
             stream: Random numbers.
             batch: Number of the batch in the run.
             sequences: Numbers of the sequences.
-            part: Which part of time x is to cover, of how many (see `streams.share`).
+            part: Which part of time x is to cover, of how many (see `streams.split_range`).
 
         Returns:
             The batch, on the device of `sequences`.
@@ -172,7 +172,8 @@ class Task(Settings, ABC):
 
     def _batch(self, stream: Stream, sequences: Tensor, lengths: Tensor, part: tuple[int, int]) -> Batch:
         time = self.length.padded(lengths)
-        batch = self.sample(Draw(stream, sequences, lengths, self.length.nominal(lengths), *share(time, *part)))
+        start, stop = split_range(time, *part)
+        batch = self.sample(BatchWindow(stream, sequences, lengths, self.length.nominal(lengths), start, stop))
         return batch._replace(lengths=self.length.visible(lengths, time))
 
 

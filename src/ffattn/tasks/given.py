@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ffattn.errors import SettingError
 from ffattn.files import Scaling, Target
-from ffattn.rng.streams import Draw, Split, Stream, share
+from ffattn.rng.streams import BatchWindow, Split, Stream, split_range
 from ffattn.settings import setting
 from ffattn.tasks.base import Baseline, Task
 from ffattn.tasks.batch import Batch
@@ -94,7 +94,7 @@ class Given(Sequences):
         """Some sequences (see `Sequences.batch`)."""
         starts = self.offsets[places]
         lengths = self.offsets[places + 1] - starts
-        first, stop = share(int(lengths.max()), *part)
+        first, stop = split_range(int(lengths.max()), *part)
         steps = torch.arange(first, stop, device=self.x.device)
         is_real = steps < lengths[:, None]
         x = self.x[(starts[:, None] + steps).where(is_real, 0)] * is_real[..., None]
@@ -157,7 +157,7 @@ class GivenTask(Task):
         """Return the mean and scale of each target, (output,), by which predictions become numbers in its unit."""
         return Scaling([Target(str(output)) for output in range(self.num_outputs)])
 
-    def sample(self, draw: Draw) -> Batch:
+    def sample(self, window: BatchWindow) -> Batch:
         """Not drawn: see `given`."""
         raise AssertionError("sequences are given")
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ffattn.rng.streams import Draw, Grid
+from ffattn.rng.streams import BatchWindow, Grid
 from ffattn.tasks.base import Task
 from ffattn.tasks.batch import Batch
 
@@ -48,17 +48,17 @@ class MarkedPair(Task):
     def target(self, first: Float[Tensor, " batch"], second: Float[Tensor, " batch"]) -> Tensor:
         """The answer for the values at the two marks, (batch, output) or (batch,)."""
 
-    def sample(self, draw: Draw) -> Batch:
+    def sample(self, window: BatchWindow) -> Batch:
         """Make sequences (see `Task.sample`)."""
-        relevant = self._relevant_steps(draw)
-        first, second = draw.values_at(_VALUES, self.values, relevant).unbind(1)
-        x = draw.values(_VALUES, self.values, len(self.feature_names))
-        ends = torch.stack((torch.zeros_like(draw.lengths), draw.lengths - 1), dim=1)
+        relevant = self._relevant_steps(window)
+        first, second = window.values_at(_VALUES, self.values, relevant).unbind(1)
+        x = window.values(_VALUES, self.values, len(self.feature_names))
+        ends = torch.stack((torch.zeros_like(window.lengths), window.lengths - 1), dim=1)
         signs = torch.cat((-torch.ones_like(ends), torch.ones_like(relevant)), dim=1)
-        draw.put(x[..., 1:], torch.cat((ends, relevant), dim=1), signs[..., None])
-        return Batch(x, draw.lengths, self.target(first, second), relevant)
+        window.set_steps(x[..., 1:], torch.cat((ends, relevant), dim=1), signs[..., None])
+        return Batch(x, window.lengths, self.target(first, second), relevant)
 
-    def _relevant_steps(self, draw: Draw) -> Int[Tensor, "batch 2"]:
-        first = draw.integers(_FIRST_MARK, 1, _LAST_FIRST_MARK)
-        second = draw.integers(_SECOND_MARK, 1, draw.lengths // 2 - 2)
+    def _relevant_steps(self, window: BatchWindow) -> Int[Tensor, "batch 2"]:
+        first = window.integers(_FIRST_MARK, 1, _LAST_FIRST_MARK)
+        second = window.integers(_SECOND_MARK, 1, window.lengths // 2 - 2)
         return torch.stack((first, second + (second == first)), dim=1)

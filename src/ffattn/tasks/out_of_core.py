@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ffattn.rng.streams import share
+from ffattn.rng.streams import split_range
 from ffattn.tasks.batch import Batch
 from ffattn.tasks.given import Given, Sequences, shuffled
 
@@ -47,7 +47,7 @@ class Streamed(Sequences):
                 place = int(self.places[chosen[row]])
                 found[row] = given.x[given.offsets[place] : given.offsets[place + 1]]
         lengths = torch.tensor([len(x) for x in found])
-        first, stop = share(int(lengths.max()), *part)
+        first, stop = split_range(int(lengths.max()), *part)
         x = torch.zeros(len(found), stop - first, found[0].shape[1])
         for row, steps in zip(x, found, strict=True):
             some = steps[first:stop]

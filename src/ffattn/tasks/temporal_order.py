@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from ffattn.rng.streams import Draw
+from ffattn.rng.streams import BatchWindow
 from ffattn.tasks.base import Classification
 from ffattn.tasks.batch import Batch
 
@@ -35,26 +35,26 @@ class TemporalOrder(Classification):
     windows: ClassVar[tuple[tuple[int, int], ...]]
     min_length: ClassVar[int] = 10
 
-    def sample(self, draw: Draw) -> Batch:
+    def sample(self, window: BatchWindow) -> Batch:
         """Make sequences (see `Task.sample`)."""
-        relevant = self._relevant_steps(draw)
-        choices = self._choices(draw)
-        x = draw.symbols(_DISTRACTORS, _ALL_DISTRACTORS, len(_SYMBOLS))
-        first = torch.zeros_like(draw.lengths)
-        last = draw.lengths - 1
+        relevant = self._relevant_steps(window)
+        choices = self._choices(window)
+        x = window.symbols(_DISTRACTORS, _ALL_DISTRACTORS, len(_SYMBOLS))
+        first = torch.zeros_like(window.lengths)
+        last = window.lengths - 1
         begin, end = (torch.full_like(first, symbol) for symbol in (_BEGIN, _END))
         symbols = nn.functional.one_hot(torch.column_stack((begin, end, choices)), len(_SYMBOLS))
-        draw.put(x, torch.column_stack((first, last, relevant)), symbols)
+        window.set_steps(x, torch.column_stack((first, last, relevant)), symbols)
         weights = 2 ** torch.arange(len(self.windows) - 1, -1, -1, device=choices.device)
-        return Batch(x, draw.lengths, (choices * weights).sum(dim=1), relevant)
+        return Batch(x, window.lengths, (choices * weights).sum(dim=1), relevant)
 
-    def _relevant_steps(self, draw: Draw) -> Int[Tensor, "batch relevant"]:
-        bounds = [(draw.nominal * low // 100, draw.nominal * high // 100) for low, high in self.windows]
-        steps = [draw.integers(_RELEVANT_STEPS + i, low, high) for i, (low, high) in enumerate(bounds)]
+    def _relevant_steps(self, window: BatchWindow) -> Int[Tensor, "batch relevant"]:
+        bounds = [(window.nominal * low // 100, window.nominal * high // 100) for low, high in self.windows]
+        steps = [window.integers(_RELEVANT_STEPS + i, low, high) for i, (low, high) in enumerate(bounds)]
         return torch.stack(steps, dim=1)
 
-    def _choices(self, draw: Draw) -> Int[Tensor, "batch relevant"]:
-        return torch.stack([draw.integers(_CHOICES + i, 0, 1) for i in range(len(self.windows))], dim=1)
+    def _choices(self, window: BatchWindow) -> Int[Tensor, "batch relevant"]:
+        return torch.stack([window.integers(_CHOICES + i, 0, 1) for i in range(len(self.windows))], dim=1)
 
 
 @dataclass

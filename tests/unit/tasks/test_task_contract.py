@@ -8,7 +8,7 @@ from helpers import concrete_subclasses
 from task_oracles import BASELINES, ORACLES
 
 from ffattn.errors import SettingError
-from ffattn.rng.streams import Draw, Split, Stream
+from ffattn.rng.streams import BatchWindow, Split, Stream
 from ffattn.tasks import Fixed, GivenTask, Paper, Regression, Task, Variable
 from tests.pairwise import pairwise
 
@@ -117,7 +117,7 @@ def test_a_window_of_time_is_a_slice_of_the_whole(task, make):
     time = whole.x.shape[1]
     numbers, nominal = torch.arange(COUNT), task.length.nominal(whole.lengths)
     for start, stop in itertools.pairwise((0, 0, 1, time // 3, time // 2, time - 1, time)):
-        window = task.sample(Draw(STREAM, numbers, whole.lengths, nominal, start, stop))
+        window = task.sample(BatchWindow(STREAM, numbers, whole.lengths, nominal, start, stop))
         assert same(window, whole._replace(x=whole.x[:, start:stop]))
 
 

@@ -8,7 +8,7 @@ from torch import distributed
 from ffattn.errors import TrainingError
 from ffattn.lightning.modules.base import SequenceModule
 from ffattn.models import Answer
-from ffattn.rng.streams import share
+from ffattn.rng.streams import split_range
 from ffattn.tasks.batch import Batch
 
 
@@ -26,7 +26,7 @@ class DividedModule(SequenceModule):
     def _pool(self, batch: Batch) -> Any:
         """Return the state of attention over all processes' steps."""
         time = self.task.length.padded(batch.lengths)
-        start, stop = share(time, self.trainer.global_rank, self.trainer.world_size)
+        start, stop = split_range(time, self.trainer.global_rank, self.trainer.world_size)
         lengths = (batch.lengths - start).clamp(0, stop - start)
         network: Any = self.network
         return network.start(batch.lengths).update(batch.x, lengths, start).merge_all()

@@ -23,21 +23,20 @@ _GROUPS = 2048  # programs of the backward pass, at most: each adds up gradients
 _NUMBERS = 2**24  # at most so many numbers in all programs' gradients
 _FEW = 16  # up to so many features, lanes hold the columns of the embedding
 _MERGED = 2048  # numbers of pieces that are merged at a time
-_SUMMED = 256, 16  # rows and columns of programs' gradients that are added up at a time
+_SUMMED = (256, 16)  # rows and columns of programs' gradients that are added up at a time
 _SCORES = {"linear": 0, "tanh": 1, "tanh_states": 2}
 _NORMALIZERS = {"softmax": 0, "relu2": 1, "mean": 2}
 
 Optional = tuple[Tensor | None, ...]
 
 
-# Triton's own take microseconds, which count in a pass of some tens of them.
 def _quotient(a: int, b: int) -> int:
-    """a / b, rounded up."""
+    """Return a / b, rounded up. Triton's own takes microseconds, which count in a pass of some tens of them."""
     return -(-a // b)
 
 
 def _power_of_2(number: int) -> int:
-    """The power of two that a positive number is, or the next."""
+    """Return the power of two that a positive number is, or the next."""
     return 1 << (number - 1).bit_length()
 
 
@@ -86,15 +85,17 @@ def _contiguous(*tensors: Tensor | None) -> Optional:
 
 
 def _empty_sums(x: Tensor, rows: int, hidden: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return room for maximum, total and state."""
     maximum, total, state = (x.new_empty(shape, dtype=torch.float32) for shape in ((rows,), (rows,), (rows, hidden)))
     return maximum, total, state
 
 
 def _forward(
     x: Tensor, lengths: Tensor, parameters: Optional, extras: Optional, slope: float, rule: tuple[str, str]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Maximum, total, context and scores. rule: score and normalizer."""
-    weight, (batch, time, features) = parameters[0], x.shape
+) -> Results:
+    """Return maximum, total, context and scores. rule: score and normalizer."""
+    weight = parameters[0]
+    batch, time, features = x.shape
     hidden = features if weight is None else len(weight)
     launch = _Launch(x, hidden, weight is not None, *rule)
     scores = x.new_empty(batch, 0 if rule[1] == "mean" else time, dtype=torch.float32)
@@ -106,7 +107,8 @@ def _forward(
         constants = launch.constants | {"IS_WHOLE": launch.pieces == 1}
         launch.kernels.forward_kernel[(launch.items,)](*arguments, *launch.shape, slope, **constants)
         if launch.pieces > 1:
-            parts, sums = sums, _empty_sums(x, batch, hidden)
+            parts = sums
+            sums = _empty_sums(x, batch, hidden)
             sizes = _MERGED, max(1, _MERGED // launch.block), launch.block
             merge_kernel[(batch,)](*parts, *sums, launch.pieces, launch.normalizer, hidden, *sizes)
     return *sums, scores
@@ -123,7 +125,7 @@ def _backward(
     rule: tuple[str, str],
     needs_x: bool,
 ) -> tuple[Tensor, ...]:
-    """Gradients of x, weight, bias, query and query_bias. rule: score and normalizer."""
+    """Return gradients of x, weight, bias, query and query_bias. rule: score and normalizer."""
     weight, bias, query, _ = parameters
     hidden = x.shape[2] if weight is None else len(weight)
     launch = _Launch(x, hidden, weight is not None, *rule)
@@ -158,8 +160,8 @@ def feed_forward_attention_forward(
     slope: float,
     score: str,
     normalizer: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Maximum, total, context and scores (see `reference.feed_forward_attention_forward`)."""
+) -> Results:
+    """Return maximum, total, context and scores (see `reference.feed_forward_attention_forward`)."""
     return _forward(x, lengths, (weight, bias, query, query_bias), (shift, scale), slope, (score, normalizer))
 
 
@@ -184,13 +186,11 @@ def feed_forward_attention_backward(
     normalizer: str,
     needs_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of inputs and parameters (see `reference.feed_forward_attention_backward`)."""
-    outer, parameters, rule = (
-        (grad_total, grad_context, grad_scores),
-        (weight, bias, query, query_bias),
-        (score, normalizer),
-    )
+    """Return gradients of inputs and parameters (see `reference.feed_forward_attention_backward`)."""
+    outer = grad_total, grad_context, grad_scores
+    parameters = weight, bias, query, query_bias
     kept = maximum, total, context, scores
+    rule = score, normalizer
     arguments = outer, x, lengths, parameters, (shift, scale), kept, slope, rule, needs_x
     g_x, g_weight, g_bias, g_query, g_query_bias = _backward(*arguments)
     return g_x, g_weight, g_bias, g_query, g_query_bias
@@ -205,8 +205,8 @@ def attention_pooling_forward(
     scale: Tensor | None,
     score: str,
     normalizer: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Maximum, total, context and scores (see `reference.attention_pooling_forward`)."""
+) -> Results:
+    """Return maximum, total, context and scores (see `reference.attention_pooling_forward`)."""
     return _forward(sequence, lengths, (None, None, query, query_bias), (shift, scale), 0.0, (score, normalizer))
 
 
@@ -228,13 +228,11 @@ def attention_pooling_backward(
     normalizer: str,
     needs_sequence: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of sequence and query (see `reference.attention_pooling_backward`)."""
-    outer, parameters, rule = (
-        (grad_total, grad_context, grad_scores),
-        (None, None, query, query_bias),
-        (score, normalizer),
-    )
+    """Return gradients of sequence and query (see `reference.attention_pooling_backward`)."""
+    outer = grad_total, grad_context, grad_scores
+    parameters = None, None, query, query_bias
     kept = maximum, total, context, scores
+    rule = score, normalizer
     arguments = outer, sequence, lengths, parameters, (shift, scale), kept, 0.0, rule, needs_sequence
     g_sequence, _, _, g_query, g_query_bias = _backward(*arguments)
     return g_sequence, g_query, g_query_bias

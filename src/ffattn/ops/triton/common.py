@@ -10,10 +10,13 @@ from typing import Any
 import triton
 import triton.language as tl
 
-TANH, TANH_STATES = tl.constexpr(1), tl.constexpr(2)
-SOFTMAX, RELU2, MEAN = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
+TANH = tl.constexpr(1)
+TANH_STATES = tl.constexpr(2)
+SOFTMAX = tl.constexpr(0)
+RELU2 = tl.constexpr(1)
+MEAN = tl.constexpr(2)
 LOWEST = tl.constexpr(-1e30)  # below every score; finite, so that differences are numbers
-_CHANGING = "time", "pieces", "piece", "items", "rows", "stride_batch"  # numbers that do not make a kernel of their own
+_CHANGING = ("time", "pieces", "piece", "items", "rows", "stride_batch")  # numbers that make no kernel of their own
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -25,25 +28,34 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 @kernel
 def tanh(x):
-    """Within 2e-7."""
+    """Return the hyperbolic tangent, within 2e-7."""
     return 1.0 - 2.0 / (tl.exp(2.0 * x) + 1.0)
 
 
 @kernel
 def larger(a, b):
-    """The larger one; NaN, if one is."""
+    """Return the larger one; NaN, if one is."""
     return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
 
 
 @kernel
 def load_parameter(pointer, unit, HIDDEN: tl.constexpr):
-    """A number for each hidden unit; zeros beyond them."""
+    """Return a number for each hidden unit; zeros beyond them."""
     return tl.load(pointer + unit, unit < HIDDEN, 0.0).to(tl.float32)
 
 
 @kernel
+def load_optional(pointer, unit, HIDDEN: tl.constexpr, BLOCK: tl.constexpr):
+    """Return what `load_parameter` does; zeros where there is no parameter."""
+    numbers = tl.zeros([BLOCK], tl.float32)
+    if pointer is not None:
+        numbers = load_parameter(pointer, unit, HIDDEN)
+    return numbers
+
+
+@kernel
 def load_steps(pointer, first, step, valid):
-    """A number for each step of a tile; zeros for padding, and where there are none."""
+    """Return a number for each step of a tile; zeros for padding, and where there are none."""
     numbers = tl.zeros(valid.shape, tl.float32)
     if pointer is not None:
         numbers = tl.load(pointer + first + step, valid, 0.0)
@@ -51,8 +63,8 @@ def load_steps(pointer, first, step, valid):
 
 
 @kernel
-def scaled(e, shift, scale, sequence):
-    """Scores as the normalizer sees them."""
+def scale_scores(e, shift, scale, sequence):
+    """Return scores as the normalizer sees them."""
     if shift is not None:
         e += tl.load(shift)
     if scale is not None:
@@ -61,8 +73,8 @@ def scaled(e, shift, scale, sequence):
 
 
 @kernel
-def weights_of(s, maximum, valid, NORMALIZER: tl.constexpr):
-    """Unnormalised weights; zero for padding."""
+def unnormalised_weights(s, maximum, valid, NORMALIZER: tl.constexpr):
+    """Return unnormalised weights; zero for padding."""
     if NORMALIZER == SOFTMAX:
         w = tl.exp(s - maximum)
     elif NORMALIZER == RELU2:
@@ -75,7 +87,7 @@ def weights_of(s, maximum, valid, NORMALIZER: tl.constexpr):
 
 @kernel
 def piece_of(item, lengths, time, pieces, piece):
-    """Sequence, first step and end of a piece, as far as steps are real."""
+    """Return sequence, first step and end of a piece, as far as steps are real."""
     sequence = (item // pieces).to(tl.int64)
     start = (item % pieces).to(tl.int64) * piece
     length = tl.minimum(tl.load(lengths + sequence), time)
@@ -83,8 +95,8 @@ def piece_of(item, lengths, time, pieces, piece):
 
 
 @kernel
-def fill_padding(scores, sequence, start, stop, time, piece, STEPS: tl.constexpr):
-    """Scores of a piece's steps beyond its end are zero."""
+def zero_padded_scores(scores, sequence, start, stop, time, piece, STEPS: tl.constexpr):
+    """Zero the scores of a piece's steps beyond its end."""
     end = tl.minimum(start + piece, time)
     for first in range(tl.maximum(start, stop), end, STEPS):
         step = first + tl.arange(0, STEPS)
@@ -92,8 +104,15 @@ def fill_padding(scores, sequence, start, stop, time, piece, STEPS: tl.constexpr
 
 
 @kernel
+def raise_maximum(highest, s, valid):
+    """Return the largest score so far, and the factor of sums that were shifted by the one before."""
+    higher = tl.maximum(highest, tl.max(tl.where(valid, s, LOWEST), axis=0))
+    return higher, tl.exp(highest - higher)
+
+
+@kernel
 def stored_maximum(highest, has_steps, NORMALIZER: tl.constexpr):
-    """-inf where there are no steps; zero for weights that are not shifted."""
+    """Return the maximum as it is stored: -inf where there are no steps; zero for weights that are not shifted."""
     if NORMALIZER == SOFTMAX:
         highest = tl.where(has_steps, highest, -float("inf"))
     else:
@@ -103,16 +122,38 @@ def stored_maximum(highest, has_steps, NORMALIZER: tl.constexpr):
 
 @kernel
 def divisor(total):
-    """What a sum of states is divided by: a total of zero becomes one."""
+    """Return what a sum of states is divided by: a total of zero becomes one."""
     return tl.where(total == 0.0, 1.0, total)
 
 
 @kernel
-def through_division(
+def store_sums(
+    maximum, total, state, item, unit, highest, sum_w, sum_h, has_steps,
+    NORMALIZER: tl.constexpr, HIDDEN: tl.constexpr, IS_WHOLE: tl.constexpr,
+):  # fmt: skip
+    """Store what a forward pass has found of a piece: maximum, total and state; of a whole sequence the context."""
+    tl.store(maximum + item, stored_maximum(highest, has_steps, NORMALIZER))
+    tl.store(total + item, sum_w)
+    if IS_WHOLE:
+        sum_h /= divisor(sum_w)
+    tl.store(state + item.to(tl.int64) * HIDDEN + unit, sum_h, unit < HIDDEN)
+
+
+@kernel
+def store_gradients(g_own, unit, g_bias, g_query, g_query_bias, HIDDEN: tl.constexpr):
+    """Store what a program's backward pass has found for all parameters but the weight, where those begin."""
+    tl.store(g_own + unit, g_bias, unit < HIDDEN)
+    tl.store(g_own + HIDDEN + unit, g_query, unit < HIDDEN)
+    tl.store(g_own + 2 * HIDDEN, g_query_bias)
+
+
+@kernel
+def division_backward(
     g_total, g_context, total, context, sequence, unit, HIDDEN: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """Gradients of a sequence's total and state, where context = state / total."""
-    g_sum, g = 0.0, tl.zeros([BLOCK], tl.float32)
+    """Return gradients of a sequence's total and state, where context = state / total."""
+    g_sum = 0.0
+    g = tl.zeros([BLOCK], tl.float32)
     if g_total is not None:
         g_sum += tl.load(g_total + sequence)
     if g_context is not None:
@@ -124,7 +165,7 @@ def through_division(
 
 @kernel
 def score_gradient(p, e, w, s, g_scores, scale, sequence, SCORE: tl.constexpr, NORMALIZER: tl.constexpr):
-    """The gradient of a score before its tanh, from p = dL/dw."""
+    """Return the gradient of a score before its tanh, from p = dL/dw."""
     if NORMALIZER == RELU2:
         du = 2.0 * larger(s, 0.0) * p
     else:
@@ -143,9 +184,12 @@ def merge_kernel(
     NORMALIZER: tl.constexpr, HIDDEN: tl.constexpr, MAXIMA: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Add up the pieces of one sequence, in order, and divide. Some rows of states are read at a time."""
-    sequence, unit = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
+    sequence = tl.program_id(0).to(tl.int64)
+    unit = tl.arange(0, BLOCK)
     base = sequence * pieces
-    highest, sum_w, sum_h = -float("inf"), tl.zeros([], tl.float32), tl.zeros([BLOCK], tl.float32)
+    highest = -float("inf")
+    sum_w = tl.zeros([], tl.float32)
+    sum_h = tl.zeros([BLOCK], tl.float32)
     for first in range(0, pieces, MAXIMA):
         piece = first + tl.arange(0, MAXIMA)
         highest = tl.maximum(highest, tl.max(tl.load(maxima + base + piece, piece < pieces, -float("inf")), axis=0))
@@ -178,7 +222,8 @@ def sum_kernel(
 ):  # fmt: skip
     """Add up the rows of partial: (weight, bias, query, query_bias) of each program of a backward pass."""
     width = WEIGHTS + 2 * HIDDEN + 1
-    column, total = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS), tl.zeros([COLUMNS], tl.float32)
+    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    total = tl.zeros([COLUMNS], tl.float32)
     for first in range(0, rows, ROWS):
         row = first + tl.arange(0, ROWS)
         known = (row < rows)[:, None] & (column < width)[None, :]

@@ -13,31 +13,33 @@ from ffattn.ops.triton.common import (
     SOFTMAX,
     TANH,
     TANH_STATES,
-    divisor,
-    fill_padding,
+    division_backward,
     kernel,
     larger,
+    load_optional,
     load_parameter,
     load_steps,
     piece_of,
-    scaled,
+    raise_maximum,
+    scale_scores,
     score_gradient,
-    stored_maximum,
+    store_gradients,
+    store_sums,
     tanh,
-    through_division,
-    weights_of,
+    unnormalised_weights,
+    zero_padded_scores,
 )
 
 
 @kernel
 def _load_feature(x, f, valid, stride):
-    """One feature of the steps of a tile; padding is not read."""
+    """Return one feature of the steps of a tile; padding is not read."""
     return tl.load(x + f * stride, valid, 0.0).to(tl.float32)
 
 
 @kernel
 def _states(x, weight, bias, valid, unit, stride, slope, HIDDEN: tl.constexpr, FEATURES: tl.constexpr):
-    """h = LReLU(W x + b), [step, hidden unit]; without a weight the inputs are the states. x points at each step."""
+    """Return h = LReLU(W x + b), [step, hidden unit], or the inputs without a weight. x points at each step."""
     if weight is None:
         known = valid[:, None] & (unit < HIDDEN)[None, :]
         h = tl.load(x[:, None] + unit[None, :] * stride, known, 0.0).to(tl.float32)
@@ -57,11 +59,13 @@ def forward_kernel(
     SCORE: tl.constexpr, NORMALIZER: tl.constexpr, HIDDEN: tl.constexpr, FEATURES: tl.constexpr,
     IS_WHOLE: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Scores, and maximum, total and state of a piece of a sequence; of a whole one the context, not the state."""
+    """Find scores, and maximum, total and state of a piece of a sequence; of a whole one the context, not the state."""
     item = tl.program_id(0)
     sequence, start, stop = piece_of(item, lengths, time, pieces, piece)
     unit = tl.arange(0, BLOCK)
-    highest, sum_w, sum_h = tl.full([], LOWEST, tl.float32), tl.zeros([], tl.float32), tl.zeros([BLOCK], tl.float32)
+    highest = tl.full([], LOWEST, tl.float32)
+    sum_w = tl.zeros([], tl.float32)
+    sum_h = tl.zeros([BLOCK], tl.float32)
     for first in range(start, stop, STEPS):
         step = first + tl.arange(0, STEPS)
         valid = step < stop
@@ -74,26 +78,22 @@ def forward_kernel(
             e = tl.sum(inner * q[None, :], axis=1) + tl.load(query_bias).to(tl.float32)
             e = tanh(e) if SCORE == TANH else e
             tl.store(scores + sequence * time + step, e, valid)
-            s = scaled(e, shift, scale, sequence)
+            s = scale_scores(e, shift, scale, sequence)
         if NORMALIZER == SOFTMAX:
-            higher = tl.maximum(highest, tl.max(tl.where(valid, s, LOWEST), axis=0))
-            factor = tl.exp(highest - higher)
-            highest, sum_w, sum_h = higher, sum_w * factor, sum_h * factor
-        w = weights_of(s, highest, valid, NORMALIZER)
+            highest, factor = raise_maximum(highest, s, valid)
+            sum_w *= factor
+            sum_h *= factor
+        w = unnormalised_weights(s, highest, valid, NORMALIZER)
         sum_w += tl.sum(w, axis=0)
         sum_h += tl.sum(tl.where(valid[:, None], w[:, None] * h, 0.0), axis=0)
     if NORMALIZER != MEAN:
-        fill_padding(scores, sequence, start, stop, time, piece, STEPS)
-    tl.store(maximum + item, stored_maximum(highest, start < stop, NORMALIZER))
-    tl.store(total + item, sum_w)
-    if IS_WHOLE:
-        sum_h /= divisor(sum_w)
-    tl.store(state + item.to(tl.int64) * HIDDEN + unit, sum_h, unit < HIDDEN)
+        zero_padded_scores(scores, sequence, start, stop, time, piece, STEPS)
+    store_sums(maximum, total, state, item, unit, highest, sum_w, sum_h, start < stop, NORMALIZER, HIDDEN, IS_WHOLE)
 
 
 @kernel
-def _through_score(h, w, du, g, q, SCORE: tl.constexpr):
-    """dL/dh, by way of the weighted sum and of the scores; and what is added to dL/dquery."""
+def _score_backward(h, w, du, g, q, SCORE: tl.constexpr):
+    """Return dL/dh, by way of the weighted sum and of the scores; and what is added to dL/dquery."""
     dh = w[:, None] * g[None, :]
     inner = tanh(h) if SCORE == TANH_STATES else h
     through = du[:, None] * q[None, :]
@@ -102,10 +102,10 @@ def _through_score(h, w, du, g, q, SCORE: tl.constexpr):
 
 
 @kernel
-def _through_embedding(
+def _embedding_backward(
     dz, x, weight, g_weight, g_x, valid, unit, stride, HIDDEN: tl.constexpr, FEATURES: tl.constexpr
 ):  # fmt: skip
-    """Gradients of the weights, added to the program's own, and of the inputs. x and g_x point at each step."""
+    """Add gradients of the weights to the program's own; store those of the inputs. x and g_x point at each step."""
     known = unit < HIDDEN
     for f in range(FEATURES):
         place = unit * FEATURES + f
@@ -124,19 +124,20 @@ def backward_kernel(
     SCORE: tl.constexpr, NORMALIZER: tl.constexpr, HIDDEN: tl.constexpr, FEATURES: tl.constexpr,
     WEIGHTS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Gradients that every so many pieces contribute; partial has (weight, bias, query, query_bias) of each program."""
+    """Find gradients of every so many pieces; partial has (weight, bias, query, query_bias) of each program."""
     unit = tl.arange(0, BLOCK)
-    known, g_own = unit < HIDDEN, partial + tl.program_id(0).to(tl.int64) * (WEIGHTS + 2 * HIDDEN + 1)
-    q = tl.zeros([BLOCK], tl.float32)
-    if query is not None:
-        q = load_parameter(query, unit, HIDDEN)
-    sum_dz, sum_q, sum_du = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32), tl.zeros([], tl.float32)
+    known = unit < HIDDEN
+    g_own = partial + tl.program_id(0).to(tl.int64) * (WEIGHTS + 2 * HIDDEN + 1)
+    q = load_optional(query, unit, HIDDEN, BLOCK)
+    sum_dz = tl.zeros([BLOCK], tl.float32)
+    sum_q = tl.zeros([BLOCK], tl.float32)
+    sum_du = tl.zeros([], tl.float32)
     if weight is not None:
         for f in range(FEATURES):
             tl.store(g_own + unit * FEATURES + f, tl.zeros([BLOCK], tl.float32), known)
     for item in range(tl.program_id(0), items, tl.num_programs(0)):
         sequence, start, stop = piece_of(item, lengths, time, pieces, piece)
-        shared, g = through_division(g_total, g_context, total, context, sequence, unit, HIDDEN, BLOCK)
+        shared, g = division_backward(g_total, g_context, total, context, sequence, unit, HIDDEN, BLOCK)
         highest = tl.load(maximum + sequence)
         for first in range(start, stop, STEPS):
             step = first + tl.arange(0, STEPS)
@@ -145,25 +146,22 @@ def backward_kernel(
             h = _states(x_step, weight, bias, valid, unit, stride_feature, slope, HIDDEN, FEATURES)
             e = load_steps(None if NORMALIZER == MEAN else scores, sequence * time, step, valid)
             outer = load_steps(g_scores, sequence * time, step, valid)
-            s = scaled(e, shift, scale, sequence)
-            w = weights_of(s, highest, valid, NORMALIZER)
+            s = scale_scores(e, shift, scale, sequence)
+            w = unnormalised_weights(s, highest, valid, NORMALIZER)
             if NORMALIZER == MEAN:
                 dh = w[:, None] * g[None, :]
             else:
                 p = tl.sum(h * g[None, :], axis=1) + shared
                 du = score_gradient(p, e, w, s, outer, scale, sequence, SCORE, NORMALIZER)
                 du = tl.where(valid, du, 0.0)
-                dh, dq = _through_score(h, w, du, g, q, SCORE)
+                dh, dq = _score_backward(h, w, du, g, q, SCORE)
                 sum_q += dq
                 sum_du += tl.sum(du, axis=0)
             g_step = None if g_x is None else g_x + (sequence * time + step) * FEATURES
             if weight is not None:
                 dz = tl.where(valid[:, None], tl.where(h > 0.0, dh, slope * dh), 0.0)
                 sum_dz += tl.sum(dz, axis=0)
-                _through_embedding(dz, x_step, weight, g_own, g_step, valid, unit, stride_feature, HIDDEN, FEATURES)
+                _embedding_backward(dz, x_step, weight, g_own, g_step, valid, unit, stride_feature, HIDDEN, FEATURES)
             elif g_x is not None:
                 tl.store(g_step[:, None] + unit[None, :], dh, valid[:, None] & known[None, :])
-    g_own += WEIGHTS
-    tl.store(g_own + unit, sum_dz, known)
-    tl.store(g_own + HIDDEN + unit, sum_q, known)
-    tl.store(g_own + 2 * HIDDEN, sum_du)
+    store_gradients(g_own + WEIGHTS, unit, sum_dz, sum_q, sum_du, HIDDEN)
