@@ -86,7 +86,7 @@ def agree(root, results):
         assert words_of(printed, TASK) == [" ".join(shown).split()]
     middle = cells[0].accuracy()
     above, below = draw_lengths(cells).axes
-    assert_allclose(bars(below, MODEL), [[T], [middle.median], [middle.low], [middle.high]])
+    assert_allclose(bars(below, MODEL), [[T], [middle.median], [middle.low], [middle.high]], atol=1e-12)
     if (updates := cells[0].updates_to_solve()) is not None:
         assert_allclose(bars(above, MODEL), [[T], [updates.median], [updates.low], [updates.high]])
     (label,) = draw_map(cells).axes[0].texts
