@@ -1,23 +1,26 @@
-"""Compile the CPU's kernels for the types that most tests use, in two processes: `python -m tests.compile_kernels`.
+"""Compile what most tests need, once, in two processes: `python -m tests.compile_kernels`.
 
-Compiled code is kept on disk. Without this, each worker of the tests would compile what the other is compiling.
+Kernels are compiled for their types, and modules to bytecode; both are kept on disk. Without this, each worker of the
+tests compiles what the other is compiling.
 """
 
+import tempfile
 from concurrent.futures import ProcessPoolExecutor
 
 import torch
 
+import ffattn
 from ffattn.ops import attention_pooling
-from ffattn.rng.streams import Split, Stream
-from ffattn.tasks import Add, Paper
 
-KINDS = "contiguous", "bfloat16", "strided", "random"  # those that take longest first
+KINDS = "contiguous", "run", "bfloat16", "strided"  # those that take longest first
 
 
 def compile_for(kind):
-    """Call what is compiled for one kind of inputs, forwards and backwards."""
-    if kind == "random":
-        Add(length=Paper(T=20)).training_batch(Stream(0, Split.TRAIN), 0, torch.arange(3))
+    """A tiny run, or the operators on one kind of inputs, forwards and backwards."""
+    if kind == "run":
+        with tempfile.TemporaryDirectory() as folder:
+            small = "T=12", "updates=1", "batch_size=2", "model=lstm", "trainer.sequences=2", "accelerator=cpu"
+            ffattn.fit(*small, folder=f"{folder}/run", quiet=True)
         return
     x = torch.randn(2, 6, 3).to(torch.bfloat16 if kind == "bfloat16" else torch.float32)
     x = x[:, ::2] if kind == "strided" else x

@@ -44,19 +44,30 @@ def check(status, err, case, folder):
         assert (folder / "result.json").exists(), (case, err)
 
 
+def run_case(case, name, command, workplace):
+    done = command("train", *TINY, f"hydra.run.dir={name}", *case)
+    assert done.status in {0, 1, 2}, case
+    check(done.status, done.err, case, workplace / name)
+
+
 @pytest.mark.parametrize("part", range(2))
 def test_training(part, keys, command, workplace):
     numbers = random.Random(part)
     for number in range(10):
-        case = odd_arguments(numbers, keys)
-        done = command("train", *TINY, f"hydra.run.dir=run{number}", *case)
-        assert done.status in {0, 1, 2}, case
-        check(done.status, done.err, case, workplace / f"run{number}")
+        run_case(odd_arguments(numbers, keys), f"run{number}", command, workplace)
 
 
-@pytest.mark.parametrize("number", range(20))
+ALONE = range(1000, 1020)
+
+
+def test_training_of_what_also_runs_in_processes(keys, command, workplace):
+    for number in ALONE:
+        run_case(odd_arguments(random.Random(number), keys), f"run{number}", command, workplace)
+
+
+@pytest.mark.parametrize("number", [*ALONE[:2], *(pytest.param(n, marks=pytest.mark.slow) for n in ALONE[2:])])
 def test_training_in_a_process_of_its_own(number, keys, tmp_path):
-    case = odd_arguments(random.Random(1000 + number), keys)
+    case = odd_arguments(random.Random(number), keys)
     words = [sys.executable, "-m", "ffattn.train", *TINY, "hydra.run.dir=run", *case]
     done = subprocess.run(words, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode in {0, 1, 2}, (case, done.stderr)

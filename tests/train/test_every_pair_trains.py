@@ -86,7 +86,7 @@ def test_one_update_is_validated_saved_and_tested_too(tmp_path):
     [
         {"precision": "bf16-mixed"},
         {"precision": 64},
-        {"precision": "bf16-mixed", "model": "lstm_attention"},
+        pytest.param({"precision": "bf16-mixed", "model": "lstm_attention"}, marks=pytest.mark.slow),  # its own kernels
         {"trainer__gradient_clip": 0.1},
         {"trainer__ema_decay": 0.5},
         {"trainer__accumulate": 2},

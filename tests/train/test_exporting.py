@@ -50,6 +50,13 @@ def classifier(table, tmp_path_factory):
     return ffattn.fit("task=file", *overrides, folder=tmp_path_factory.mktemp("run") / "run", quiet=True)
 
 
+@pytest.fixture(scope="module")
+def exported_classifier(classifier, tmp_path_factory):
+    """The classifier in each format, made once."""
+    folder = tmp_path_factory.mktemp("classifier")
+    return {suffix: written(classifier.checkpoint, folder / f"model.{suffix}") for suffix in ("onnx", "pt2")}
+
+
 def session(path):
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
@@ -123,10 +130,10 @@ def test_padding_reaches_no_result(exported):
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "pt2"])
-def test_preparation_is_part_of_the_graph(classifier, table, tmp_path, suffix):
+def test_preparation_is_part_of_the_graph(classifier, exported_classifier, table, suffix):
     from ffattn.inference.on_files import predict, read_inputs
 
-    path = written(classifier.checkpoint, tmp_path / f"model.{suffix}")
+    path = exported_classifier[suffix]
     trained = classifier.load()
     (raw,) = read_inputs(table, trained.task).pieces
     places = {name: place for place, name in enumerate(["u", "v", "w"], start=1)}
@@ -143,8 +150,8 @@ def test_preparation_is_part_of_the_graph(classifier, table, tmp_path, suffix):
         np.testing.assert_allclose(found[0], [rows[i]["p_left"], rows[i]["p_right"]], rtol=1e-4)
 
 
-def test_the_file_says_what_its_inputs_are(classifier, tmp_path):
-    runs = session(written(classifier.checkpoint, tmp_path / "model.onnx"))
+def test_the_file_says_what_its_inputs_are(exported_classifier):
+    runs = session(exported_classifier["onnx"])
     assert json.loads(runs.get_modelmeta().custom_metadata_map["ffattn"]) == {
         "columns": ["a", "b", "kind"],
         "targets": ["y"],

@@ -96,12 +96,12 @@ def test_a_folder_that_vanishes_ends_a_run_with_one_line(tmp_path, monkeypatch, 
     ("folder", "reason"), [("run", "cannot be written to"), ("run/checkpoints", "Permission denied")]
 )
 def test_a_read_only_folder_ends_a_run_with_one_line(tmp_path, folder, reason):
-    arguments = [*overrides_of(OPTIONS | {"updates": 6}), f"hydra.run.dir={tmp_path / 'run'}"]
+    fit(tmp_path / "run", **OPTIONS | {"updates": 6})
+    arguments = [*overrides_of(OPTIONS | {"updates": 9}), f"hydra.run.dir={tmp_path / 'run'}", "resume=last"]
     command = [*AS_ANYONE, sys.executable, "-m", "ffattn.train", *arguments]
-    subprocess.run(command, check=True, capture_output=True)
     before = snapshot(tmp_path / "run" / "checkpoints")
     (tmp_path / folder).chmod(0o500)
-    done = subprocess.run([*command, "resume=last", "updates=9"], check=False, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     (tmp_path / folder).chmod(0o700)
     assert done.returncode == 1
     assert re.fullmatch(rf"[^\n]*{reason}[^\n]*\n", done.stderr)

@@ -52,7 +52,7 @@ def test_the_query_starts_uniform_from_zero_to_one():
 
 def test_dropout_is_on_the_context_and_in_training_only():
     """With one component and a head that passes it on, the answer is that component, dropped or doubled."""
-    network, x = LSTMAttention(hidden=1, dropout=0.5).build(REFERENCE), make_x()
+    network, x = LSTMAttention(hidden=1, dropout=0.5).build(REFERENCE).double(), make_x().double()
     lengths = torch.full((64,), 7)
     torch.nn.init.ones_(network.output.weight)
     torch.nn.init.zeros_(network.output.bias)

@@ -1,4 +1,4 @@
-"""Attention over the steps of two processes is that over all steps, with its gradients; one start for all cases."""
+"""Two processes with half of the steps, or half of the batch, have the gradients of the whole; one start for all."""
 
 import gc
 
@@ -7,7 +7,7 @@ import torch
 from torch import distributed, multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
-from ffattn.nn import FeedForwardAttention
+from ffattn.nn import AttentionPooling, FeedForwardAttention, GatedPooling, MultiHeadPooling, StatisticsPooling
 from ffattn.nn.exchange import merge_all
 from ffattn.ops import Pooled
 
@@ -40,6 +40,23 @@ class Head(torch.nn.Module):
         return self.output(context.tanh()).square().sum(dim=1).mean()
 
 
+class AllLayers(torch.nn.Module):
+    """A loss behind all layers, over some of the sequences, as data-parallel training has one."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.attention = FeedForwardAttention(3, 11)
+        poolings = AttentionPooling(3), MultiHeadPooling(3, 2), GatedPooling(3, 4), StatisticsPooling(3)
+        self.poolings = torch.nn.ModuleList(poolings)
+
+    def forward(self, rank, world):
+        torch.manual_seed(1)
+        x, lengths = torch.randn(len(LENGTHS), TIME, 3)[rank::world], LENGTHS[rank::world]
+        contexts = [self.attention(x, lengths), *(pooling(x, lengths)[0].flatten(1) for pooling in self.poolings)]
+        return torch.cat(contexts, dim=1).square().sum(dim=1).mean()
+
+
 def result(module, rank, world):
     loss = module(rank, world)
     loss.backward()
@@ -51,25 +68,38 @@ def work(rank, folder):
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
     for name, options in CASES.items():
         torch.save(result(DistributedDataParallel(Head(options)), rank, WORLD), f"{folder}/{name}{rank}")
+    torch.save(result(DistributedDataParallel(AllLayers()), rank, WORLD), f"{folder}/layers{rank}")
     gc.collect()  # what refers to the group: it has threads, which must have ended before Python does
     distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("exchange")
+    """What the processes found."""
+    folder = tmp_path_factory.mktemp("processes")
     multiprocessing.spawn(work, (folder,), nprocs=WORLD)
     return folder
 
 
+def found(folder, name, first=0):
+    """What each process has alike, from some place in its list on."""
+    one, other = (torch.load(folder / f"{name}{rank}")[first:] for rank in range(WORLD))
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+    return one
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_loss_and_gradients_are_those_of_the_whole_sequence(folder, name):
-    first, second = (torch.load(folder / f"{name}{rank}") for rank in range(WORLD))
-    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    first = found(folder, name)
     whole = result(Head(CASES[name]), 0, 1)
     size = torch.cat([part.flatten() for part in whole]).norm()  # the bias of a softmax has no gradient of its own
     for mine, other in zip(first, whole, strict=True):
         assert (mine - other).norm() <= 1e-6 * size
+
+
+def test_gradients_of_halves_of_the_batch_are_those_of_the_whole_batch(folder):
+    """The loss is of each process's own half."""
+    torch.testing.assert_close(found(folder, "layers", first=1), result(AllLayers(), 0, 1)[1:])
 
 
 def test_a_process_alone_gets_its_own_back(tmp_path):
