@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 from ffattn.config.errors import ConfigError, DamagedError
 from ffattn.config.schema import Train
 from ffattn.errors import CheckpointError
+from ffattn.files.fingerprint import changes
 from ffattn.inference.checkpoint import BEST, KEY, LAST, PREVIOUS, build_network, checkpoints_of, load_weights, read
 from ffattn.runs.differences import decisive_differences
 from ffattn.runs.result import RESULT, read_result
 from ffattn.settings import to_plain
+from ffattn.tasks import GivenTask
 
 # what a checkpoint must have of Lightning's to be continued
 _KINDS = {"epoch": int, "global_step": int, "loops": dict, "optimizer_states": list, "lr_schedulers": list}
@@ -159,8 +161,7 @@ def _continue(settings: Train, folder: Path | None, checkpoint: Path) -> Start:
         _refuse_changes(settings, about["settings"], checkpoint)
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"resume={checkpoint}: a damaged checkpoint, without proper settings") from error
-    if about.get("data", {}) != settings.task.state():
-        raise ConfigError(f"resume={checkpoint}: was trained on other data than what is read now")
+    _refuse_other_data(settings, about, checkpoint)
     is_own = folder is not None and checkpoint.parent.resolve() == checkpoints_of(folder).resolve()
     if folder is not None and not is_own and _holds_run(folder):
         raise ConfigError(f"{folder}: holds another run than resume={checkpoint}; choose another directory")
@@ -214,6 +215,15 @@ def _best_beside(checkpoint: Path, about: dict[str, Any]) -> Path | None:
         update = about["best"]["update"]
         raise ConfigError(f"resume={checkpoint}: {BEST} of update {update}, its best so far, must lie beside it")
     return best
+
+
+def _refuse_other_data(settings: Train, about: dict[str, Any], checkpoint: Path) -> None:
+    other = f"resume={checkpoint}: was trained on other data than what is read now"
+    before = about.get("fingerprint")  # checkpoints have had one since 0.1.0
+    if before and isinstance(settings.task, GivenTask) and (found := changes(settings.task.fingerprint(), before)):
+        raise ConfigError(f"{other}: {found}; train anew, from its weights with init_from={checkpoint} if you like")
+    if about.get("data", {}) != settings.task.state():
+        raise ConfigError(other)
 
 
 def _refuse_changes(settings: Train, before: dict[str, Any], checkpoint: Path) -> None:
