@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from itertools import pairwise
 from pathlib import Path
 
 from ffattn.errors import DataError
@@ -92,7 +93,7 @@ def _counts_up(numbers: list[str]) -> bool:
 def _could_be_names(numbers: list[str]) -> bool:
     """Whether numbers beside words could be names, as years and wavelengths are: positive, and in order or whole."""
     values = [float(number) for number in numbers]
-    pairs = list(zip(values, values[1:], strict=False))
+    pairs = list(pairwise(values))
     in_order = all(a < b for a, b in pairs) or all(a > b for a, b in pairs)
     are_whole = all(re.fullmatch("[0-9]+", number) for number in numbers)
     return min(values) >= 0 and len(set(numbers)) == len(numbers) and (in_order or are_whole)

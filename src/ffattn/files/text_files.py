@@ -39,6 +39,7 @@ class TextRule(NamedTuple):
     encoding: str = UTF_8
 
 
+PLAIN = TextRule()
 Blocks = Callable[[Path, TextRule, int], Iterator[Any]]
 
 
@@ -72,9 +73,8 @@ def _mixed_columns(tables: list[Any]) -> list[str]:
         for column in table.schema:
             kinds.setdefault(column.name, set()).add(column.type)
     numbers = {pa.int64(), pa.float64()}
-    return [
-        name for name, types in kinds.items() if len(types - {pa.null()}) > 1 and not types <= {*numbers, pa.null()}
-    ]
+    known = {name: types - {pa.null()} for name, types in kinds.items()}
+    return [name for name, types in known.items() if len(types) > 1 and types != numbers]
 
 
 def csv_blocks(path: Path, rule: TextRule, size: int = _BLOCK) -> Iterator[Any]:
