@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ffattn.errors import DataError
+from ffattn.files.text_files import PLAIN, TextRule
 
 WORDS = "words"
 CHARACTERS = "characters"
@@ -23,6 +24,7 @@ class Layout:
         optional: Those of them that may be absent.
         texts: Columns that hold text in a file of CSV, whatever their values look like; the ids always do.
         tokens: What the steps of a text are, one of `TOKENS`.
+        text_rule: How the cells of a text file are read, whatever its columns.
     """
 
     id: str | None = None
@@ -32,12 +34,13 @@ class Layout:
     optional: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     tokens: str = WORDS
+    text_rule: TextRule = PLAIN
 
     @property
-    def text_columns(self) -> tuple[str, ...]:
-        """`texts`, and the ids, unless they are also a time or of each sequence, and so may be numbers."""
-        is_name = self.id is not None and self.id not in {self.time, *self.of_sequence, *self.optional}
-        return (*self.texts, self.id) if is_name and self.id is not None else self.texts
+    def reading_rule(self) -> TextRule:
+        """How the cells of a text file are read: `texts` and ids as text, and nothing else with a role loses digits."""
+        texts = (*self.texts, self.id) if self.id is not None else self.texts
+        return self.text_rule._replace(texts=texts, exact=tuple(sorted(self.known - set(texts))))
 
     @property
     def known(self) -> set[str]:

@@ -31,7 +31,7 @@ def read_sequences(path: Path, layout: Layout, has_empty: bool = False) -> RawSe
     Raises:
         DataError: The file cannot be read, lacks a column, or has a sequence without steps.
     """
-    return arrange(TableBlock(path, read_table(path, layout.text_columns)), layout, has_empty)
+    return arrange(TableBlock(path, read_table(path, layout.reading_rule)), layout, has_empty)
 
 
 def arrange(block: TableBlock, layout: Layout, has_empty: bool = False) -> RawSequences:

@@ -9,7 +9,7 @@ import numpy as np
 from ffattn.errors import DataError
 from ffattn.files.layouts import CHARACTERS, Layout, TableBlock
 from ffattn.files.sequences import RawSequences
-from ffattn.files.values import column_values, to_array
+from ffattn.files.values import column_values, exact_column, holds_words, parse_numbers, texts_in, to_array
 
 _STEP = re.compile(r"(.*?)[_.]?(\d+)")  # a column of the wide form: a name and the number of a step
 _VALUE = "value"  # what a feature is called whose columns have no name in common
@@ -26,12 +26,10 @@ def arrange_rows(block: TableBlock, layout: Layout, features: list[str]) -> RawS
     Raises:
         DataError: The columns of features are of different kinds, or their lists of different lengths.
     """
-    import pyarrow as pa
-
     path, table, _ = block
     lists = [name for name in features if _is_list(table[name].type)]
-    texts = [name for name in features if pa.types.is_string(table[name].type)]
-    columns = {name: column_values(path, table, name) for name in layout.of_sequence_in(table)}
+    texts = [name for name in features if name in layout.texts or holds_words(path, table, name)]
+    columns = {name: exact_column(path, table, name) for name in layout.of_sequence_in(table)}
     if lists:
         if layout.features and lists != features:
             odd = next(name for name in features if name not in lists)
@@ -75,7 +73,7 @@ def _from_lists(block: TableBlock, features: list[str]) -> RawSequences:
 
 def _from_texts(block: TableBlock, name: str, tokens: str) -> RawSequences:
     """Lower-case words and numbers in the order of the text; or its characters, as they are, without white space."""
-    given = [text or "" for text in block.table[name].to_pylist()]
+    given = texts_in(block.path, block.table, name)
     if tokens == CHARACTERS:
         texts = [list("".join(text.split())) for text in given]
     else:
@@ -88,7 +86,7 @@ def _from_texts(block: TableBlock, name: str, tokens: str) -> RawSequences:
 def _from_wide_rows(block: TableBlock, names: list[str]) -> RawSequences:
     groups = _columns_by_feature(names)
     steps = [
-        np.stack([column_values(block.path, block.table, name) for name in columns], axis=1)
+        np.stack([parse_numbers(column_values(block.path, block.table, name)).numbers for name in columns], axis=1)
         for columns in groups.values()
     ]
     values = np.stack(steps, axis=2)

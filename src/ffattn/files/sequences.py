@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -16,10 +17,12 @@ class RawSequences:
         ids: What each sequence is called: its id, or the number of its row, from 1.
         offsets: Where each sequence starts among all steps, and the end, (sequence + 1,).
         features: For each feature a value for each step: float64 with NaN where none is, or text with None.
-        columns: For each of `Layout.of_sequence` that is there a value for each sequence, likewise.
+        columns: For each of `Layout.of_sequence` that is there a value for each sequence, exactly: a pyarrow array of
+            the file's own type, with null where none is (see `ffattn.files.values`, also for numbers and text of it).
         rows: The row of the file, from 1, that each step comes from.
         used: The columns that features were read from.
-        starts: The time of the first step of each sequence; nothing without a column of times.
+        starts: The time of the first step of each sequence, as numbers (see `ffattn.files.times`); nothing without a
+            column of times.
         are_words: Whether features are the words or characters of texts.
     """
 
@@ -27,7 +30,7 @@ class RawSequences:
     ids: np.ndarray
     offsets: np.ndarray
     features: dict[str, np.ndarray]
-    columns: dict[str, np.ndarray]
+    columns: dict[str, Any]
     rows: np.ndarray
     used: tuple[str, ...]
     starts: np.ndarray | None = None
@@ -64,7 +67,7 @@ class RawSequences:
             ids=self.ids[chosen],
             offsets=offsets,
             features={name: column[steps] for name, column in self.features.items()},
-            columns={name: column[chosen] for name, column in self.columns.items()},
+            columns={name: column.take(chosen) for name, column in self.columns.items()},
             rows=self.rows[steps],
             starts=None if self.starts is None else self.starts[chosen],
         )
