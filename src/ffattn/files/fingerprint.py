@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ffattn.files.sequences import RawSequences
+from ffattn.files.values import texts_of
 
 _BYTES = 8  # of a digest
 _MOST_COLUMNS = 5  # that are named
@@ -53,10 +54,11 @@ class Fingerprint:
         return counts | digests | {"parts": own.hexdigest()}
 
 
-def _as_bytes(values: np.ndarray) -> bytes:
-    if values.dtype != object:
+def _as_bytes(values: Any) -> bytes:
+    """Bytes of an array; of text, or of a pyarrow array, those of the values as text."""
+    if isinstance(values, np.ndarray) and values.dtype != object:
         return np.ascontiguousarray(values).tobytes()
-    return "".join(map(repr, values.tolist())).encode()
+    return "".join(map(repr, texts_of(values))).encode()
 
 
 def changes(now: dict[str, Any], before: dict[str, Any]) -> str:

@@ -291,7 +291,8 @@ def load(checkpoint: str | Path, trust: tuple[str, ...] = (), device: str | torc
     contents = read(checkpoint)
     about = contents[KEY]
     try:
-        task, model = _restored(about, ("ffattn", *trust))
+        task = task_of(about, ("ffattn", *trust))
+        model = from_plain(about["settings"]["model"], Model, ("ffattn", *trust))
         seed = int(about["settings"]["seed"])
         with torch.device("meta"):  # which has no memory to fill: sizes are compared first
             load_weights(build_network(model, task), contents, checkpoint, is_meta=True)
@@ -306,8 +307,17 @@ def load(checkpoint: str | Path, trust: tuple[str, ...] = (), device: str | torc
     return TrainedModel(network, task, model, seed, about["update"], about.get("fingerprint") or {})
 
 
-def _restored(about: dict[str, Any], trusted: tuple[str, ...]) -> tuple[Task, Model]:
-    """Task and model of a checkpoint."""
-    task = from_plain(about["settings"]["task"], Task, trusted)
+def task_of(about: dict[str, Any], trusted: tuple[str, ...] = ("ffattn",)) -> Task:
+    """Return the task of a checkpoint, with what it has learned from data.
+
+    Args:
+        about: What the checkpoint has under `ffattn`.
+        trusted: Packages from which the task may be imported.
+
+    Raises:
+        SettingError: The task is in none of these, or refuses its settings.
+        DataError: It does not understand what it has learned.
+    """
+    task: Task = from_plain(about["settings"]["task"], Task, trusted)
     task.restore(about.get("data", {}))
-    return task, from_plain(about["settings"]["model"], Model, trusted)
+    return task

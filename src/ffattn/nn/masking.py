@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ffattn.ops import require_lengths
 
-# torch has no public name for the first and the last. Without the first a check waits for the GPU, and compiled graphs are
-# not checked; without the last a stack of models under torch.func.vmap cannot be told from a tensor, and torch refuses to
-# read it. The second is new in torch 2.7: before, a graph that is compiled could be one that is exported.
+# torch has no public name for the first and the last. Without the first a check waits for the GPU, and compiled graphs
+# are not checked; without the last a stack of models under torch.func.vmap cannot be told from a tensor, and torch
+# refuses to read it. The second is new in torch 2.7: before, a compiled graph could be one that is exported.
 _assert_async: Callable[..., None] | None = getattr(torch, "_assert_async", None)
 _is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 _is_batched: Callable[[Tensor], bool] | None = getattr(getattr(torch._C, "_functorch", None), "is_batchedtensor", None)
@@ -62,9 +62,9 @@ _LOOKS_INVERTED = (
 def check_mask(x: Float[Tensor, "batch time feature"], mask: Bool[Tensor, "batch time"]) -> None:
     """Refuse a mask that does not fit, leaves a sequence without a step, or looks like the opposite of one.
 
-    A mask of padding, which is how torch's Transformers have it, is the opposite of this one. Every sequence then begins
-    with steps that do not count, and ends with all those that do. Sequences that are padded on the left look the same
-    only if the longest of them is padded, too.
+    A mask of padding, which is how torch's Transformers have it, is the opposite of this one. Every sequence then
+    begins with steps that do not count, and ends with all those that do. Sequences that are padded on the left look the
+    same only if the longest of them is padded, too.
 
     Args:
         x: The sequences.

@@ -9,9 +9,10 @@ from ffattn.config.errors import ConfigError, DamagedError
 from ffattn.config.schema import Train
 from ffattn.errors import CheckpointError
 from ffattn.files.fingerprint import changes
-from ffattn.inference.checkpoint import BEST, KEY, LAST, PREVIOUS, build_network, checkpoints_of, load_weights, read
+from ffattn.inference.checkpoint import BEST, KEY, LAST, PREVIOUS, checkpoints_of, read
 from ffattn.runs.differences import decisive_differences
 from ffattn.runs.result import RESULT, read_result
+from ffattn.runs.starting_weights import check_init_from
 from ffattn.settings import to_plain
 from ffattn.tasks import GivenTask
 
@@ -30,6 +31,7 @@ class Start(NamedTuple):
         is_trained: Whether training has ended, so that only the test is missing.
         result: The result, if the run has finished altogether.
         update: How many updates have been made.
+        note: In what the run will differ from one that was never stopped, if it will.
     """
 
     checkpoint: Path | None = None
@@ -37,6 +39,7 @@ class Start(NamedTuple):
     is_trained: bool = False
     result: dict[str, Any] | None = None
     update: int = 0
+    note: str = ""
 
     @property
     def source(self) -> Path:
@@ -63,7 +66,7 @@ def find_start(settings: Train, folder: Path | None) -> Start:
             checkpoint, or one that was trained with other settings.
         DamagedError: A file of the run in the directory cannot be read.
     """
-    _check_weights(settings)
+    check_init_from(settings)
     if folder is not None:
         _require_folder(folder)
     if settings.resume not in (None, "last"):
@@ -115,14 +118,6 @@ def _require_folder(folder: Path) -> None:
         raise ConfigError(f"{folder}: cannot be a run directory, since {existing} cannot be written to")
 
 
-def _check_weights(settings: Train) -> None:
-    if settings.init_from is not None:
-        try:
-            load_weights(build_network(settings.model, settings.task), read(settings.init_from), settings.init_from)
-        except CheckpointError as error:
-            raise ConfigError(f"init_from={error}") from error
-
-
 def _lacking(found: dict[str, Any], kinds: dict[str, Any]) -> list[str]:
     return [name for name, kind in kinds.items() if not isinstance(found.get(name), kind)]
 
@@ -168,7 +163,20 @@ def _continue(settings: Train, folder: Path | None, checkpoint: Path) -> Start:
     if _has_ended(settings, about["settings"], about["stopped_because"], about["update"]):
         return _start_of_ended(checkpoint, about, is_own)
     best = None if is_own else _best_beside(checkpoint, about)
-    return Start(checkpoint, best, update=about["update"])
+    return Start(checkpoint, best, update=about["update"], note=_moved_horizon(settings, about))
+
+
+def _moved_horizon(settings: Train, about: dict[str, Any]) -> str:
+    """Say that the schedule is another than before, if it is: weights are then not those of an undisturbed run."""
+    before = about["settings"].get("updates", settings.updates)
+    optim = settings.optim
+    if optim.schedule == "constant" or optim.horizon is not None or settings.updates == before:
+        return ""
+    return (
+        f"optim.schedule={optim.schedule} now ends at update {settings.updates}, and ended at {before} until update "
+        f"{about['update']}: the weights will not be those of an undisturbed run; a run that is to be made longer "
+        f"needs optim.horizon={settings.updates} from its start"
+    )
 
 
 def _kept(settings: Train, folder: Path) -> Start:

@@ -150,7 +150,7 @@ class GivenTask(Task):
         """What a person should know of the data before the training starts, in lines with a title."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells whether the data and its split are those of training, in plain values; nothing if it is not known."""
+        """What tells whether data and split are those of training, in plain values; nothing if that is not known."""
         return {}
 
     def size(self, split: Split) -> int:
