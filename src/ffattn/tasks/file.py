@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,11 +25,15 @@ from ffattn.files import (
     read_contents,
     refuse_faults,
 )
+from ffattn.files.contents import understood
+from ffattn.files.describing import describe_layout, left_out_of, notes_of
 from ffattn.files.fitting import AUTO, CLASSIFICATION, REGRESSION
-from ffattn.files.layouts import TOKENS, WORDS
+from ffattn.files.layouts import FORMS, LONG, TOKENS, WORDS, Windows, column_list
+from ffattn.files.old_layouts import layout_of_columns
 from ffattn.files.preparation import MISSING, NUMBER, REFUSE
-from ffattn.files.splits import COLUMN, GROUP, RANDOM, SPLITS, STRATIFIED, TEST
+from ffattn.files.splits import COLUMN, GROUP, RANDOM, SPLITS, STRATIFIED, TEST, TIME
 from ffattn.files.tables import PARQUET
+from ffattn.files.windows import NO_PART
 from ffattn.rng.streams import MAX_SEED, Split
 from ffattn.settings import setting
 from ffattn.tasks.given import Given, GivenTask, Sequences
@@ -38,6 +42,8 @@ from ffattn.tasks.out_of_core import Streamed
 _PARTS = {Split.TRAIN: "for training", Split.VAL: "for validation", Split.TEST: "for the test"}
 _TARGETS = {".npz": ("y",), ".ts": ("target",)}  # unless given
 _LONGEST = "longest"  # of the training sequences, in a checkpoint
+_LAYOUT = "layout"  # likewise, what was understood of the columns
+SKIP = "skip"
 _MOST_INPUTS = 12  # that are named
 _MOST_CLASSES = 8  # likewise
 
@@ -50,9 +56,13 @@ class File(GivenTask):
         path: A `.csv`, `.tsv`, `.parquet`, `.jsonl`, `.npz` or `.ts` file; see `ffattn.files.read_sequences` for its
             forms. One that ships inside a package is `package:path`.
         target: The column to be predicted, or a list of several; for `.npz` y, and for `.ts` target, unless given.
-        id: The column that tells which sequence a row belongs to; null where each row is a whole sequence.
+        id: The column that tells which sequence a row belongs to, or a list of columns that do so together; null where
+            each row is a whole sequence.
         time: The column by which the steps of a sequence are ordered; null for the order of the file.
-        features: The list of input columns; null for all that have no other role.
+        features: The list of input columns; null for all that have no other role. Where columns are steps, also the
+            columns of each feature in their order, as in `{a: [a_0, a_1], b: [b_0, b_1]}`.
+        leave_out: A column, or a list of columns, that are not read.
+        form: What a row is: `long`, `lists`, `text`, `wide` (see `ffattn.files.read_sequences`), or `auto`.
         kind: `regression`, `classification`, or `auto`: classification of text, of true and false, and of at most 20
             different whole numbers.
         missing: Values that are missing: `refuse`, `impute` (the mean of training) or `mask` (likewise, with one more
@@ -65,6 +75,12 @@ class File(GivenTask):
         val_share: The share of sequences, or groups, for validation.
         test_share: For the test; unless there is a file of its own.
         test_path: A file with the test's sequences, or null.
+        unlabelled: Sequences without a target: `refuse` them, or `skip` them with a count.
+        window_steps: The steps of the windows that each series (of an id, or the whole file) is cut into; null for no
+            windows. The target of a window is the value at its last step. Each series is divided in the order of time:
+            it ends with its test, before which is its validation, and no step is in two parts. Answers are for windows
+            called `id:first-last`, by the numbers of their steps from 1.
+        stride: Steps from the beginning of a window to the next; as many as a window has, unless given.
         tokens: What the steps of a text are: `words`, or `characters`.
         max_categories: The most values of a feature of text that have a number of their own.
         window: For a Parquet file that is larger than memory: how many of its row groups are in memory at a time, and
@@ -74,17 +90,22 @@ class File(GivenTask):
 
     path: str = ""
     target: Any = None
-    id: str | None = None
-    time: str | None = None
+    id: Any = None
+    time: Any = None
     features: Any = None
+    leave_out: Any = None
+    form: str = setting(AUTO, choices=FORMS)
     kind: str = setting(AUTO, choices=(AUTO, REGRESSION, CLASSIFICATION))
     missing: str = setting(REFUSE, choices=MISSING)
     split: str = setting(RANDOM, choices=SPLITS)
-    split_by: str | None = None
+    split_by: Any = None
     split_seed: int = setting(0, low=0, high=MAX_SEED)
     val_share: float = setting(0.15, above=0, below=1)
     test_share: float = setting(0.15, above=0, below=1)
     test_path: str | None = None
+    unlabelled: str = setting(REFUSE, choices=(REFUSE, SKIP))
+    window_steps: int | None = setting(None, low=1)
+    stride: int | None = setting(None, low=1)
     tokens: str = setting(WORDS, choices=TOKENS)
     max_categories: int = setting(10_000, low=1)
     window: int | None = setting(None, low=1)
@@ -95,14 +116,54 @@ class File(GivenTask):
         super().__post_init__()
         if not self.path:
             raise SettingError("path", self.path, "must be a file, as in task.path=sensors.csv")
-        self.target = _names("target", self.target)
-        self.features = _names("features", self.features)
+        self._name_columns()
         self._check_split()
+        self._check_windows()
         if self.window is not None and Path(self.path).suffix != PARQUET:
             raise SettingError("window", self.window, "only Parquet files are read in pieces; leave window out")
+        if self.window is not None and self.unlabelled == SKIP:
+            raise SettingError("unlabelled", self.unlabelled, "is for files that are read whole; leave window out")
         if not self._targets:
             raise SettingError("target", None, "missing; give task.target=COLUMN")
         self._restored: Preparation | None = None
+        self._kept_layout: dict[str, Any] | None = None  # of a checkpoint
+
+    def _name_columns(self) -> None:
+        """Take columns as names, and refuse those that have two roles."""
+        for key in ("time", "split_by"):
+            names = column_list(key, getattr(self, key))
+            if len(names) > 1:
+                raise SettingError(key, getattr(self, key), "must be a single column")
+            setattr(self, key, names[0] if names else None)
+        ids = column_list("id", self.id)
+        self.id = ids if len(ids) > 1 else ids[0] if ids else None
+        self.target = column_list("target", self.target) or None
+        self.leave_out = column_list("leave_out", self.leave_out) or None
+        if isinstance(self.features, dict):
+            self.features = {str(name): column_list("features", columns) for name, columns in self.features.items()}
+            inputs = column_list("features", [name for columns in self.features.values() for name in columns])
+        else:
+            inputs = column_list("features", self.features)
+            self.features = inputs or None
+        for key, others in (("features", inputs), ("leave_out", self.leave_out or [])):
+            if both := [name for name in others if name in self._targets]:
+                raise SettingError(key, both[0], "is the target, which must be neither an input nor left out")
+        if both := [name for name in self.leave_out or [] if name in {*inputs, *ids, self.time, self.split_by}]:
+            raise SettingError("leave_out", both[0], "has another role; a column is left out or used")
+
+    def _check_windows(self) -> None:
+        if self.window_steps is None:
+            if self.stride is not None:
+                raise SettingError("stride", self.stride, "is that of windows; give task.window_steps, too")
+            return
+        if self.split not in {RANDOM, TIME} or self.split_by is not None:
+            raise SettingError("split", self.split, "windows are divided in the order of time; leave split out")
+        if self.window is not None:
+            raise SettingError(
+                "window", self.window, "windows are cut from files that are read whole; leave window out"
+            )
+        if self.form not in {AUTO, LONG}:
+            raise SettingError("form", self.form, "windows are cut where each row is a step; leave form out")
 
     def _check_split(self) -> None:
         if self.split in {GROUP, COLUMN} and self.split_by is None:
@@ -125,13 +186,49 @@ class File(GivenTask):
     def _split_column(self) -> str | None:
         return self._targets[0] if self.split == STRATIFIED and self.split_by is None else self.split_by
 
-    def _layout(self, path: str) -> Layout:
-        column = (self.split_by,) if self.split_by is not None and path == self.path else ()
-        # in a file of the test's own, the column of the split may be there, and is no feature
-        optional = (self.split_by,) if self.split_by is not None and not column else ()
-        features = self._restored.columns if self._restored else self.features
-        targets = (*self._targets, *column)
-        return Layout(self.id, self.time, tuple(features or ()), targets, optional, tokens=self.tokens)
+    def _layout(self) -> Layout:
+        """What the settings say of the columns; and what a checkpoint has understood, if there is one."""
+        is_named = isinstance(self.features, dict)
+        steps = tuple((name, tuple(columns)) for name, columns in self.features.items()) if is_named else ()
+        stride = self.stride or self.window_steps
+        said = Layout(
+            tuple(column_list("id", self.id)) or None,
+            self.time,
+            () if is_named else tuple(self.features or ()),
+            tuple(dict.fromkeys((*self._targets, *self._split_columns))),
+            tokens=self.tokens,
+            form=self.form,
+            steps=steps,
+            leave_out=tuple(self.leave_out or ()),
+            needed=self._targets if self.unlabelled == SKIP else None,
+            windows=None if self.window_steps is None or stride is None else Windows(self.window_steps, stride),
+        )
+        if self._restored is None:
+            return said
+        if self._kept_layout is not None:
+            return said.with_plain(self._kept_layout)
+        return layout_of_columns(said, {feature.name for feature in self._restored.features}, self._restored.columns)
+
+    @property
+    def _split_columns(self) -> tuple[str, ...]:
+        return () if self.split_by is None else (self.split_by,)
+
+    @property
+    def layout(self) -> Layout:
+        """What the columns of the file are, as it was understood in training: other files must have the same."""
+        return self._contents.layout if self._restored is None else self._layout()
+
+    def layout_of_others(self, has_targets: bool) -> Layout:
+        """Return the layout that is demanded of another file than the one of training.
+
+        Args:
+            has_targets: Whether the targets are read, rather than left out.
+        """
+        texts = self.preparation.text_columns
+        if has_targets:  # the column of the split may be there, and is no feature
+            return replace(self.layout, of_sequence=self._targets, optional=self._split_columns, texts=texts)
+        unused = (*self.layout.leave_out, *self._targets, *self._split_columns)
+        return replace(self.layout, of_sequence=(), optional=(), leave_out=unused, needed=None, texts=texts)
 
     @property
     def preparation(self) -> Preparation:
@@ -140,7 +237,7 @@ class File(GivenTask):
 
     def state(self) -> dict[str, Any]:
         """Return the preparation in plain values, for a checkpoint."""
-        return self.preparation.plain() | {_LONGEST: self.length.T}
+        return self.preparation.plain() | {_LONGEST: self.length.T, _LAYOUT: self.layout.plain()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take the preparation of a checkpoint; the file is then not needed to load a network.
@@ -151,12 +248,16 @@ class File(GivenTask):
         if not state:
             return
         try:
-            plain = {name: value for name, value in state.items() if name != _LONGEST}
+            plain = {name: value for name, value in state.items() if name not in {_LONGEST, _LAYOUT}}
             preparation = Preparation.from_plain(plain)
             longest = state[_LONGEST]
+            layout = state.get(_LAYOUT)  # which format 1 and 2 did not have at first
+            if layout is not None:
+                self._layout().with_plain(layout)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError("the checkpoint says nothing of its columns that this version understands") from error
         self._restored = preparation
+        self._kept_layout = layout
         self.length.T = longest
 
     @property
@@ -164,7 +265,7 @@ class File(GivenTask):
         test_share = 0.0 if self.test_path is not None else self.test_share
         split_rule = SplitRule(self.split, self._split_column, self.val_share, test_share, self.split_seed)
         fit_rule = FitRule(self._targets, self.kind, self.missing, self.max_categories)
-        contents = read_contents(self.path, self._layout(self.path), split_rule, fit_rule, self.window is None)
+        contents = read_contents(self.path, self._layout(), split_rule, fit_rule, self.window is None)
         if self._restored is None:
             self.length.T = int(contents.file.lengths.max())
         return contents
@@ -172,11 +273,18 @@ class File(GivenTask):
     def given(self, split: Split) -> Sequences:
         """Return the sequences of a split (see `GivenTask.given`)."""
         if split is Split.TEST and self.test_path is not None:
-            file = open_sequences(self.test_path, self._layout(self.test_path), self.window is None)
+            file = open_sequences(self.test_path, self.layout_of_others(has_targets=True), self.window is None)
+            self.__dict__["_kept_test_notes"] = self._notes_of_test(file)
             return self._prepared(file, np.arange(len(file.lengths)))
         contents = self._contents
         wanted = TEST if split is Split.TEST else int(split)
         return self._prepared(contents.file, np.flatnonzero(contents.parts == wanted))
+
+    def _notes_of_test(self, file: RawSequences | ParquetPieces) -> list[str]:
+        """What is odd about the test's file, in words."""
+        new = [column for column in understood(file).left_out if column not in self.layout.left_out]
+        notes = [*notes_of(file if isinstance(file, RawSequences) else file.index), *left_out_of(new)]
+        return [f"{self.test_path}: {note}" for note in notes]
 
     def _prepared(self, file: RawSequences | ParquetPieces, chosen: np.ndarray) -> Sequences:
         if isinstance(file, RawSequences):
@@ -233,11 +341,21 @@ class File(GivenTask):
         """Return sizes, what is an input, what is predicted, and the constant baseline."""
         sizes = [f"{self.size(part):,} {name}" for part, name in _PARTS.items()]
         window = "" if self.window is None else f"; read in pieces, {self.window} at a time"
+        notes = [*self._notes(), *self.__dict__.get("_kept_test_notes", [])]
         return {
+            "layout": describe_layout(self._contents.file, self.layout, self._targets),
+            **({"note": "; ".join(notes)} if notes else {}),
             "sequences": f"{', '.join(sizes)} (split={self.split}){window}",
             "inputs": self._describe_inputs(),
             "predicts": self._describe_classes() if self.preparation.classes else self._describe_targets(),
         }
+
+    def _notes(self) -> list[str]:
+        contents = self._contents
+        between = int((contents.parts == NO_PART).sum())
+        return notes_of(contents.index) + (
+            [f"{between} windows have steps of two parts, and are left out"] if between else []
+        )
 
     def _describe_inputs(self) -> str:
         features = self.preparation.features
@@ -260,16 +378,6 @@ class File(GivenTask):
 
 def _and_more(count: int) -> str:
     return f" and {count} more" if count > 0 else ""
-
-
-def _names(key: str, given: Any) -> list[str] | None:
-    """A column or a list of columns as a list."""
-    if given is None:
-        return None
-    names = [given] if isinstance(given, str) else given
-    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
-        raise SettingError(key, given, "must be a column, or a list of columns as in [a,b]")
-    return list(names)
 
 
 def _in_memory(raw: RawSequences, preparation: Preparation) -> Given:
