@@ -1,12 +1,27 @@
-"""A few of many combinations: every two values meet in one that `make test` runs; `make test-slow` runs the rest."""
+"""A few of many cases are run by `make test`, and the rest by `make test-slow`."""
 
 import itertools
 
 import pytest
 
 
+def few(values, *places):
+    """Return values for a parametrized test, all marked slow but those at some places.
+
+    Args:
+        values: All of them; a tuple has a value for each of several arguments.
+        places: Of those that are not slow.
+    """
+    return [value if place in places else _slow(value) for place, value in enumerate(values)]
+
+
+def _slow(value):
+    arguments = value if isinstance(value, tuple) else (value,)
+    return pytest.param(*arguments, marks=pytest.mark.slow)
+
+
 def pairwise(**axes):
-    """Parametrize a test by the product of some axes, all but a few combinations marked slow.
+    """Parametrize a test by the product of some axes; every two values meet in a combination that is not marked slow.
 
     Whatever any two axes do to each other is seen in the few; what three do, in all of them.
 
@@ -14,21 +29,38 @@ def pairwise(**axes):
         axes: For each argument its values, or a dictionary of names and values. The fields of named tuples are axes of
             their own; a combination of fields that no value has is not asked for.
     """
+    return _product(axes, 2)
+
+
+def each_value(**axes):
+    """Parametrize a test by the product of some axes; every value is in a combination that is not marked slow.
+
+    Args:
+        axes: As of `pairwise`.
+    """
+    return _product(axes, 1)
+
+
+def _product(axes, order):
     names = [list(axis) for axis in axes.values()]
     values = [[axis[name] for name in axis] if isinstance(axis, dict) else list(axis) for axis in axes.values()]
     labels = list(itertools.product(*names))
-    few = covering([[level for place, name in enumerate(label) for level in _levels(place, name)] for label in labels])
+    levels = [[level for place, name in enumerate(label) for level in _levels(place, name)] for label in labels]
+    fast = covering(levels, order)
     cases = [
-        pytest.param(*case, id="-".join(map(_name, label)), marks=() if number in few else pytest.mark.slow)
+        pytest.param(*case, id="-".join(map(_name, label)), marks=() if number in fast else pytest.mark.slow)
         for number, (label, case) in enumerate(zip(labels, itertools.product(*values), strict=True))
     ]
     return pytest.mark.parametrize(list(axes), cases)
 
 
-def covering(cases):
-    """The places of a few cases, each a sequence of levels, in which every pair of levels of any case is: greedily."""
+def covering(cases, order=2):
+    """The places of a few cases, each a sequence of levels, with every pair of levels that any case has: greedily.
+
+    With another order, every single level, or every three.
+    """
     bits = {}
-    masks = [_mask(itertools.combinations(case, 2), bits) for case in cases]
+    masks = [_mask(itertools.combinations(case, order), bits) for case in cases]
     missing, chosen = (1 << len(bits)) - 1, set()
     while missing:
         best = max(range(len(cases)), key=lambda place: (masks[place] & missing).bit_count())

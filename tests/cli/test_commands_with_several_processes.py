@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ffattn.config.lock import locked
+from tests.pairwise import few
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.cli
@@ -113,7 +114,7 @@ def interrupt_when_training(started, number, folders):
 
 
 @pytest.mark.signals
-@pytest.mark.parametrize(("accelerator", "number"), [("ddp_cpu", signal.SIGINT), ("fsdp", signal.SIGUSR1)])
+@pytest.mark.parametrize(("accelerator", "number"), few([("fsdp", signal.SIGUSR1), ("ddp_cpu", signal.SIGINT)], 0))
 def test_after_a_signal_processes_save_where_they_are(start, train, tmp_path, accelerator, number):
     run = tmp_path / "run"
     started = start("ffattn.train", *RUN[:-1], f"accelerator={accelerator}", *LONG, f"hydra.run.dir={run}")

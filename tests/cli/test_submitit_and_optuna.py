@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from cli_files import TINY
 
+from tests.pairwise import few
+
 pytestmark = pytest.mark.cli
 
 # runs the array's tasks at once, in the background, as Slurm's nodes would
@@ -52,7 +54,7 @@ def slurm(workplace, monkeypatch):
     return folder
 
 
-@pytest.mark.parametrize("launcher", ["slurm", "local"])
+@pytest.mark.parametrize("launcher", few(["slurm", "local"], 0))
 def test_a_sweep_by_submitit_is_a_sweep(command, workplace, slurm, launcher):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     options = (f"hydra/launcher=submitit_{launcher}", "hydra.sweep.dir=sweep", "hydra.launcher.timeout_min=600")

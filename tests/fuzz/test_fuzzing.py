@@ -1,4 +1,6 @@
-"""Two thousand inputs that nobody would write: each ends in what was asked for, or in one line for each mistake.
+"""Two thousand inputs that nobody would write, a quarter of them in `make test`.
+
+Each ends in what was asked for, or in one line for each mistake.
 
 Every case is a function of its number. What was found goes to tests/config/test_bad_overrides.py or beside the reader
 that it was found in.
@@ -23,6 +25,7 @@ from ffattn.files.tables import read_table
 from ffattn.inference.checkpoint import load
 from ffattn.settings import to_plain
 from tests.odd_words import EXTRA_KEYS, PREFIXES, WORDS
+from tests.pairwise import few
 
 
 def flatten(plain, path=""):
@@ -52,7 +55,7 @@ def assert_said_in_lines(error, case):
 EXPECTED = FFAttnError, HydraException, OmegaConfBaseException  # what a command prints as lines
 
 
-@pytest.mark.parametrize("part", range(20))
+@pytest.mark.parametrize("part", few(range(20), 0, 1, 2, 3))
 def test_overrides(part):
     loader, numbers, refused = Loader("train"), random.Random(part), 0
     keys = [*keys_of(loader), *EXTRA_KEYS]
@@ -103,7 +106,7 @@ YAML = [
 ]
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", few(range(4), 0))
 def test_yaml_files(tmp_path, part):
     folder, numbers = tmp_path / "conf" / "experiment", random.Random(part)
     folder.mkdir(parents=True)
@@ -161,7 +164,7 @@ def saved(tmp_path_factory):
     return fit(*small, accelerator="cpu", logger="none", folder=folder, quiet=True)
 
 
-@pytest.mark.parametrize("part", range(8))
+@pytest.mark.parametrize("part", few(range(8), 0, 1, 2))
 def test_checkpoints(tmp_path, saved, part):
     """Of which every field may be anything: loaded, and continued."""
     numbers, path = random.Random(part), tmp_path / "case.ckpt"

@@ -16,6 +16,7 @@ from ffattn.errors import FFAttnError
 from ffattn.export import run as export
 from ffattn.inference.checkpoint import CheckpointError
 from ffattn.models import FFAttention, Network, Sizes
+from tests.pairwise import few
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -64,12 +65,12 @@ def session(path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"model": "ffattn"},
+        pytest.param({"model": "ffattn"}, marks=pytest.mark.slow),
         {"model": "ffattn", "model__normalizer": "relu2", "model__score": "linear", "model__position": "fraction"},
         {"model": "ffattn", "model__length_scale": True, "model__position": "sinusoid"},
         {"model": "mean", "task": "temporal_order_2"},
         {"model": "lstm_attention"},
-        {"model": "lstm", "model__cell": "gru"},
+        pytest.param({"model": "lstm", "model__cell": "gru"}, marks=pytest.mark.slow),
     ],
     ids=lambda options: "_".join(map(str, options.values())),
 )
@@ -86,7 +87,7 @@ def test_onnx_agrees_for_any_batch_and_time(tmp_path, options):
         np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("position", ["none", "fraction", "sinusoid"])
+@pytest.mark.parametrize("position", few(["none", "fraction", "sinusoid"], 2))
 def test_torch_export_agrees_for_any_batch_and_time(tmp_path, position):
     run = fit(tmp_path / "run", model__position=position)
     program = torch.export.load(written(run.checkpoint, tmp_path / "model.pt2")).module()

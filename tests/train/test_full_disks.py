@@ -12,6 +12,7 @@ from tiny_runs import about, before_each_step, fit, overrides_of, snapshot
 
 from ffattn.errors import TrainingError
 from ffattn.lightning.loggers.csv_file import CSVFileLogger
+from tests.pairwise import few
 
 MOUNT = ["unshare", "--user", "--map-root-user", "--mount"]
 SMALL = """mkdir disk && mount -t tmpfs -o size={}k tmpfs disk && {} -m ffattn.train {}
@@ -40,7 +41,7 @@ needs_a_disk = pytest.mark.skipif(not can_run(*MOUNT), reason="no file system ca
 
 
 @needs_a_disk
-@pytest.mark.parametrize("logger", ["none", "csv", "tensorboard"])
+@pytest.mark.parametrize("logger", few(["none", "csv", "tensorboard"], 0, 2))
 def test_a_full_disk_ends_a_run_with_one_line(tmp_path, logger):
     size = {"none": 48, "csv": 150, "tensorboard": 150}[logger]  # without curves it is checkpoints that do not fit
     done = train_on_a_disk(tmp_path, size, logger=logger)
@@ -93,7 +94,7 @@ def test_a_folder_that_vanishes_ends_a_run_with_one_line(tmp_path, monkeypatch, 
 
 @pytest.mark.skipif(not can_run(*AS_ANYONE), reason="nothing is read-only for root")
 @pytest.mark.parametrize(
-    ("folder", "reason"), [("run", "cannot be written to"), ("run/checkpoints", "Permission denied")]
+    ("folder", "reason"), few([("run", "cannot be written to"), ("run/checkpoints", "Permission denied")], 1)
 )
 def test_a_read_only_folder_ends_a_run_with_one_line(tmp_path, folder, reason):
     fit(tmp_path / "run", **OPTIONS | {"updates": 6})

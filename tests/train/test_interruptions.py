@@ -7,18 +7,16 @@ import pytest
 from tiny_runs import about, assert_same_run, before_each_step, fit, in_words, rows, targets_of, targets_seen
 
 from ffattn.errors import TrainingError
+from tests.pairwise import each_value
 
 pytestmark = pytest.mark.signals
 
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
 VARIANTS = [
     {},
-    {"optim__schedule": "cosine", "optim__warmup": 3},
-    {"trainer__accumulate": 2, "model": "lstm_attention"},
-    {"trainer__ema_decay": 0.9},
-    {"model__score_jitter": 0.5, "trainer__gradient_clip": 0.01},
-    {"length": "variable", "task__length__min": 11},
-    {"precision": "bf16-mixed"},
+    {"optim__schedule": "cosine", "optim__warmup": 3, "model__score_jitter": 0.5, "trainer__gradient_clip": 0.01},
+    {"trainer__accumulate": 2, "model": "lstm_attention", "length": "variable", "task__length__min": 11},
+    {"trainer__ema_decay": 0.9, "precision": "bf16-mixed"},
 ]
 
 
@@ -40,8 +38,7 @@ def fit_until_told(folder, update, *numbers, **options):
     return caught.value.code
 
 
-@pytest.mark.parametrize("options", VARIANTS, ids=in_words)
-@pytest.mark.parametrize("update", [1, 2, 5])
+@each_value(update=[1, 2, 5], options={in_words(options): options for options in VARIANTS})
 def test_a_run_goes_on_after_the_update_in_which_it_was_told_to_end(tmp_path, update, options):
     options = options | {"updates": 7, "trainer__validate_every": 3, "trainer__log_every": 1, "logger": "csv"}
     straight = fit(tmp_path / "straight", **options)

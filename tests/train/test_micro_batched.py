@@ -7,6 +7,7 @@ from tiny_runs import equal, fit, in_words, read
 from ffattn.config.errors import ConfigError
 from ffattn.errors import TrainingError
 from ffattn.lightning import PartedModule, SequenceModule
+from tests.pairwise import each_value
 
 CASES = [
     {"model": "ffattn"},
@@ -49,8 +50,7 @@ def memory_for(monkeypatch):
     return limit
 
 
-@pytest.mark.parametrize("where", ["forward", "backward"])
-@pytest.mark.parametrize("options", CASES, ids=in_words)
+@each_value(where=["forward", "backward"], options={in_words(options): options for options in CASES})
 def test_the_weights_are_those_of_whole_batches(tmp_path, options, where, memory_for, capsys):
     options = {name.replace(".", "__"): value for name, value in options.items()}
     options |= {"precision": 64, "batch_size": 6, "updates": 4}

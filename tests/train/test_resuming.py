@@ -21,6 +21,7 @@ from tiny_runs import (
 
 from ffattn.config.errors import ConfigError
 from ffattn.inference.checkpoint import KEY
+from tests.pairwise import few
 
 VARIANTS = [
     {},
@@ -38,10 +39,15 @@ VARIANTS = [
     {"precision": "bf16-mixed"},
     {"precision": 64},
     {"task": "temporal_order_2", "model": "lstm"},
+    {"optim__schedule": "cosine", "optim__warmup": 3, "trainer__gradient_clip": 0.01, "model__score_jitter": 0.5}
+    | {"model__normalizer": "relu2", "length": "variable", "task__length__min": 11},
+    {"optim__schedule": "linear", "trainer__accumulate": 2, "model": "lstm_attention", "trainer__ema_decay": 0.9},
+    {"optim": "sgd", "trainer__distinct_batches": 3, "precision": "bf16-mixed"},
+    {"task": "temporal_order_2", "model": "lstm", "precision": 64},
 ]
 
 
-@pytest.mark.parametrize("options", VARIANTS, ids=in_words)
+@pytest.mark.parametrize("options", few(VARIANTS, 0, 15, 16, 17, 18), ids=in_words)
 def test_a_run_killed_between_validations_ends_as_if_it_had_not_been(tmp_path, options):
     options = options | {"updates": 7, "trainer__validate_every": 3}
     straight = fit(tmp_path / "straight", **options)
@@ -51,7 +57,7 @@ def test_a_run_killed_between_validations_ends_as_if_it_had_not_been(tmp_path, o
     assert_same_run(fit(tmp_path / "killed", resume="last", **options), straight)
 
 
-@pytest.mark.parametrize(("updates", "more"), [(4, 8), (5, 9), (1, 9), (3, 5)])
+@pytest.mark.parametrize(("updates", "more"), few([(4, 8), (5, 9), (1, 9), (3, 5)], 1, 3))
 def test_a_finished_run_goes_on_with_more_updates(tmp_path, updates, more):
     options = {"trainer__validate_every": 4, "model": "lstm_attention", "trainer__accumulate": 2}
     straight = fit(tmp_path / "straight", updates=more, **options)

@@ -19,6 +19,7 @@ from ffattn.models import LSTM, Answer, FFAttention, LSTMAttention, Mean
 from ffattn.rng.streams import Split, Stream
 from ffattn.tasks import Add, Fixed, Multiply, Paper, TemporalOrder2, TemporalOrder3, Xor
 from ffattn.tasks.batch import Batch
+from tests.pairwise import each_value
 
 STREAM = Stream(0, Split.VAL)
 NAMES = {
@@ -49,8 +50,10 @@ def test_what_is_seen_by_hand():
     assert "accuracy 50.0% on 2 sequences; attention mass 100.00%, 1.75 times that of equal weights" in record.title
 
 
-@pytest.mark.parametrize("model", [FFAttention(), Mean(), LSTMAttention(), LSTM()], ids=lambda model: model.name)
-@pytest.mark.parametrize("cls", [Add, Xor, TemporalOrder2])
+@each_value(
+    model={model.name: model for model in (FFAttention(), Mean(), LSTMAttention(), LSTM())},
+    cls=[Add, Xor, TemporalOrder2],
+)
 def test_every_network_has_its_pictures(model, cls, tmp_path):
     task = cls(length=Paper(T=20))
     network = network_of(model, task)

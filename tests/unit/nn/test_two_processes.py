@@ -2,7 +2,6 @@
 
 import gc
 
-import pytest
 import torch
 from torch import distributed, multiprocessing
 from torch.nn.parallel import DistributedDataParallel
@@ -73,14 +72,6 @@ def work(rank, folder):
     distributed.destroy_process_group()
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """What the processes found."""
-    folder = tmp_path_factory.mktemp("processes")
-    multiprocessing.spawn(work, (folder,), nprocs=WORLD)
-    return folder
-
-
 def found(folder, name, first=0):
     """What each process has alike, from some place in its list on."""
     one, other = (torch.load(folder / f"{name}{rank}")[first:] for rank in range(WORLD))
@@ -88,18 +79,20 @@ def found(folder, name, first=0):
     return one
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_loss_and_gradients_are_those_of_the_whole_sequence(folder, name):
+def assert_those_of_the_whole_sequence(folder, name):
     first = found(folder, name)
     whole = result(Head(CASES[name]), 0, 1)
     size = torch.cat([part.flatten() for part in whole]).norm()  # the bias of a softmax has no gradient of its own
     for mine, other in zip(first, whole, strict=True):
-        assert (mine - other).norm() <= 1e-6 * size
+        assert (mine - other).norm() <= 1e-6 * size, name
 
 
-def test_gradients_of_halves_of_the_batch_are_those_of_the_whole_batch(folder):
-    """The loss is of each process's own half."""
-    torch.testing.assert_close(found(folder, "layers", first=1), result(AllLayers(), 0, 1)[1:])
+def test_gradients_of_halves_are_those_of_the_whole(tmp_path):
+    """Of the sequence; and of the batch, where the loss is of each process's own half. One start serves all cases."""
+    multiprocessing.spawn(work, (tmp_path,), nprocs=WORLD)
+    for name in CASES:
+        assert_those_of_the_whole_sequence(tmp_path, name)
+    torch.testing.assert_close(found(tmp_path, "layers", first=1), result(AllLayers(), 0, 1)[1:])
 
 
 def test_a_process_alone_gets_its_own_back(tmp_path):

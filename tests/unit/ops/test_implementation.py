@@ -9,7 +9,7 @@ from operator_cases import LONG, PLAIN_FORMS, SMALL, assert_near, everything, ma
 from ffattn import ops
 from ffattn.kernels import backends
 from ffattn.ops import reference
-from tests.pairwise import pairwise
+from tests.pairwise import each_value
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_float64_needs_no_compiler(without_numba, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pairwise(form=PLAIN_FORMS, case={"small": SMALL, "long": LONG}, dtype=[torch.float32, torch.bfloat16])
+@each_value(form=PLAIN_FORMS, case={"small": SMALL, "long": LONG}, dtype=[torch.float32, torch.bfloat16])
 def test_results_do_not_depend_on_numba(form, case, dtype, request):
     x, *parameters = make_inputs(form, case)
     inputs = [x.to(dtype), *parameters]

@@ -21,7 +21,7 @@ from operator_cases import (
 pytest.importorskip("triton")
 
 from ffattn.ops import operators, triton
-from tests.pairwise import pairwise
+from tests.pairwise import each_value, pairwise
 
 CASES = {
     "one step": Case([1, 0, 1], 1, 2, 5),
@@ -58,7 +58,7 @@ def test_outputs_and_gradients_are_the_twins(form, wanted):
     assert_agrees(form, SMALL, wanted, [torch.float32] * 5, BARS)
 
 
-@pairwise(form=TANH_FORMS, case=CASES)
+@each_value(form=TANH_FORMS, case=CASES)
 def test_sizes_are_handled(form, case):
     assert_agrees(form, case, ["total", "context"], [torch.float32] * 5, BARS)
 
@@ -70,13 +70,13 @@ def test_no_sequence_has_no_output(form):
 
 
 @pytest.mark.usefixtures("short_pieces")
-@pairwise(form=FORMS)
+@each_value(form=FORMS)
 def test_pieces_of_several_tiles_are_merged(form, monkeypatch):
     monkeypatch.setattr(triton, "_LANES", 4)
     assert_agrees(form, Case([23, 0, 4, 1, 8], 23, 2, 5), ["context", "scores"], [torch.float32] * 5, BARS)
 
 
-@pairwise(form=PLAIN_FORMS, parameters=[torch.float32, torch.bfloat16])
+@each_value(form=PLAIN_FORMS, parameters=[torch.float32, torch.bfloat16])
 def test_bfloat16_inputs_are_summed_in_float32(form, parameters):
     assert_agrees(form, SMALL, ["context"], [torch.bfloat16] + [parameters] * 4, BARS)
 
@@ -89,7 +89,7 @@ def undisturbed(form):
 
 
 @pytest.mark.usefixtures("short_pieces")
-@pairwise(form=PLAIN_FORMS)
+@each_value(form=PLAIN_FORMS)
 def test_garbage_in_padding_reaches_nothing(form):
     (x, *parameters), clean = undisturbed(form)
     lengths = torch.tensor(SMALL.lengths)
@@ -100,7 +100,7 @@ def test_garbage_in_padding_reaches_nothing(form):
 
 
 @pytest.mark.usefixtures("short_pieces")
-@pairwise(form=PLAIN_FORMS)
+@each_value(form=PLAIN_FORMS)
 def test_a_nan_in_a_sequence_stays_in_it(form):
     (x, *parameters), clean = undisturbed(form)
     x = x.clone()
