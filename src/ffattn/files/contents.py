@@ -36,7 +36,7 @@ class FileContents(NamedTuple):
     preparation: Preparation
 
     @property
-    def index(self) -> RawSequences:
+    def sequences(self) -> RawSequences:
         """What is known of the sequences, perhaps without their features."""
         return self.file if isinstance(self.file, RawSequences) else self.file.index
 

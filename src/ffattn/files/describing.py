@@ -34,6 +34,7 @@ def describe_layout(file: RawSequences | ParquetPieces, layout: Layout, targets:
         f"features {_features(layout)}",
         f"target {some_of(targets)}",
         *left_out_of(layout.left_out),
+        *(["task.features=[...] keeps what is left out"] if layout.left_out else []),
     ]
     return "; ".join(parts)
 
@@ -68,7 +69,7 @@ def left_out_of(columns: Iterable[LeftOut]) -> list[str]:
     if not names:
         return []
     groups = ", ".join(f"{some_of(some, _MOST)} ({reason})" for reason, some in names.items())
-    return [f"left out: {groups}; task.features=[...] chooses"]
+    return [f"left out: {groups}"]
 
 
 def notes_of(raw: RawSequences) -> list[str]:

@@ -46,8 +46,8 @@ def _extend(path: Path, layout: Layout, columns: list[str], further: list[str]) 
         groups = group_steps([*columns, *further])
     except AmbiguousNamesError as error:
         raise DataError(
-            f"{path}: has columns {some_of(further, 6)}, which training did not have, and which are no steps at the end of "
-            f"each feature; leave them out of the file ({error})"
+            f"{path}: has columns {some_of(further, 6)}, which training did not have, and which are no steps at the "
+            f"end of each feature; leave them out of the file ({error})"
         ) from error
     steps = tuple((feature, tuple(groups.get(feature, ()))) for feature, _ in layout.steps)
     for (feature, longer), (_, before) in zip(steps, layout.steps, strict=True):

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+
 import numpy as np
 
 from ffattn.errors import DataError
@@ -70,7 +71,8 @@ def _from_wide_rows(block: TableBlock, layout: Layout) -> RawSequences:
         for _, columns in layout.steps
     ]
     values = np.stack(cells, axis=2)
-    is_there = ~(np.isnan(values) if values.dtype != object else _is_nothing(values)).all(axis=2)
+    is_gap = _is_nothing(values) if values.dtype == object else np.isnan(values)
+    is_there = np.asarray(~is_gap.all(axis=2))
     time = values.shape[1]
     lengths = np.where(is_there.any(axis=1), time - np.argmax(is_there[:, ::-1], axis=1), 0)
     is_real = np.arange(time) < lengths[:, None]
@@ -81,7 +83,7 @@ def _from_wide_rows(block: TableBlock, layout: Layout) -> RawSequences:
 
 def _is_nothing(values: np.ndarray) -> np.ndarray:
     """Where neither text nor a number is: text among numbers is for `find_faults` to name."""
-    return (values == None) | (values != values)  # noqa: E711  # each of an array
+    return np.array([value is None or value != value for value in values.flat], bool).reshape(values.shape)  # noqa: PLR0124
 
 
 def _numbered_by_row(

@@ -25,7 +25,7 @@ class RawSequences:
         are_words: Whether features are the words or characters of texts.
         layout: What the columns of the file are, as it was understood.
         repeated: How many rows have the id and the time of another one.
-        spans: Of windows of series their first step, the one after the last, and the steps of the series, (sequence, 3).
+        spans: Of windows their first step, the one after the last, and the steps of the series, (sequence, 3).
         unlabelled: How many sequences were left out, since they have no target.
         too_short: How many series are too short for a window.
     """

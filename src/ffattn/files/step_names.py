@@ -11,8 +11,21 @@ _PURE = re.compile(r"[+-]?\d+(\.\d+)?")
 _YEAR = re.compile(r"(?<!\d)(1[5-9]|2[01])\d\d(?!\d)")
 _TIME_WORDS = ("t", "time", "step", "day", "hour", "week", "month", "year", "date", "lag")
 _BACKWARDS = re.compile(r"(?:(?:^|[^a-z])t-|lag[_. -]?)$", re.IGNORECASE)  # before a number of steps ago
-_MONTHS = "january february march april may june july august september october november december".split()
-_WEEKDAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
+_MONTHS = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
+_WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 _DATES = (  # with groups that are in the order of time when they are compared from the first to the last
     r"(?P<a>\d{4})[-/_](?P<b>\d{1,2})",
     r"(?P<a>\d{4})[-/_.](?P<b>\d{1,2})[-/_.](?P<c>\d{1,2})(?:[ T_](?P<d>\d{2})[:.](?P<e>\d{2})(?:[:.](?P<f>\d{2}))?)?",
@@ -81,8 +94,8 @@ def _unnumbered(names: list[str], plain: list[str]) -> str:
         )
     others = [name for name in names if name not in plain]
     return (
-        f"names of columns do not agree: {_listed(plain)} beside {_listed(others, 3)}; if the former are no steps, give "
-        f"task.leave_out=[{_listed(plain)}]; if all are steps of one feature, give {_all_of(names)}"
+        f"names of columns do not agree: {_listed(plain)} beside {_listed(others, 3)}; if the former are no steps, "
+        f"give task.leave_out=[{_listed(plain)}]; if all are steps of one feature, give {_all_of(names)}"
     )
 
 
@@ -158,8 +171,8 @@ def _by_number(names: list[str]) -> list[str]:
         by_month = _increasing(names, lambda name: tuple(map(int, name.split("."))))
         if ordered != by_month:  # 2020.2 and 2020.12
             raise AmbiguousNamesError(
-                f"columns {_listed(names)} are decimals or months; give {_all_of(by_month)} for months in their order, or "
-                f"{_all_of(ordered)} for decimals"
+                f"columns {_listed(names)} are decimals or months; give {_all_of(by_month)} for months in their "
+                f"order, or {_all_of(ordered)} for decimals"
             )
     return ordered
 
@@ -219,8 +232,8 @@ def _even(names: list[str], numbered: dict[str, NumberedName]) -> dict[str, list
     counts = ", ".join(f"{feature} with {len(steps)}" for feature, steps in groups.items())
     if len({tuple(sorted(steps)) for steps in groups.values()}) > 1:
         raise AmbiguousNamesError(
-            f"columns {_listed(names)} are features with different steps ({counts}), or the steps of one feature; leave "
-            f"columns out, as with {_out(_odd_one(groups))}, or give {_all_of(names)}"
+            f"columns {_listed(names)} are features with different steps ({counts}), or the steps of one feature; "
+            f"leave columns out, as with {_out(_odd_one(groups))}, or give {_all_of(names)}"
         )
     if len(groups) > 1 and len(groups) == len(names):
         raise AmbiguousNamesError(

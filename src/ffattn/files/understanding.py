@@ -15,6 +15,7 @@ _NAMELESS = re.compile(r"|Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
 _ROW_NAMES = {"index", "id", "row", "rowid", "row_id", "rowname", "rownames", "row_name", "row_names", "level_0", "#"}
 _COUNTERS = {*_ROW_NAMES, "X", "no", "No", "nr", "number", "obs", "record"}
 _LEAST_ROWS = 20  # that count from 0 or 1 for a column of any other name to be a count of rows
+_A_COUNT = "an index: it counts the rows; if it is a time, give task.time"
 _HOLDS_NO_LIST = "no list, as the features are"
 
 
@@ -56,17 +57,20 @@ def understand(path: Path, table: Any, layout: Layout) -> Layout:
 
 def _unasked(table: Any, layout: Layout, names: list[str]) -> list[LeftOut]:
     """Columns that are no features although nobody has said so; and those that somebody has."""
-    left_out = []
+    left_out = [LeftOut(name, "task.leave_out") for name in names if name in layout.leave_out]
     for name in names:
-        if name in layout.leave_out:
-            left_out.append(LeftOut(name, "task.leave_out"))
-        elif reason := _index_reason(table, name, is_step=not layout.has_rows_of_steps):
+        if name not in layout.leave_out and (reason := _index_reason(table, name)):
             left_out.append(LeftOut(name, reason))
+    gone = {column.name for column in left_out}
+    others = [name for name in names if name not in gone]
+    counts = [name for name in others if _is_count(table, name, is_step=not layout.has_rows_of_steps)]
+    if len(counts) < len(others):  # what is alone is a feature, for want of any other
+        left_out += [LeftOut(name, _A_COUNT) for name in counts]
     return left_out
 
 
-def _index_reason(table: Any, name: str, is_step: bool) -> str:
-    """Why a column is an index of rows, if it is one."""
+def _index_reason(table: Any, name: str) -> str:
+    """Why a column is an index of rows, if its name says that it may be one."""
     if _NAMELESS.fullmatch(name.strip()):
         return "an index: it has no name"
     pandas = (table.schema.pandas_metadata or {}) if table.schema.metadata else {}
@@ -77,10 +81,13 @@ def _index_reason(table: Any, name: str, is_step: bool) -> str:
         return "an index: it counts the rows"
     if name.lower() in _ROW_NAMES and _names_rows(column):
         return "an index: it names each row"
-    has_number = is_step and any(letter.isdigit() for letter in name)
-    if len(column) >= _LEAST_ROWS and not has_number and _counts_rows(column):
-        return "an index: it counts the rows; if it is a time, give task.time"
     return ""
+
+
+def _is_count(table: Any, name: str, is_step: bool) -> bool:
+    """Whether a column of any name counts the rows; in the wide form t1 may do so by chance, and is a step."""
+    has_number = is_step and any(letter.isdigit() for letter in name)
+    return table.num_rows >= _LEAST_ROWS and not has_number and _counts_rows(table[name].combine_chunks())
 
 
 def _counts_rows(column: Any) -> bool:

@@ -45,7 +45,7 @@ def cut_windows(raw: RawSequences, layout: Layout) -> RawSequences:
         features={name: column[chosen] for name, column in raw.features.items()},
         columns={name: column[first + steps - 1] for name, column in raw.columns.items()},
         rows=raw.rows[chosen],
-        starts=None if raw.starts is None else raw.starts[first],
+        starts=None,  # windows are divided by their spans
         spans=np.stack([starts, starts + steps, raw.lengths[series]], axis=1),
         too_short=int((counts == 0).sum()),
     )
@@ -65,6 +65,8 @@ def assign_windows(raw: RawSequences, rule: SplitRule) -> Int[np.ndarray, " wind
     """
     assert raw.spans is not None
     start, stop, length = raw.spans.T
+    assert raw.layout is not None and raw.layout.windows is not None
+    stride = raw.layout.windows.stride  # parts begin where a window does
     bounds = np.zeros_like(length)
     parts = np.full(len(raw), NO_PART)
     shares = {TRAIN: 1 - rule.val_share - rule.test_share, VAL: rule.val_share, TEST: rule.test_share}
@@ -72,13 +74,13 @@ def assign_windows(raw: RawSequences, rule: SplitRule) -> Int[np.ndarray, " wind
     for part, share in shares.items():
         end += share
         before = bounds
-        bounds = np.rint(end * length).astype(np.int64)
+        bounds = np.rint(end * length / stride).astype(np.int64) * stride if part != TEST else length
         parts[(start >= before) & (stop <= bounds)] = part
         if share and not (parts == part).any():
             most = int((bounds - before).max())
             raise DataError(
-                f"{raw.path}: no window of {stop[0] - start[0]} steps lies within the {share:.0%} of a series that are for "
-                f"{_TITLES[part]}, {most} steps at most; give a smaller task.window_steps, or larger shares"
+                f"{raw.path}: no window of {stop[0] - start[0]} steps lies within the {share:.0%} of a series that are "
+                f"for {_TITLES[part]}, {most} steps at most; give a smaller task.window_steps or larger shares"
             )
     return parts
 

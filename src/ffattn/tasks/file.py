@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from ffattn.errors import DataError, SettingError
+from ffattn.errors import DataError
 from ffattn.files import (
     FileContents,
     FitRule,
@@ -27,29 +27,24 @@ from ffattn.files import (
 )
 from ffattn.files.contents import understood
 from ffattn.files.describing import describe_layout, left_out_of, notes_of
-from ffattn.files.fitting import AUTO, CLASSIFICATION, REGRESSION
-from ffattn.files.layouts import FORMS, LONG, TOKENS, WORDS, Windows, column_list
 from ffattn.files.old_layouts import layout_of_columns
-from ffattn.files.preparation import MISSING, NUMBER, REFUSE
-from ffattn.files.splits import COLUMN, GROUP, RANDOM, SPLITS, STRATIFIED, TEST, TIME
-from ffattn.files.tables import PARQUET
+from ffattn.files.preparation import NUMBER
+from ffattn.files.splits import TEST
 from ffattn.files.windows import NO_PART
-from ffattn.rng.streams import MAX_SEED, Split
-from ffattn.settings import setting
-from ffattn.tasks.given import Given, GivenTask, Sequences
+from ffattn.rng.streams import Split
+from ffattn.tasks.file_settings import FileSettings
+from ffattn.tasks.given import Given, Sequences
 from ffattn.tasks.out_of_core import Streamed
 
 _PARTS = {Split.TRAIN: "for training", Split.VAL: "for validation", Split.TEST: "for the test"}
-_TARGETS = {".npz": ("y",), ".ts": ("target",)}  # unless given
 _LONGEST = "longest"  # of the training sequences, in a checkpoint
 _LAYOUT = "layout"  # likewise, what was understood of the columns
-SKIP = "skip"
 _MOST_INPUTS = 12  # that are named
 _MOST_CLASSES = 8  # likewise
 
 
 @dataclass
-class File(GivenTask):
+class File(FileSettings):
     """Predict a number, several, or a class for each sequence of a file.
 
     Attributes:
@@ -88,135 +83,27 @@ class File(GivenTask):
         tolerance, embedding: See `GivenTask`.
     """
 
-    path: str = ""
-    target: Any = None
-    id: Any = None
-    time: Any = None
-    features: Any = None
-    leave_out: Any = None
-    form: str = setting(AUTO, choices=FORMS)
-    kind: str = setting(AUTO, choices=(AUTO, REGRESSION, CLASSIFICATION))
-    missing: str = setting(REFUSE, choices=MISSING)
-    split: str = setting(RANDOM, choices=SPLITS)
-    split_by: Any = None
-    split_seed: int = setting(0, low=0, high=MAX_SEED)
-    val_share: float = setting(0.15, above=0, below=1)
-    test_share: float = setting(0.15, above=0, below=1)
-    test_path: str | None = None
-    unlabelled: str = setting(REFUSE, choices=(REFUSE, SKIP))
-    window_steps: int | None = setting(None, low=1)
-    stride: int | None = setting(None, low=1)
-    tokens: str = setting(WORDS, choices=TOKENS)
-    max_categories: int = setting(10_000, low=1)
-    window: int | None = setting(None, low=1)
-
     name: ClassVar[str] = "file"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.path:
-            raise SettingError("path", self.path, "must be a file, as in task.path=sensors.csv")
-        self._name_columns()
-        self._check_split()
-        self._check_windows()
-        if self.window is not None and Path(self.path).suffix != PARQUET:
-            raise SettingError("window", self.window, "only Parquet files are read in pieces; leave window out")
-        if self.window is not None and self.unlabelled == SKIP:
-            raise SettingError("unlabelled", self.unlabelled, "is for files that are read whole; leave window out")
-        if not self._targets:
-            raise SettingError("target", None, "missing; give task.target=COLUMN")
         self._restored: Preparation | None = None
         self._kept_layout: dict[str, Any] | None = None  # of a checkpoint
 
-    def _name_columns(self) -> None:
-        """Take columns as names, and refuse those that have two roles."""
-        for key in ("time", "split_by"):
-            names = column_list(key, getattr(self, key))
-            if len(names) > 1:
-                raise SettingError(key, getattr(self, key), "must be a single column")
-            setattr(self, key, names[0] if names else None)
-        ids = column_list("id", self.id)
-        self.id = ids if len(ids) > 1 else ids[0] if ids else None
-        self.target = column_list("target", self.target) or None
-        self.leave_out = column_list("leave_out", self.leave_out) or None
-        if isinstance(self.features, dict):
-            self.features = {str(name): column_list("features", columns) for name, columns in self.features.items()}
-            inputs = column_list("features", [name for columns in self.features.values() for name in columns])
-        else:
-            inputs = column_list("features", self.features)
-            self.features = inputs or None
-        for key, others in (("features", inputs), ("leave_out", self.leave_out or [])):
-            if both := [name for name in others if name in self._targets]:
-                raise SettingError(key, both[0], "is the target, which must be neither an input nor left out")
-        if both := [name for name in self.leave_out or [] if name in {*inputs, *ids, self.time, self.split_by}]:
-            raise SettingError("leave_out", both[0], "has another role; a column is left out or used")
-
-    def _check_windows(self) -> None:
-        if self.window_steps is None:
-            if self.stride is not None:
-                raise SettingError("stride", self.stride, "is that of windows; give task.window_steps, too")
-            return
-        if self.split not in {RANDOM, TIME} or self.split_by is not None:
-            raise SettingError("split", self.split, "windows are divided in the order of time; leave split out")
-        if self.window is not None:
-            raise SettingError(
-                "window", self.window, "windows are cut from files that are read whole; leave window out"
-            )
-        if self.form not in {AUTO, LONG}:
-            raise SettingError("form", self.form, "windows are cut where each row is a step; leave form out")
-
-    def _check_split(self) -> None:
-        if self.split in {GROUP, COLUMN} and self.split_by is None:
-            raise SettingError("split_by", None, f"split={self.split} needs a column")
-        if self.split == RANDOM and self.split_by is not None:
-            others = "has no meaning for split=random; use split=stratified, group or column"
-            raise SettingError("split_by", self.split_by, others)
-        if self.split == COLUMN and self.test_path is not None:
-            raise SettingError("test_path", self.test_path, "cannot be combined with split=column, which names a test")
-        if self.split == STRATIFIED and self.split_by is None and len(self._targets) > 1:
-            raise SettingError("split_by", None, "split=stratified needs a column where there are several targets")
-        if self.val_share + self.test_share >= 1:
-            raise SettingError("test_share", self.test_share, f"leaves nothing beside val_share={self.val_share}")
-
     @property
-    def _targets(self) -> tuple[str, ...]:
-        return tuple(self.target or _TARGETS.get(Path(self.path).suffix, ()))
-
-    @property
-    def _split_column(self) -> str | None:
-        return self._targets[0] if self.split == STRATIFIED and self.split_by is None else self.split_by
-
     def _layout(self) -> Layout:
         """What the settings say of the columns; and what a checkpoint has understood, if there is one."""
-        is_named = isinstance(self.features, dict)
-        steps = tuple((name, tuple(columns)) for name, columns in self.features.items()) if is_named else ()
-        stride = self.stride or self.window_steps
-        said = Layout(
-            tuple(column_list("id", self.id)) or None,
-            self.time,
-            () if is_named else tuple(self.features or ()),
-            tuple(dict.fromkeys((*self._targets, *self._split_columns))),
-            tokens=self.tokens,
-            form=self.form,
-            steps=steps,
-            leave_out=tuple(self.leave_out or ()),
-            needed=self._targets if self.unlabelled == SKIP else None,
-            windows=None if self.window_steps is None or stride is None else Windows(self.window_steps, stride),
-        )
         if self._restored is None:
-            return said
+            return self._said_layout
         if self._kept_layout is not None:
-            return said.with_plain(self._kept_layout)
-        return layout_of_columns(said, {feature.name for feature in self._restored.features}, self._restored.columns)
-
-    @property
-    def _split_columns(self) -> tuple[str, ...]:
-        return () if self.split_by is None else (self.split_by,)
+            return self._said_layout.with_plain(self._kept_layout)
+        features = {feature.name for feature in self._restored.features}
+        return layout_of_columns(self._said_layout, features, self._restored.columns)
 
     @property
     def layout(self) -> Layout:
         """What the columns of the file are, as it was understood in training: other files must have the same."""
-        return self._contents.layout if self._restored is None else self._layout()
+        return self._contents.layout if self._restored is None else self._layout
 
     def layout_of_others(self, has_targets: bool) -> Layout:
         """Return the layout that is demanded of another file than the one of training.
@@ -253,7 +140,7 @@ class File(GivenTask):
             longest = state[_LONGEST]
             layout = state.get(_LAYOUT)  # which format 1 and 2 did not have at first
             if layout is not None:
-                self._layout().with_plain(layout)
+                self._said_layout.with_plain(layout)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError("the checkpoint says nothing of its columns that this version understands") from error
         self._restored = preparation
@@ -265,7 +152,7 @@ class File(GivenTask):
         test_share = 0.0 if self.test_path is not None else self.test_share
         split_rule = SplitRule(self.split, self._split_column, self.val_share, test_share, self.split_seed)
         fit_rule = FitRule(self._targets, self.kind, self.missing, self.max_categories)
-        contents = read_contents(self.path, self._layout(), split_rule, fit_rule, self.window is None)
+        contents = read_contents(self.path, self._layout, split_rule, fit_rule, self.window is None)
         if self._restored is None:
             self.length.T = int(contents.file.lengths.max())
         return contents
@@ -353,7 +240,7 @@ class File(GivenTask):
     def _notes(self) -> list[str]:
         contents = self._contents
         between = int((contents.parts == NO_PART).sum())
-        return notes_of(contents.index) + (
+        return notes_of(contents.sequences) + (
             [f"{between} windows have steps of two parts, and are left out"] if between else []
         )
 
