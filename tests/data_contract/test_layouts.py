@@ -44,7 +44,8 @@ def test_the_layout_is_said_in_a_line(tmp_path):
     frame = wide(["a_0", "a_1", "b_0", "b_1"])
     task = File(path=written(tmp_path, frame), target="label", leave_out=None)
     assert layout_line(task) == (
-        "wide form, a column for each step; 30 sequences of 2 steps; features a (a_0 .. a_1), b (b_0 .. b_1); target label"
+        "wide form, a column for each step; 30 sequences of 2 steps; features a (a_0 .. a_1), b (b_0 .. b_1); "
+        "target label"
     )
     task = File(path=written(tmp_path, long_table()), target="y", id="id", time="t", leave_out="z")
     assert layout_line(task) == (
@@ -88,7 +89,8 @@ def test_a_checkpoint_without_a_layout_reads_as_it_did(tmp_path, columns, expect
 def test_the_index_of_pandas_is_no_input(tmp_path, form, name):
     frame = (long_table() if form == "long" else wide(["t0", "t1"])).sample(frac=1, random_state=0)
     path = written(tmp_path, frame, name, index=True)
-    task = File(path=path, target="y" if form == "long" else "label", id="id" if form == "long" else None, time="t" if form == "long" else None)  # fmt: skip
+    roles = {"target": "y", "id": "id", "time": "t"} if form == "long" else {"target": "label"}
+    task = File(path=path, **roles)
     assert task.feature_names == (("x", "z") if form == "long" else ("t",))
     assert "(an index: it has no name)" in layout_line(task)
 
@@ -99,8 +101,10 @@ def test_a_column_that_counts_rows_is_no_input(tmp_path, name, first):
     frame = wide(["t0", "t1", "t2"])
     frame.insert(0, name, np.arange(len(frame)) + first)
     task = File(path=written(tmp_path, frame), target="label")
-    assert task.feature_names == ("t",) and task.length.T == 3
-    assert "an index: " in layout_line(task) and "task.features=[...] keeps" in layout_line(task)
+    assert task.feature_names == ("t",)
+    assert task.length.T == 3
+    assert "an index: " in layout_line(task)
+    assert "task.features=[...] keeps" in layout_line(task)
 
 
 def test_names_of_rows_are_no_input_and_numbers_that_repeat_are(tmp_path):
@@ -135,7 +139,10 @@ def test_a_column_beside_lists_is_left_out_with_a_word(tmp_path):
         ({"leave_out": "a", "features": ["a"]}, "leave_out=a: has another role"),
         ({"time": ["a", "b"]}, "time=['a', 'b']: must be a single column"),
         ({"stride": 3}, "stride=3: is that of windows"),
-        ({"window_steps": 3, "split": "group", "split_by": "a"}, "split=group: windows are divided in the order of time"),
+        (
+            {"window_steps": 3, "split": "group", "split_by": "a"},
+            "split=group: windows are divided in the order of time",
+        ),
         ({"id": True}, "id=True: must be a column"),
     ],
 )
@@ -231,4 +238,7 @@ def test_sequences_without_a_target_are_refused_or_left_out_with_a_count(tmp_pat
         File(path=path, target="label").describe()
     task = File(path=path, target="label", unlabelled="skip")
     assert task.describe()["note"] == f"{frame.label.isna().sum()} sequences without a target are left out"
-    assert sum(task.size(part) for part in Split if part in (Split.TRAIN, Split.VAL, Split.TEST)) == frame.label.notna().sum()
+    assert (
+        sum(task.size(part) for part in Split if part in (Split.TRAIN, Split.VAL, Split.TEST))
+        == frame.label.notna().sum()
+    )

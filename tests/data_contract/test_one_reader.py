@@ -37,7 +37,8 @@ def test_the_order_of_columns_does_not_matter(tmp_path, columns):
     train, test = made(columns), made(columns)
     same = task_of(tmp_path, train, test).given(Split.TEST)
     mixed = task_of(tmp_path, train, test[RANDOM.permutation(test.columns)]).given(Split.TEST)
-    assert same.x.equal(mixed.x) and same.y.equal(mixed.y)
+    assert same.x.equal(mixed.x)
+    assert same.y.equal(mixed.y)
 
 
 def test_a_further_column_is_left_out_with_a_word(tmp_path):
@@ -123,17 +124,31 @@ def test_text_in_a_number_is_a_problem_of_its_sequence(tmp_path):
     frame = made(MONTHS, rows=3).astype(object)
     frame.loc[1, "feb"] = "much"
     inputs = answered(tmp_path, frame, task)
-    assert inputs.wrong == 1 and "row 2" in inputs.problems[0] and "much is no number" in inputs.problems[0]
+    assert inputs.wrong == 1
+    assert "row 2" in inputs.problems[0]
+    assert "much is no number" in inputs.problems[0]
 
 
 @pytest.mark.parametrize("name", ["d.csv", "d.parquet", "d.jsonl"])
 def test_the_long_form_goes_by_names(tmp_path, name):
     rows = [(f"s{i}", t, *RANDOM.normal(size=2), float(i)) for i in range(20) for t in range(3)]
     frame = pd.DataFrame(rows, columns=["id", "t", "x", "z", "y"])
-    write = {"d.csv": lambda f, p: f.to_csv(p, index=False), "d.parquet": pd.DataFrame.to_parquet, "d.jsonl": lambda f, p: f.to_json(p, orient="records", lines=True)}[name]  # fmt: skip
+    writers = {
+        "d.csv": lambda table, path: table.to_csv(path, index=False),
+        "d.parquet": lambda table, path: table.to_parquet(path),
+        "d.jsonl": lambda table, path: table.to_json(path, orient="records", lines=True),
+    }
+    write = writers[name]
     write(frame, tmp_path / name)
     write(frame[["y", "z", "x", "t", "id"]].assign(more=1.0), tmp_path / f"test_{name}")
-    task = File(path=str(tmp_path / name), target="y", id="id", time="t", kind="regression", test_path=str(tmp_path / f"test_{name}"))
+    task = File(
+        path=str(tmp_path / name),
+        target="y",
+        id="id",
+        time="t",
+        kind="regression",
+        test_path=str(tmp_path / f"test_{name}"),
+    )
     raw = next(iter(read_inputs(tmp_path / f"test_{name}", task).pieces))
     np.testing.assert_allclose(raw.features["x"], frame.x, rtol=1e-6)
     assert task.feature_names == ("x", "z")
@@ -146,4 +161,5 @@ def test_lists_become_a_file_of_steps(tmp_path):
     task = File(path=str(tmp_path / "d.parquet"), target="y")
     (tmp_path / "steps.csv").write_text("who,x\na,1\na,2\nb,3\n")
     raw = next(iter(read_inputs(tmp_path / "steps.csv", task, id="who").pieces))
-    assert raw.features["x"].tolist() == [1, 2, 3] and raw.ids.tolist() == ["a", "b"]
+    assert raw.features["x"].tolist() == [1, 2, 3]
+    assert raw.ids.tolist() == ["a", "b"]

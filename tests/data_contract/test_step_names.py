@@ -16,7 +16,10 @@ READ = [
     (["1990.0", "1991.0"], {"value": ["1990.0", "1991.0"]}),
     (["-1", "0", "-2"], {"value": ["-2", "-1", "0"]}),
     (["1102.5", "1100.0"], {"value": ["1100.0", "1102.5"]}),
-    (["gdp_1990", "pop_1990", "gdp_1991", "pop_1991"], {"gdp": ["gdp_1990", "gdp_1991"], "pop": ["pop_1990", "pop_1991"]}),
+    (
+        ["gdp_1990", "pop_1990", "gdp_1991", "pop_1991"],
+        {"gdp": ["gdp_1990", "gdp_1991"], "pop": ["pop_1990", "pop_1991"]},
+    ),
     (["1991_gdp", "1990_gdp"], {"gdp": ["1990_gdp", "1991_gdp"]}),
     (["2021_01", "2020_01", "2020_02"], {"value": ["2020_01", "2020_02", "2021_01"]}),
     (["2024-02-01", "2024-01-31"], {"value": ["2024-01-31", "2024-02-01"]}),
@@ -33,7 +36,10 @@ READ = [
 ]
 REFUSED = [
     (["a_0", "a_1", "b_0"], "different steps .a with 2, b with 1., or the steps of one feature"),
-    (["customer", "jan", "feb"], r"customer beside jan, feb; .*task.leave_out=\[customer\].*value: \[customer, jan, feb\]"),
+    (
+        ["customer", "jan", "feb"],
+        r"customer beside jan, feb; .*task.leave_out=\[customer\].*value: \[customer, jan, feb\]",
+    ),
     (["age", "t0", "t1"], r"age beside t0, t1; .*task.leave_out=\[age\]"),
     (["1990", "1991", "total"], r"task.leave_out=\[total\]"),
     (["height", "weight"], "give task.form=wide; .* task.id=COLUMN"),
@@ -85,11 +91,10 @@ names_of_any_kind = st.lists(
 
 @given(names_of_any_kind, st.randoms())
 def test_any_names_have_one_reading_or_none(names, random):
-    """Each column is used once, all features have as many, and the order of the file tells nothing but unnumbered steps."""
+    """Each column is used once, all features have as many, and numbers tell the order whatever that of the file."""
     try:
         groups = group_steps(names)
-    except AmbiguousNamesError as error:
-        assert "task." in str(error) and "\n" not in str(error)
+    except AmbiguousNamesError:
         return
     assert sorted(itertools.chain.from_iterable(groups.values())) == sorted(names)
     assert len({len(columns) for columns in groups.values()}) == 1

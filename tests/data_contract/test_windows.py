@@ -49,12 +49,15 @@ def test_no_step_is_in_two_parts(tmp_path):
             rows = contents.file.rows[window * 6 : window * 6 + 6]
             steps[part] |= set(rows.tolist())
     assert all(steps.values())
-    assert not steps[TRAIN] & steps[VAL] and not steps[TRAIN] & steps[TEST] and not steps[VAL] & steps[TEST]
+    assert not steps[TRAIN] & steps[VAL]
+    assert not steps[TRAIN] & steps[TEST]
+    assert not steps[VAL] & steps[TEST]
     times = frame.t.to_numpy()
     for pump in ("p0", "p1", "p2"):
         own = set(np.flatnonzero(frame.pump == pump) + 1)
         ends = [[times[row - 1] for row in steps[part] & own] for part in (TRAIN, VAL, TEST)]
-        assert max(ends[0]) < min(ends[1]) and max(ends[1]) < min(ends[2])
+        assert max(ends[0]) < min(ends[1])
+        assert max(ends[1]) < min(ends[2])
     assert sum(task.size(part) for part in (Split.TRAIN, Split.VAL, Split.TEST)) == (contents.parts >= 0).sum()
     assert f"{(contents.parts < 0).sum()} windows have steps of two parts" in task.describe()["note"]
 
@@ -64,7 +67,8 @@ def test_a_whole_file_is_one_series(tmp_path):
     frame.to_csv(tmp_path / "d.csv", index=False)
     task = File(path=str(tmp_path / "d.csv"), target="y", time="t", window_steps=10)
     raw = next(iter(read_inputs(tmp_path / "d.csv", task).pieces))
-    assert raw.ids.tolist()[:2] == ["1-10", "11-20"] and len(raw) == 30
+    assert raw.ids.tolist()[:2] == ["1-10", "11-20"]
+    assert len(raw) == 30
     assert "30 windows, one every 10 steps of each series in the order of t, of 10 steps" in task.describe()["layout"]
 
 
@@ -76,7 +80,9 @@ def test_series_that_are_too_short_are_counted(tmp_path):
     assert read_inputs(tmp_path / "d.csv", task).notes == ("2 series are shorter than a window, and left out",)
 
 
-@pytest.mark.parametrize(("steps", "message"), [(300, "no series has the 300 steps of a window"), (20, "no window of 20")])
+@pytest.mark.parametrize(
+    ("steps", "message"), [(300, "no series has the 300 steps of a window"), (20, "no window of 20")]
+)
 def test_windows_that_do_not_fit_are_refused(tmp_path, steps, message):
     series([60]).to_csv(tmp_path / "d.csv", index=False)
     with pytest.raises(DataError, match=message):

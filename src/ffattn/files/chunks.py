@@ -14,6 +14,7 @@ from ffattn.files.long_form import codes_of
 from ffattn.files.reading import arrange
 from ffattn.files.sequences import RawSequences
 from ffattn.files.tables import read_tables
+from ffattn.files.values import is_text_type, texts_of
 
 
 class ScatteredError(DataError):
@@ -59,7 +60,7 @@ class SequenceReader:
         Raises:
             DataError: The file cannot be read.
         """
-        return next(read_tables(self.path, (), self.layout.text_columns))
+        return next(read_tables(self.path, (), self.layout.reading_rule))
 
     def whole(self) -> RawSequences:
         """Return all of them, wherever their rows stand.
@@ -72,7 +73,7 @@ class SequenceReader:
     def _tables(self) -> Iterator[Any]:
         layout = self.layout
         needed = tuple(name for name in (*layout.ids, layout.time, *layout.features) if name)
-        return read_tables(self.path, needed if layout.features else (), layout.text_columns)
+        return read_tables(self.path, needed if layout.features else (), layout.reading_rule)
 
     def _arranged(self, table: Any, first: int) -> RawSequences:
         return arrange(TableBlock(self.path, table, first), self.layout, has_empty=True)
@@ -100,14 +101,32 @@ def _by_sequences(path: Path, tables: Iterator[Any], ids: tuple[str, ...]) -> It
 
 
 def _concat_tables(tables: list[Any]) -> Any:
-    """One below the other; as text, where a column is text in one of them only."""
+    """One below the other; as text, where a column is of kinds that have nothing else in common."""
     import pyarrow as pa
 
     kinds: dict[str, set[Any]] = {}
     for table in tables:
         for column in table.schema:
             kinds.setdefault(column.name, set()).add(column.type)
-    texts = {name for name, types in kinds.items() if pa.string() in types and len(types) > 1}
-    for name in texts:
-        tables = [t.set_column(t.column_names.index(name), name, t[name].cast(pa.string())) for t in tables]
-    return pa.concat_tables(tables, promote_options="permissive")
+    mixed = [name for name, types in kinds.items() if len(types) > 1 and not _share_a_type(types)]
+    return pa.concat_tables([_with_texts(table, mixed) for table in tables], promote_options="permissive")
+
+
+def _share_a_type(types: set[Any]) -> bool:
+    import pyarrow as pa
+
+    is_text = any(is_text_type(kind) for kind in types)
+    is_time = all(pa.types.is_timestamp(kind) or pa.types.is_null(kind) for kind in types)
+    is_numeric = all(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind) for kind in types
+    )
+    return is_time or (is_numeric and types != {pa.int64(), pa.uint64()}) or (is_text and len(types - {pa.null()}) == 1)
+
+
+def _with_texts(table: Any, names: list[str]) -> Any:
+    import pyarrow as pa
+
+    for name in set(names) & set(table.column_names):
+        texts = pa.array(texts_of(table[name].combine_chunks()), pa.string())
+        table = table.set_column(table.column_names.index(name), name, texts)
+    return table

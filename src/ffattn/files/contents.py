@@ -18,7 +18,6 @@ from ffattn.files.row_groups import ParquetPieces, open_pieces
 from ffattn.files.sequences import RawSequences
 from ffattn.files.splits import TRAIN, SplitRule, assign_parts
 from ffattn.files.tables import locate
-from ffattn.files.values import texts_of
 from ffattn.files.windows import assign_windows
 
 
@@ -110,13 +109,13 @@ def understood(file: RawSequences | ParquetPieces) -> Layout:
     Args:
         file: What `open_sequences` returned.
     """
-    assert file.layout is not None
-    return file.layout
+    layout: Layout = file.layout
+    return layout
 
 
 def _with_values(raw: RawSequences, names: tuple[str, ...]) -> RawSequences:
     """The sequences with a value in all of some columns."""
-    is_there = np.all([[text is not None for text in texts_of(raw.columns[name])] for name in names], axis=0)
+    is_there = np.all([raw.columns[name].is_valid().to_numpy(zero_copy_only=False) for name in names], axis=0)
     if not is_there.any():
         raise DataError(f"{raw.path}: no sequence has a value of {' and '.join(names)}")
     if is_there.all():

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from ffattn.errors import DataError
 from ffattn.files.preparation import CATEGORY, MASK, NUMBER, REFUSE, WORD, Feature, Preparation, Target
 from ffattn.files.sequences import RawSequences
-from ffattn.files.values import class_names, is_number, numbers_of
+from ffattn.files.values import are_numbers, class_names, is_number, numbers_of, parse_numbers
 
 AUTO = "auto"
 REGRESSION = "regression"
@@ -147,8 +147,8 @@ class _ColumnStatistics:
         self.texts.update(text for text in column[steps] if text is not None)
 
     def _count_numbers(self, raw: RawSequences, column: np.ndarray) -> None:
-        is_numeric = np.array([text is not None and is_number(text) for text in column], dtype=bool)
-        is_text = np.array([text is not None for text in column], dtype=bool) & ~is_numeric
+        numbers, is_text = parse_numbers(column)
+        is_numeric = ~np.isnan(numbers)
         if is_text.any() and not self.first_text:
             step = int(np.flatnonzero(is_text)[0])
             self.first_text = f"{raw.where(step, self.name)}: {column[step]!r}"
@@ -178,10 +178,10 @@ def _is_classification(raw: RawSequences, rule: FitRule) -> bool:
         raise DataError(f"{raw.path}: classification has one target; give one of {', '.join(rule.targets)}")
     if rule.kind != AUTO or len(rule.targets) > 1:
         return rule.kind == CLASSIFICATION
-    column = raw.columns[rule.targets[0]]
-    if column.dtype == object:
+    if not are_numbers(raw, rule.targets[0]):
         return True
-    known = column[np.isfinite(column)]
+    numbers = parse_numbers(raw.columns[rule.targets[0]]).numbers
+    known = numbers[np.isfinite(numbers)]
     return bool((known == np.round(known)).all() and len(np.unique(known)) <= _MOST_CLASSES)
 
 

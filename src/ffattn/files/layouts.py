@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ffattn.errors import DataError, SettingError
+from ffattn.files.text_files import PLAIN, TextRule
 
 WORDS = "words"
 CHARACTERS = "characters"
@@ -58,6 +59,7 @@ class Layout:
         windows: How series are cut, each row being a step; none for whole sequences.
         is_understood: Whether nothing is left to be found out (`ffattn.files.understanding`).
         left_out: Columns that are not read, if it is understood.
+        text_rule: How the cells of a text file are read, whatever its columns.
     """
 
     id: str | tuple[str, ...] | None = None
@@ -74,6 +76,7 @@ class Layout:
     windows: Windows | None = None
     is_understood: bool = False
     left_out: tuple[LeftOut, ...] = ()
+    text_rule: TextRule = PLAIN
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -86,10 +89,10 @@ class Layout:
         return bool(self.ids) or self.windows is not None
 
     @property
-    def text_columns(self) -> tuple[str, ...]:
-        """`texts`, and the ids, unless they are also a time or of each sequence, and so may be numbers."""
-        others = {self.time, *self.of_sequence, *self.optional}
-        return (*self.texts, *(name for name in self.ids if name not in others))
+    def reading_rule(self) -> TextRule:
+        """How the cells of a text file are read: `texts` and ids as text, and nothing else with a role loses digits."""
+        texts = (*self.texts, *self.ids)
+        return self.text_rule._replace(texts=texts, exact=tuple(sorted(self.known - set(texts))))
 
     @property
     def known(self) -> set[str]:

@@ -8,7 +8,8 @@ from jaxtyping import Int
 from ffattn.errors import DataError
 from ffattn.files.layouts import Layout, TableBlock
 from ffattn.files.sequences import RawSequences
-from ffattn.files.values import column_values
+from ffattn.files.times import sort_keys
+from ffattn.files.values import column_values, exact_column, same_values, texts_of
 
 
 def arrange_steps(block: TableBlock, layout: Layout) -> RawSequences:
@@ -35,7 +36,8 @@ def arrange_steps(block: TableBlock, layout: Layout) -> RawSequences:
     repeated = 0 if times is None else _count_repeated(codes[order], times[order])
     raw = RawSequences(path, names, offsets, inputs, {}, row_numbers, layout.features, starts, repeated=repeated)
     for name in layout.of_sequence_in(table):
-        values = column_values(path, table, name)[order]
+        values = exact_column(path, table, name)
+        values = values if isinstance(order, slice) else values.take(order)
         raw.columns[name] = values if layout.windows is not None else _one_a_sequence(raw, name, values)
     return raw
 
@@ -71,46 +73,28 @@ def codes_of(block: TableBlock, ids: tuple[str, ...]) -> tuple[Int[np.ndarray, "
 
 
 def _codes_of_column(block: TableBlock, name: str) -> tuple[Int[np.ndarray, " row"], np.ndarray]:
-    column = _complete(block, name, "no id")
-    encoded = column.dictionary_encode()
-    names = np.array([str(value) for value in encoded.dictionary.to_pylist()], dtype=object)
-    return encoded.indices.to_numpy().astype(np.int64), names
-
-
-def _complete(block: TableBlock, name: str, problem: str) -> Any:
-    column = block.table[name].combine_chunks()
+    column = exact_column(block.path, block.table, name)
     if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-        raise DataError(f"{block.where(row, name)}: {problem}")
-    return column
+        row = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
+        raise DataError(f"{block.where(row, name)}: no id")
+    encoded = column.dictionary_encode()
+    return encoded.indices.to_numpy().astype(np.int64), np.array(texts_of(encoded.dictionary), dtype=object)
 
 
 def _times(block: TableBlock, name: str) -> np.ndarray:
-    import pyarrow as pa
-
-    column = _complete(block, name, "no time")
-    if pa.types.is_temporal(column.type):
-        whole = pa.int32() if column.type.bit_width == 32 else pa.int64()
-        return np.asarray(column.cast(whole).to_numpy(zero_copy_only=False))
-    values = column_values(block.path, block.table, name)
-    if values.dtype == object:
-        raise DataError(
-            f"{block.path}, column {name}: holds text, not times; write dates as 2024-03-01 or 2024-03-01 12:30:00"
-        )
-    return values
+    return sort_keys(exact_column(block.path, block.table, name), lambda row: block.where(row, name))
 
 
-def _one_a_sequence(raw: RawSequences, name: str, values: np.ndarray) -> np.ndarray:
+def _one_a_sequence(raw: RawSequences, name: str, values: Any) -> Any:
     """One value for each sequence, which all its rows must have."""
-    first = values[raw.offsets[:-1]]
-    expected = np.repeat(first, raw.lengths)
-    same = values == expected
-    if values.dtype != object:
-        same |= np.isnan(values) & np.isnan(expected)
+    first = raw.offsets[:-1]
+    expected = values.take(np.repeat(first, raw.lengths))
+    same = same_values(values, expected)
     if not same.all():
         step = int(np.flatnonzero(~same)[0])
+        own, other = texts_of(values.slice(step, 1))[0], texts_of(expected.slice(step, 1))[0]
         raise DataError(
-            f"{raw.where(step, name)}: {values[step]}, and {expected[step]} in another row of the same sequence; must "
-            "be the same in all of them"
+            f"{raw.where(step, name)}: {own}, and {other} in another row of the same sequence; must be the same in "
+            "all of them"
         )
-    return np.asarray(first)
+    return values.take(first)

@@ -36,7 +36,7 @@ def read_sequences(path: Path, layout: Layout, has_empty: bool = False) -> RawSe
     Raises:
         DataError: The file cannot be read, lacks a column, can be read in two ways, or has a sequence without steps.
     """
-    table = read_table(path, layout.text_columns)
+    table = read_table(path, layout.reading_rule)
     found = match_layout(path, table, layout) if layout.is_understood else understand(path, table, layout)
     return arrange(TableBlock(path, table), found, has_empty)
 

@@ -9,7 +9,7 @@ from ffattn.errors import DataError
 from ffattn.files.layouts import CHARACTERS, LISTS, TEXT, Layout, TableBlock
 from ffattn.files.sequences import RawSequences
 from ffattn.files.understanding import is_list
-from ffattn.files.values import column_values, to_array
+from ffattn.files.values import column_values, exact_column, parse_numbers, texts_in, texts_of, to_array
 
 
 def arrange_rows(block: TableBlock, layout: Layout) -> RawSequences:
@@ -23,7 +23,7 @@ def arrange_rows(block: TableBlock, layout: Layout) -> RawSequences:
         DataError: The columns of features are of different kinds, or their lists of different lengths.
     """
     path, table, _ = block
-    columns = {name: column_values(path, table, name) for name in layout.of_sequence_in(table)}
+    columns = {name: exact_column(path, table, name) for name in layout.of_sequence_in(table)}
     if layout.form == LISTS:
         raw = _from_lists(block, list(layout.features))
     elif layout.form == TEXT:
@@ -55,7 +55,7 @@ def _from_lists(block: TableBlock, features: list[str]) -> RawSequences:
 
 def _from_texts(block: TableBlock, name: str, tokens: str) -> RawSequences:
     """Lower-case words and numbers in the order of the text; or its characters, as they are, without white space."""
-    given = ["" if text is None else str(text) for text in block.table[name].to_pylist()]
+    given = texts_in(block.path, block.table, name)
     if tokens == CHARACTERS:
         texts = [list("".join(text.split())) for text in given]
     else:
@@ -66,12 +66,9 @@ def _from_texts(block: TableBlock, name: str, tokens: str) -> RawSequences:
 
 
 def _from_wide_rows(block: TableBlock, layout: Layout) -> RawSequences:
-    cells = [
-        np.stack([column_values(block.path, block.table, name) for name in columns], axis=1)
-        for _, columns in layout.steps
-    ]
-    values = np.stack(cells, axis=2)
-    is_gap = _is_nothing(values) if values.dtype == object else np.isnan(values)
+    cells = [[column_values(block.path, block.table, name) for name in columns] for _, columns in layout.steps]
+    values = np.stack([np.stack(steps, axis=1) for steps in _as_numbers(cells)], axis=2)
+    is_gap = values == None if values.dtype == object else np.isnan(values)  # noqa: E711  # of each value
     is_there = np.asarray(~is_gap.all(axis=2))
     time = values.shape[1]
     lengths = np.where(is_there.any(axis=1), time - np.argmax(is_there[:, ::-1], axis=1), 0)
@@ -81,9 +78,12 @@ def _from_wide_rows(block: TableBlock, layout: Layout) -> RawSequences:
     return _numbered_by_row(block, offsets, inputs, list(layout.features))
 
 
-def _is_nothing(values: np.ndarray) -> np.ndarray:
-    """Where neither text nor a number is: text among numbers is for `find_faults` to name."""
-    return np.array([value is None or value != value for value in values.flat], bool).reshape(values.shape)  # noqa: PLR0124
+def _as_numbers(cells: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
+    """Columns as numbers; or all as text where some text is no number, for `find_faults` to name."""
+    parsed = [[parse_numbers(column) for column in steps] for steps in cells]
+    if any(column.is_text.any() for steps in parsed for column in steps):
+        return [[np.array(texts_of(column), dtype=object) for column in steps] for steps in cells]
+    return [[column.numbers for column in steps] for steps in parsed]
 
 
 def _numbered_by_row(

@@ -82,9 +82,11 @@ def _without_steps(raw: RawSequences) -> RawSequences:
 
 
 def _concat_shells(shells: list[RawSequences]) -> RawSequences:
+    import pyarrow as pa
+
     first = shells[0]
     ids = np.concatenate([shell.ids for shell in shells])
-    columns = {name: np.concatenate([shell.columns[name] for shell in shells]) for name in first.columns}
+    columns = {name: pa.concat_arrays([shell.columns[name] for shell in shells]) for name in first.columns}
     starts = None if first.starts is None else np.concatenate([s.starts for s in shells if s.starts is not None])
     offsets = np.zeros(len(ids) + 1, np.int64)
     repeated = sum(shell.repeated for shell in shells)

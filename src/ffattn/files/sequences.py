@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
-
-from ffattn.files.layouts import Layout
 
 
 @dataclass(frozen=True)
@@ -18,12 +17,14 @@ class RawSequences:
         ids: What each sequence is called: its id, or the number of its row, from 1.
         offsets: Where each sequence starts among all steps, and the end, (sequence + 1,).
         features: For each feature a value for each step: float64 with NaN where none is, or text with None.
-        columns: For each of `Layout.of_sequence` that is there a value for each sequence, likewise.
+        columns: For each of `Layout.of_sequence` that is there a value for each sequence, exactly: a pyarrow array of
+            the file's own type, with null where none is (see `ffattn.files.values`, also for numbers and text of it).
         rows: The row of the file, from 1, that each step comes from.
         used: The columns that features were read from.
-        starts: The time of the first step of each sequence; nothing without a column of times.
+        starts: The time of the first step of each sequence, as numbers (see `ffattn.files.times`); nothing without a
+            column of times.
         are_words: Whether features are the words or characters of texts.
-        layout: What the columns of the file are, as it was understood.
+        layout: What the columns of the file are, as it was understood: a `Layout`.
         repeated: How many rows have the id and the time of another one.
         spans: Of windows their first step, the one after the last, and the steps of the series, (sequence, 3).
         unlabelled: How many sequences were left out, since they have no target.
@@ -34,12 +35,12 @@ class RawSequences:
     ids: np.ndarray
     offsets: np.ndarray
     features: dict[str, np.ndarray]
-    columns: dict[str, np.ndarray]
+    columns: dict[str, Any]
     rows: np.ndarray
     used: tuple[str, ...]
     starts: np.ndarray | None = None
     are_words: bool = False
-    layout: Layout | None = None
+    layout: Any = None
     repeated: int = 0
     spans: Int[np.ndarray, "sequence 3"] | None = None
     unlabelled: int = 0
@@ -76,7 +77,7 @@ class RawSequences:
             ids=self.ids[chosen],
             offsets=offsets,
             features={name: column[steps] for name, column in self.features.items()},
-            columns={name: column[chosen] for name, column in self.columns.items()},
+            columns={name: column.take(chosen) for name, column in self.columns.items()},
             rows=self.rows[steps],
             starts=None if self.starts is None else self.starts[chosen],
             spans=None if self.spans is None else self.spans[chosen],

@@ -7,6 +7,7 @@ from jaxtyping import Int
 
 from ffattn.errors import DataError
 from ffattn.files.sequences import RawSequences
+from ffattn.files.times import sort_keys
 from ffattn.files.values import texts_of
 
 RANDOM = "random"
@@ -83,7 +84,10 @@ def _permutation(count: int, seed: int) -> np.ndarray:
 
 def _distinct_values(raw: RawSequences, column: str) -> tuple[np.ndarray, np.ndarray]:
     """The values of a column, and which of them each sequence has."""
-    values, members = np.unique(np.array([str(text) for text in texts_of(raw.columns[column])]), return_inverse=True)
+    texts = texts_of(raw.columns[column])
+    if None in texts:
+        raise DataError(f"{raw.at(texts.index(None), column)}: no value, which the split needs")
+    values, members = np.unique(np.array(texts, dtype=object), return_inverse=True)
     return values, members
 
 
@@ -116,10 +120,7 @@ def _last_to_test(order: np.ndarray, rule: SplitRule) -> np.ndarray:
 
 def _starts(raw: RawSequences, column: str | None) -> np.ndarray:
     if column is not None:
-        values = raw.columns[column]
-        if values.dtype == object:
-            return np.unique(np.array([str(text) for text in values]), return_inverse=True)[1]
-        return values
+        return sort_keys(raw.columns[column], lambda sequence: raw.at(sequence, column))
     if raw.starts is None:
         raise DataError(f"{raw.path}: split=time needs time=COLUMN, or split_by=COLUMN")
     return raw.starts
@@ -129,5 +130,5 @@ def _parts_of_column(raw: RawSequences, column: str) -> np.ndarray:
     texts = texts_of(raw.columns[column])
     for sequence, text in enumerate(texts):
         if str(text).lower() not in _NAMES:
-            raise DataError(f"{raw.at(sequence, column)}: {text}; must be train, val or test")
+            raise DataError(f"{raw.at(sequence, column)}: {text or 'no value'}; must be train, val or test")
     return np.array([_NAMES[str(text).lower()] for text in texts])

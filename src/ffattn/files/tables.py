@@ -1,8 +1,6 @@
 """A file as a table, by well-kept readers."""
 
 import importlib.util
-import io
-import re
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,14 +11,16 @@ import numpy as np
 
 from ffattn.errors import DataError
 from ffattn.files.archives import read_npz, read_ts
+from ffattn.files.headers import refuse_twins
 from ffattn.files.loaders import LOADERS
+from ffattn.files.text_files import PLAIN, Blocks, TextRule, csv_blocks, json_blocks, read_whole
+from ffattn.files.values import NO_NUMBER
 
-MISSING_TEXT = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
 ARRAYS = ".npz"
 TIME_SERIES = ".ts"
 PARQUET = ".parquet"
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_JSON_LINES = (".jsonl", ".ndjson")
+_TEXTS: dict[str, Blocks] = {".csv": csv_blocks, ".tsv": csv_blocks, ".jsonl": json_blocks, ".ndjson": json_blocks}
+_FORMATS = (".csv", ".tsv", PARQUET, ".jsonl", ".ndjson", ARRAYS, TIME_SERIES)
 _BLOCK = 1 << 23  # bytes of a file that are read at a time
 
 
@@ -45,12 +45,12 @@ def locate(name: str) -> Path:
     return Path(spec.submodule_search_locations[0]) / below
 
 
-def read_table(path: Path, texts: tuple[str, ...] = ()) -> Any:
+def read_table(path: Path, rule: TextRule = PLAIN) -> Any:
     """Return the file as a pyarrow table.
 
     Args:
         path: A file of a format that its name tells; or one of `LOADERS`.
-        texts: Columns of CSV that hold text whatever their values look like, so that 007 is not 7.
+        rule: How the cells of CSV and JSON Lines are read.
 
     Returns:
         The table. A `.ts` file or an `.npz` archive has a column of lists for each feature, one row for each sequence.
@@ -63,15 +63,15 @@ def read_table(path: Path, texts: tuple[str, ...] = ()) -> Any:
     _require_file(path)
     suffix = _suffix(path)
     with _wrap_errors(path):
-        table = _read_csv(path, _DELIMITERS[suffix], texts) if suffix in _DELIMITERS else _READERS[suffix](path)
+        table = read_whole(_TEXTS[suffix], path, rule) if suffix in _TEXTS else _READERS[suffix](path)
         names = table.column_names
     if not table.num_rows:
         raise DataError(f"{path}: has no rows")
-    _refuse_twins(path, names)
+    refuse_twins(path, names)
     return table
 
 
-def read_tables(path: Path, columns: tuple[str, ...] = (), texts: tuple[str, ...] = ()) -> Iterator[Any]:
+def read_tables(path: Path, columns: tuple[str, ...] = (), rule: TextRule = PLAIN) -> Iterator[Any]:
     """Return the file as pyarrow tables, each with the next rows, so that it need not fit into memory.
 
     `.npz` archives and `.ts` files are read as a whole.
@@ -79,7 +79,7 @@ def read_tables(path: Path, columns: tuple[str, ...] = (), texts: tuple[str, ...
     Args:
         path: A file of a format that its name tells.
         columns: What is needed of it; all if that is nothing, or if one of these is missing.
-        texts: As of `read_table`.
+        rule: As of `read_table`.
 
     Yields:
         Tables (see `read_table`). A column may be of one type in one of them and of another in the next.
@@ -91,17 +91,15 @@ def read_tables(path: Path, columns: tuple[str, ...] = (), texts: tuple[str, ...
     suffix = _suffix(path)
     if suffix == PARQUET:
         tables = _parquet_batches(path, columns)
-    elif suffix in _DELIMITERS:
-        tables = _csv_blocks(path, _DELIMITERS[suffix], texts)
-    elif suffix in _JSON_LINES:
-        tables = _json_blocks(path)
+    elif suffix in _TEXTS:
+        tables = _TEXTS[suffix](path, rule, _BLOCK)
     else:
         tables = iter([read_table(path)])
     is_empty = True
     with _wrap_errors(path):
         for table in tables:
             if is_empty:
-                _refuse_twins(path, table.column_names)
+                refuse_twins(path, table.column_names)
             is_empty &= not table.num_rows
             if table.num_rows:
                 yield table
@@ -112,20 +110,21 @@ def read_tables(path: Path, columns: tuple[str, ...] = (), texts: tuple[str, ...
 def _suffix(path: Path) -> str:
     """What tells the format, without that of a compression."""
     suffix = path.with_suffix("").suffix if path.suffix in {".gz", ".bz2"} else path.suffix
-    formats = (*_DELIMITERS, *_READERS)
-    if suffix.lower() not in formats:
-        raise DataError(f"{path}: the format is told by the name, which must end in one of {', '.join(formats)}")
+    if suffix.lower() not in _FORMATS:
+        raise DataError(f"{path}: the format is told by the name, which must end in one of {', '.join(_FORMATS)}")
     return suffix.lower()
 
 
 @contextmanager
 def _wrap_errors(path: Path) -> Iterator[None]:
     """Put what readers say of a damaged file into one line."""
+    import pyarrow as pa
+
     try:
         yield
     except DataError:
         raise
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:  # pyarrow's errors are ValueErrors
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
 
 
@@ -150,7 +149,7 @@ def open_parquet(path: Path) -> Any:
         raise DataError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
     if not file.metadata.num_rows:
         raise DataError(f"{path}: has no rows")
-    _refuse_twins(path, file.schema_arrow.names)
+    refuse_twins(path, file.schema_arrow.names)
     return file
 
 
@@ -159,11 +158,6 @@ def _require_file(path: Path) -> None:
         raise DataError(f"{path}: reading files needs pyarrow: pip install 'ffattn[data]'")
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
-
-
-def _refuse_twins(path: Path, names: list[str]) -> None:
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{path}: has two columns {twice[0]}")
 
 
 def parse_csv(source: Any, columns: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -180,7 +174,7 @@ def parse_csv(source: Any, columns: tuple[str, ...]) -> dict[str, np.ndarray]:
     from pyarrow import csv
 
     kinds = dict.fromkeys(columns, pa.float64())
-    convert = csv.ConvertOptions(column_types=kinds, include_columns=list(columns), null_values=MISSING_TEXT)
+    convert = csv.ConvertOptions(column_types=kinds, include_columns=list(columns), null_values=NO_NUMBER)
     try:
         table = csv.read_csv(source, csv.ReadOptions(use_threads=False), convert_options=convert)
     except (pa.ArrowInvalid, KeyError) as error:
@@ -199,98 +193,14 @@ def _parquet_batches(path: Path, columns: tuple[str, ...]) -> Iterator[Any]:
         yield pa.Table.from_batches([batch])
 
 
-def _csv_blocks(path: Path, delimiter: str, texts: tuple[str, ...]) -> Iterator[Any]:
-    from pyarrow import csv
-
-    convert = _csv_conversion(texts)
-    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    names = None
-    first = 0
-    for lines in _blocks(path, has_quotes=True):
-        read = csv.ReadOptions(use_threads=False, column_names=names, block_size=max(1, len(lines)))
-        with _counted_from(first if names else -1):  # the header is the first line's
-            table = csv.read_csv(io.BytesIO(lines), read, parse, convert)
-        yield table
-        names = table.column_names
-        first += table.num_rows
-
-
-def _json_blocks(path: Path) -> Iterator[Any]:
-    import pyarrow as pa
-    from pyarrow import json
-
-    names: list[str] = []
-    first = 0
-    for lines in _blocks(path):
-        with _counted_from(first):
-            table = json.read_json(io.BytesIO(lines), json.ReadOptions(use_threads=False, block_size=len(lines)))
-        names = names or table.column_names
-        for name in set(names) - set(table.column_names):  # what no object of a block has is there all the same
-            table = table.append_column(name, pa.nulls(len(table)))
-        yield table
-        first += table.num_rows
-
-
-def _blocks(path: Path, has_quotes: bool = False) -> Iterator[bytes]:
-    """Whole lines of a text, some megabytes at a time; none ends within quotes."""
-    import pyarrow as pa
-
-    with io.BufferedReader(pa.input_stream(path, compression="detect")) as file:
-        parts = []
-        quotes = 0
-        while lines := file.readlines(_BLOCK):
-            parts.append(b"".join(lines))
-            quotes += parts[-1].count(b'"')
-            if not has_quotes or quotes % 2 == 0:
-                yield b"".join(parts)
-                parts = []
-                quotes = 0
-        if parts:
-            yield b"".join(parts)
-
-
-@contextmanager
-def _counted_from(first: int) -> Iterator[None]:
-    """Rows in messages of pyarrow, as rows of the whole file."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except pa.ArrowInvalid as error:
-        text = re.sub(r"Row #(\d+)", lambda found: f"row {first + int(found[1])}", str(error))
-        raise ValueError(re.sub(r"in row (\d+)", lambda found: f"in row {first + int(found[1]) + 1}", text)) from error
-
-
-def _csv_conversion(texts: tuple[str, ...]) -> Any:
-    from pyarrow import csv
-
-    kinds = dict.fromkeys(texts, "string")
-    return csv.ConvertOptions(null_values=MISSING_TEXT, strings_can_be_null=True, column_types=kinds)
-
-
-def _read_csv(path: Path, delimiter: str, texts: tuple[str, ...]) -> Any:
-    from pyarrow import csv
-
-    parse = csv.ParseOptions(delimiter=delimiter)
-    return csv.read_csv(path, parse_options=parse, convert_options=_csv_conversion(texts))
-
-
 def _read_parquet(path: Path) -> Any:
     from pyarrow import parquet
 
     return parquet.read_table(path)
 
 
-def _read_json_lines(path: Path) -> Any:
-    from pyarrow import json
-
-    return json.read_json(path)
-
-
 _READERS: dict[str, Callable[[Path], Any]] = {
     PARQUET: _read_parquet,
-    ".jsonl": _read_json_lines,
-    ".ndjson": _read_json_lines,
     ARRAYS: read_npz,
     TIME_SERIES: read_ts,
 }

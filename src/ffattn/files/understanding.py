@@ -10,6 +10,7 @@ import numpy as np
 from ffattn.errors import DataError
 from ffattn.files.layouts import AUTO, LISTS, LONG, TEXT, WIDE, Layout, LeftOut, require_columns, some_of
 from ffattn.files.step_names import AmbiguousNamesError, group_steps
+from ffattn.files.values import holds_words, is_text_type
 
 _NAMELESS = re.compile(r"|Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
 _ROW_NAMES = {"index", "id", "row", "rowid", "row_id", "rowname", "rownames", "row_name", "row_names", "level_0", "#"}
@@ -108,7 +109,7 @@ def _names_rows(column: Any) -> bool:
     """Whether it has another whole number, or text, in each row."""
     import pyarrow as pa
 
-    is_name = pa.types.is_integer(column.type) or is_text(column.type)
+    is_name = pa.types.is_integer(column.type) or is_text_type(column.type)
     return bool(is_name and len(column) > 1 and len(column.unique()) == len(column))
 
 
@@ -124,7 +125,7 @@ def _form_of(path: Path, table: Any, layout: Layout, features: tuple[str, ...]) 
     if layout.form == WIDE or layout.steps:
         return WIDE
     lists = [name for name in features if is_list(table[name].type)]
-    texts = [name for name in features if is_text(table[name].type)]
+    texts = [name for name in features if name in layout.texts or holds_words(path, table, name)]
     if lists or layout.form == LISTS:
         if (layout.features or not lists) and len(lists) < len(features):
             odd = next(name for name in features if name not in lists)
@@ -162,17 +163,14 @@ def _refuse_no_numbers(path: Path, table: Any, names: tuple[str, ...]) -> None:
 
     for name in names:
         kind = table[name].type
-        if is_text(kind):
+        if holds_words(path, table, name):
             raise DataError(
                 f"{path}, column {name}: holds text; name the column that tells sequences apart with id=COLUMN if each "
                 f"row is a step, choose features=[...], or give task.leave_out=[{name}]"
             )
-        if not (
-            pa.types.is_integer(kind)
-            or pa.types.is_floating(kind)
-            or pa.types.is_decimal(kind)
-            or pa.types.is_null(kind)
-        ):
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null, is_text_type)
+        if not any(test(kind) for test in tests):
             raise DataError(
                 f"{path}, column {name}: holds {kind}, which is neither numbers nor text; if it is no step, give "
                 f"task.leave_out=[{name}]"
@@ -188,15 +186,3 @@ def is_list(kind: Any) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
-
-
-def is_text(kind: Any) -> bool:
-    """Return whether a type of pyarrow is text.
-
-    Args:
-        kind: The type.
-    """
-    import pyarrow as pa
-
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

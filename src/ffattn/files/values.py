@@ -1,5 +1,11 @@
-"""The values of a column: as arrays, as numbers, and as text."""
+"""The values of a column: exactly as the file has them, as numbers, and as text.
 
+What identifies (ids, times, classes, groups) stays a pyarrow array of the file's own type, with null where nothing is.
+Features are numbers in float64, or text.
+"""
+
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,6 +14,15 @@ from jaxtyping import Bool, Float
 
 from ffattn.errors import DataError
 from ffattn.files.sequences import RawSequences
+
+NO_TEXT = ["", "nan", "NaN", "<NA>", "NaT", "null", "NULL", "N/A", "?"]  # nothing, in columns of text
+NO_NUMBER = [*NO_TEXT, "NA", "None"]  # likewise in columns of numbers; as text these are names
+_WHOLE = r"^[+-]?[0-9]+$"
+_NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?|(?i:inf|infinity))$"
+_CODE = r"^[+-]?0[0-9]"  # a whole number does not begin with a zero
+_TRUTH = ["true", "True", "TRUE", "false", "False", "FALSE"]
+_PLAIN = r"^-?[0-9]*\.?[0-9]*$"
+_MOST_DIGITS = 38  # that pyarrow's decimals hold
 
 
 class ParsedNumbers(NamedTuple):
@@ -22,8 +37,163 @@ class ParsedNumbers(NamedTuple):
     is_text: Bool[np.ndarray, " value"]
 
 
+def exact_column(path: Path, table: Any, name: str) -> Any:
+    """Return a column that identifies as the file has it (see `exact_values`).
+
+    Args:
+        path: The file, for messages.
+        table: A pyarrow table.
+        name: The column.
+
+    Raises:
+        DataError: It holds neither numbers nor text nor times.
+    """
+    return exact_values(path, name, table[name].combine_chunks())
+
+
+def exact_values(path: Path, name: str, column: Any) -> Any:
+    """Return values as the file has them: a pyarrow array, null where there is none.
+
+    Categories become their values, NaN becomes null, and text of any kind pyarrow's `string`.
+
+    Args:
+        path: The file, for messages.
+        name: The column, likewise.
+        column: A pyarrow array.
+
+    Raises:
+        DataError: The values are neither numbers nor text nor times.
+    """
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if is_text_type(column.type):
+        return _without(_plain_texts(path, name, column), NO_TEXT)
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_floating(column.type):
+        column = column.cast(pa.float32()) if pa.types.is_float16(column.type) else column
+        return compute.if_else(compute.is_nan(column), pa.scalar(None, column.type), column)
+    others = (pa.types.is_null, pa.types.is_boolean, pa.types.is_integer, pa.types.is_decimal, pa.types.is_temporal)
+    if not any(test(column.type) for test in others):
+        raise DataError(f"{path}, column {name}: holds {column.type}, which is neither numbers nor text")
+    return column
+
+
+def texts_in(path: Path, table: Any, name: str) -> list[str]:
+    """Return a column of texts with nothing left out, so that the text NA is one; empty where there is none.
+
+    Args:
+        path: The file, for messages.
+        table: A pyarrow table.
+        name: The column.
+
+    Raises:
+        DataError: It holds bytes that are no text.
+    """
+    return [text or "" for text in _plain_texts(path, name, table[name].combine_chunks()).to_pylist()]
+
+
+def _plain_texts(path: Path, name: str, column: Any) -> Any:
+    import pyarrow as pa
+
+    column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}, column {name}: holds bytes that are not text in UTF-8") from error
+
+
+def is_text_type(kind: Any) -> bool:
+    """Return whether a type of pyarrow is text, in any of its forms (bytes must be UTF-8)."""
+    import pyarrow as pa
+
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    bytes_too = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    is_dictionary = pa.types.is_dictionary(kind)
+    return any(test(kind.value_type if is_dictionary else kind) for test in (*tests, *bytes_too))
+
+
+def same_values(first: Any, second: Any) -> Bool[np.ndarray, " value"]:
+    """Return where two pyarrow arrays have the same value, or both none.
+
+    Args:
+        first: Some values.
+        second: As many, of the same type.
+    """
+    from pyarrow import compute
+
+    same = compute.equal(first, second).fill_null(fill_value=False).to_numpy(zero_copy_only=False)
+    nothing = compute.and_(first.is_null(), second.is_null()).to_numpy(zero_copy_only=False)
+    return np.asarray(same | nothing)
+
+
+def _without(texts: Any, nothing: list[str]) -> Any:
+    """Null in place of what stands for no value."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    return compute.if_else(compute.is_in(texts, pa.array(nothing)), pa.scalar(None, pa.string()), texts)
+
+
+def typed_texts(texts: Any, decimal: str = ".") -> Any:
+    """Return what the texts of a column are: whole numbers, other numbers, or true and false; otherwise the texts.
+
+    No digit is lost, so numbers with leading zeros (007) are texts, and long ones are decimals.
+
+    Args:
+        texts: A pyarrow array of text.
+        decimal: What stands before the fraction.
+    """
+    import pyarrow as pa
+    from pyarrow import compute
+
+    values = _without(compute.ascii_trim_whitespace(texts), NO_NUMBER)
+    if decimal != ".":
+        values = compute.replace_substring(compute.replace_substring(values, ".", "_"), decimal, ".")
+    if values.null_count == len(values) or compute.any(compute.match_substring_regex(values, _CODE)).as_py():
+        return _without(texts, NO_TEXT)
+    if _all_match(values, _NUMBER):
+        return _exact_numbers(compute.replace_substring_regex(values, r"^\+", ""))
+    if compute.all(compute.is_in(values.drop_null(), pa.array(_TRUTH))).as_py():
+        return compute.utf8_lower(values).cast(pa.bool_())
+    return _without(texts, NO_TEXT)
+
+
+def _all_match(values: Any, pattern: str) -> bool:
+    from pyarrow import compute
+
+    return bool(compute.all(compute.match_substring_regex(values, pattern)).as_py())
+
+
+def _exact_numbers(values: Any) -> Any:
+    """Texts of numbers in the first type that keeps them apart, or as they are if none does."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if _all_match(values, _WHOLE):
+        kinds = [pa.int64(), pa.uint64(), pa.decimal128(_MOST_DIGITS, 0)]
+        return _first_cast(values, kinds)
+    numbers = values.cast(pa.float64())
+    fraction = compute.max(compute.utf8_length(compute.replace_substring_regex(values, r"^[^.]*\.?", ""))).as_py()
+    if _all_match(values, _PLAIN) and fraction < _MOST_DIGITS:
+        exact = _first_cast(values, [pa.decimal128(_MOST_DIGITS, fraction)])
+        return numbers if compute.count_distinct(exact) == compute.count_distinct(numbers) else exact
+    return numbers
+
+
+def _first_cast(values: Any, kinds: list[Any]) -> Any:
+    """Values of the first type that holds them, or as they are."""
+    import pyarrow as pa
+
+    for kind in kinds:
+        with suppress(pa.ArrowInvalid):
+            return values.cast(kind)
+    return values
+
+
 def column_values(path: Path, table: Any, name: str) -> np.ndarray:
-    """Return a column as float64 or text (see `to_array`).
+    """Return a feature as float64 or text (see `to_array`).
 
     Args:
         path: The file, for messages.
@@ -46,57 +216,97 @@ def to_array(path: Path, name: str, column: Any) -> np.ndarray:
     """
     import pyarrow as pa
 
+    column = exact_values(path, name, column)
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-        column = column.cast(kind)
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return np.array(column.to_pylist(), dtype=object)
-    if pa.types.is_boolean(kind):
-        return np.array([None if value is None else str(value).lower() for value in column.to_pylist()], dtype=object)
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    if pa.types.is_string(kind) or pa.types.is_boolean(kind):
+        return np.array(texts_of(column), dtype=object)
+    if _is_numeric(kind):
         return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
-    if pa.types.is_temporal(kind):
-        raise DataError(f"{path}, column {name}: holds times; name it as the time, or choose features=[...] without it")
-    raise DataError(f"{path}, column {name}: holds {kind}, which is neither numbers nor text")
+    if pa.types.is_duration(kind):
+        raise DataError(f"{path}, column {name}: holds durations; write them as numbers, in seconds for example")
+    raise DataError(f"{path}, column {name}: holds times; name it as the time, or choose features=[...] without it")
 
 
-def is_number(text: str) -> bool:
-    """Return whether a text is a number."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _is_numeric(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def parse_numbers(column: np.ndarray) -> ParsedNumbers:
+def parse_numbers(column: Any) -> ParsedNumbers:
     """Return values as numbers, and which of them are text that is no number.
 
     Args:
-        column: Values of a feature or of a column.
+        column: Values of a feature, or a pyarrow array.
     """
-    if column.dtype != object:
-        return ParsedNumbers(column, np.zeros(len(column), dtype=bool))
-    is_text = np.array([text is not None and not is_number(text) for text in column], dtype=bool)
-    numbers = [np.nan if text is None or wrong else float(text) for text, wrong in zip(column, is_text, strict=True)]
-    return ParsedNumbers(np.array(numbers, dtype=np.float64), is_text)
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if isinstance(column, np.ndarray):
+        if column.dtype != object:
+            return ParsedNumbers(column, np.zeros(len(column), dtype=bool))
+        column = pa.array(column.tolist(), pa.string())
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.string())
+    if not pa.types.is_string(column.type):
+        numbers = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return ParsedNumbers(numbers, np.zeros(len(column), dtype=bool))
+    values = _without(compute.ascii_trim_whitespace(column), NO_NUMBER)
+    is_numeric = compute.match_substring_regex(values, _NUMBER)
+    numbers = compute.if_else(is_numeric, values, pa.scalar(None, pa.string())).cast(pa.float64())
+    is_text = compute.invert(is_numeric).fill_null(fill_value=False).to_numpy(zero_copy_only=False)
+    return ParsedNumbers(numbers.to_numpy(zero_copy_only=False), is_text)
 
 
-def texts_of(column: np.ndarray) -> list[str | None]:
-    """Return values as text: whole numbers without a fraction, None where there is no value.
+def holds_words(path: Path, table: Any, name: str) -> bool:
+    """Return whether a column is text other than numbers.
 
     Args:
-        column: Values of a feature or of a column.
+        path: The file, for messages.
+        table: A pyarrow table.
+        name: The column.
     """
-    if column.dtype == object:
-        return list(column)
-    return [
-        None if np.isnan(value) else f"{int(value)}" if value == int(value) else repr(value)
-        for value in column.tolist()
-    ]
+    is_text = is_text_type(table[name].type)
+    return is_text and bool(parse_numbers(exact_column(path, table, name)).is_text.any())
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a number, in digits with a point: neither `1_000` nor other scripts' digits."""
+    return re.fullmatch(_NUMBER, text.strip()) is not None
+
+
+def texts_of(column: Any) -> list[str | None]:
+    """Return values as text: whole numbers without a fraction, None where there is no value.
+
+    Text stays as it is in the file. Numbers have all of their digits, and times no zeros at the end of a second.
+
+    Args:
+        column: Values of a feature, or a pyarrow array.
+    """
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if isinstance(column, np.ndarray):
+        if column.dtype == object:
+            return list(column)
+        return [None if np.isnan(value) else _text_of_number(value) for value in column.tolist()]
+    if pa.types.is_float32(column.type):  # the shortest text of its own, and not of the double that it becomes
+        numbers = column.to_numpy(zero_copy_only=False)
+        return [None if np.isnan(value) else _text_of_number(float(str(value))) for value in numbers]
+    if pa.types.is_floating(column.type):
+        return [None if value is None else _text_of_number(value) for value in column.to_pylist()]
+    texts = column.cast(pa.string())
+    if pa.types.is_timestamp(column.type) or pa.types.is_time(column.type):
+        texts = compute.replace_substring_regex(texts, r"(\.[0-9]*?)0+($|Z|[+-])", r"\1\2")
+        texts = compute.replace_substring_regex(texts, r"\.($|Z|[+-])", r"\1")
+    found: list[str | None] = texts.to_pylist()
+    return found
+
+
+def _text_of_number(value: float) -> str:
+    return f"{int(value)}" if np.isfinite(value) and value == int(value) else repr(value)
 
 
 def numbers_of(raw: RawSequences, name: str) -> Float[np.ndarray, " sequence"]:
@@ -109,10 +319,34 @@ def numbers_of(raw: RawSequences, name: str) -> Float[np.ndarray, " sequence"]:
     Raises:
         DataError: A value is missing, not finite, or text.
     """
-    numbers = parse_numbers(raw.columns[name]).numbers
+    numbers = _target_numbers(raw, name).numbers
     if (bad := np.flatnonzero(~np.isfinite(numbers))).size:
-        raise DataError(f"{raw.at(int(bad[0]), name)}: no finite number")
+        shown = texts_of(raw.columns[name].slice(int(bad[0]), 1))[0]
+        given = "" if shown is None else f"; it has {shown}"
+        raise DataError(f"{raw.at(int(bad[0]), name)}: no finite number{given}")
     return numbers
+
+
+def _target_numbers(raw: RawSequences, name: str) -> ParsedNumbers:
+    import pyarrow as pa
+
+    column = raw.columns[name]
+    if pa.types.is_temporal(column.type):
+        raise DataError(f"{raw.path}, column {name}: holds times, which are neither numbers nor classes")
+    return parse_numbers(column)
+
+
+def are_numbers(raw: RawSequences, name: str) -> bool:
+    """Return whether a column of the sequences holds numbers, as such or as text; true and false are none.
+
+    Args:
+        raw: Sequences.
+        name: The column.
+
+    Raises:
+        DataError: It holds times.
+    """
+    return not _target_numbers(raw, name).is_text.any()
 
 
 def class_names(raw: RawSequences, name: str) -> list[str]:

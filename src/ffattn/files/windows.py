@@ -43,7 +43,7 @@ def cut_windows(raw: RawSequences, layout: Layout) -> RawSequences:
         ids=np.array(ids, dtype=object),
         offsets=np.arange(len(series) + 1) * steps,
         features={name: column[chosen] for name, column in raw.features.items()},
-        columns={name: column[first + steps - 1] for name, column in raw.columns.items()},
+        columns={name: column.take(first + steps - 1) for name, column in raw.columns.items()},
         rows=raw.rows[chosen],
         starts=None,  # windows are divided by their spans
         spans=np.stack([starts, starts + steps, raw.lengths[series]], axis=1),
@@ -65,7 +65,7 @@ def assign_windows(raw: RawSequences, rule: SplitRule) -> Int[np.ndarray, " wind
     """
     assert raw.spans is not None
     start, stop, length = raw.spans.T
-    assert raw.layout is not None and raw.layout.windows is not None
+    assert raw.layout.windows is not None
     stride = raw.layout.windows.stride  # parts begin where a window does
     bounds = np.zeros_like(length)
     parts = np.full(len(raw), NO_PART)

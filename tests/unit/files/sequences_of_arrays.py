@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from ffattn.files import RawSequences
 
@@ -16,7 +17,7 @@ def raw(features, targets, lengths=None, **named):
         for name, values in features.items()
     }
     columns = {
-        name: np.array(values, dtype=object if isinstance(values[0], str) else float)
+        name: pa.array(values, pa.string() if isinstance(values[0], str) else pa.float64(), from_pandas=True)
         for name, values in targets.items()
     }
     ids = np.array([str(i + 1) for i in range(count)], dtype=object)

@@ -84,7 +84,7 @@ def test_a_sequence_that_comes_again_is_refused(write):
         ({"id": ["a", "b", "b", None], "x": range(4), "y": [0] * 4}, "row 4, column id: no id"),
         (
             {"id": ["a", "b", "b", "b"], "x": range(4), "y": [0, 1, 1, 2]},
-            "row 4, column y: 2.0, and 1.0 in another row",
+            "row 4, column y: 2, and 1 in another row",
         ),
         ({"name": ["a"] * 4, "x": range(4), "y": [0] * 4}, "has no column id; it has name, x, y"),
         ({"id": ["a"] * 4, "x": range(4)}, "has no column y"),

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sequences_of_arrays import raw
 
@@ -12,7 +13,7 @@ from ffattn.files import SplitRule, assign_parts
 
 def sequences(count, **columns):
     data = raw({"a": np.arange(2 * count)}, {"y": np.arange(count) / 3})
-    data.columns.update({name: np.array(values, dtype=object) for name, values in columns.items()})
+    data.columns.update({name: pa.array(list(values)) for name, values in columns.items()})
     return data
 
 
