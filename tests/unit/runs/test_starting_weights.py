@@ -52,10 +52,10 @@ def test_the_same_columns_and_classes_need_no_word(tmp_path, file, target):
 @pytest.mark.parametrize(
     ("before", "now", "message"),
     [
-        ({}, {"features": ["z", "x", "kind"]}, "its inputs are z, x, kind; in the checkpoint they are x, z, kind; give"),
+        ({}, {"features": ["z", "x", "kind"]}, "its inputs are z, x, kind; in the checkpoint they are x, z, k"),
         ({}, {"features": ["x", "kind"]}, "its inputs are x, kind; in the checkpoint they are x, z, kind"),
-        ({}, {"values": {"kind": {"red": "azure"}}}, "the category values of kind are azure, blue; in .* are blue, red"),
-        ({"target": "grade"}, {"target": "grade", "values": {"grade": {"low": "zero"}}}, "its classes are high, top, z"),
+        ({}, {"values": {"kind": {"red": "azure"}}}, "the category values of kind are azure, blue; in .* blue, red"),
+        ({"target": "grade"}, {"target": "grade", "values": {"grade": {"low": "zero"}}}, "its classes are high, top"),
         ({"target": ["y", "more"]}, {"target": ["more", "y"]}, "its targets are more, y; in the checkpoint they are y"),
         ({"target": ["y", "more"]}, {"target": "grade", "values": {"grade": {"top": "low"}}}, "its classes are high"),
     ],
