@@ -4,7 +4,7 @@ import functools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -152,6 +152,10 @@ class GivenTask(Task):
     def notes(self) -> list[str]:
         """Return what is odd about the data that has been read, and does not keep it from being used."""
         return []
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells whether data and split are those of training, in plain values; nothing if that is not known."""
+        return {}
 
     def size(self, split: Split) -> int:
         """How many sequences a split has."""
