@@ -82,8 +82,8 @@ class File(FileSettings):
         window: For a Parquet file that is larger than memory: how many of its row groups are in memory at a time, and
             shuffled with each other; null for the whole file.
         header: Whether the first line of a CSV has the names of columns: true; false, then they are called 0, 1, 2,
-            ...; or `auto`: as if true, but refused if it has numbers. A `.tsv` of which nothing else is said has the UCR
-            archive's form: no header, and the class first.
+            ...; or `auto`: as if true, but refused if it has numbers. A `.tsv` of which nothing else is said has no
+            header, and the class first, as in the UCR archive.
         decimal: What stands before the fraction of a number in CSV: `point` or `comma`.
         encoding: Of CSV and JSON Lines, as Python calls it; UTF-16 is recognised.
         tolerance, embedding: See `GivenTask`.
