@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from ffattn.files.faults import refuse_faults
+from ffattn.files.faults import refuse_faults_of_parts
 from ffattn.files.fitting import FitRule, fit_preparation
 from ffattn.files.layouts import Layout
 from ffattn.files.preparation import Preparation
@@ -16,6 +16,8 @@ from ffattn.files.row_groups import ParquetPieces, open_pieces
 from ffattn.files.sequences import RawSequences
 from ffattn.files.splits import TRAIN, SplitRule, assign_parts
 from ffattn.files.tables import locate
+
+_PARTS = ("for training", "for validation", "for the test")  # in the order of their numbers
 
 
 class FileContents(NamedTuple):
@@ -67,8 +69,8 @@ def _read_and_fit(
     index, pieces = (file, None) if isinstance(file, RawSequences) else (file.index, file)
     parts = assign_parts(index, split_rule)
     preparation = fit_preparation(index, parts == TRAIN, fit_rule, pieces)
-    for piece in pieces or ():  # what cannot be used is found now, and not in the middle of the training
-        refuse_faults(preparation, piece)
+    # what cannot be used is found now, and not in the middle of the training
+    refuse_faults_of_parts(preparation, pieces or [index], parts, _PARTS)
     return FileContents(file, parts, preparation)
 
 

@@ -56,8 +56,8 @@ class ExportedModel(nn.Module):
         self.network = trained.network.float().eval()
         self.weights = weights
         self.is_classification = bool(preparation.classes)
-        self.preprocessing = Preprocessing(preparation).float()
-        self.target_scaling = Scaling(preparation.targets).float()
+        self.preprocessing = Preprocessing(preparation)  # in double precision: means may be large beside their spread
+        self.target_scaling = Scaling(preparation.targets)
         if weights and isinstance(_inner(self.network), LastStateNetwork):
             raise CheckpointError(f"weights=true: model={trained.model.name} has no attention")
 

@@ -93,7 +93,7 @@ def make_checkpoints(settings: Train, folder: Path) -> Checkpoints:
     """
     options = settings.trainer
     to_beat = partial(updates_to_beat, settings, folder) if options.race else None
-    rule = StopRule(settings.updates, options.stop_when_solved, options.patience, to_beat)
+    rule = StopRule(settings.updates, options.stop_when_solved, options.patience, options.min_updates, to_beat)
     return Checkpoints(checkpoints_of(folder), to_plain(settings), rule, settings.task.state())
 
 
