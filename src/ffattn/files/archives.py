@@ -27,10 +27,10 @@ def read_npz(path: Path) -> Any:
         raise DataError(f"{path}: must hold an array x, (sequence, time) or (sequence, time, feature)")
     x = arrays.pop("x")
     x = x[..., None] if x.ndim == 2 else x
-    lengths = arrays.pop("lengths", np.full(len(x), x.shape[1]))
-    if lengths.shape != (len(x),) or not ((lengths >= 0) & (lengths <= x.shape[1])).all():
+    lengths = np.asarray(arrays.pop("lengths", np.full(len(x), x.shape[1])))
+    if lengths.shape != (len(x),) or not _are_counts(lengths, x.shape[1]):
         raise DataError(f"{path}: lengths must be whole numbers on 0..{x.shape[1]}, one for each of {len(x)} sequences")
-    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    offsets = np.concatenate(([0], np.cumsum(lengths.astype(np.int64)))).astype(np.int32)
     is_real = np.arange(x.shape[1]) < lengths[:, None]
     columns = {
         f"feature_{i}": pa.ListArray.from_arrays(offsets, pa.array(x[..., i][is_real])) for i in range(x.shape[2])
@@ -38,6 +38,11 @@ def read_npz(path: Path) -> Any:
     for name, array in arrays.items():
         columns |= {part: pa.array(values) for part, values in _columns_of(path, name, array, len(x)).items()}
     return pa.table(columns)
+
+
+def _are_counts(numbers: np.ndarray, most: int) -> bool:
+    is_numeric = numbers.dtype.kind in "iuf"
+    return is_numeric and bool(((numbers >= 0) & (numbers <= most) & (numbers == np.floor(numbers))).all())
 
 
 def _columns_of(path: Path, name: str, array: np.ndarray, count: int) -> dict[str, np.ndarray]:

@@ -110,7 +110,10 @@ def refuse_faults_of_parts(
                 first = fault
                 message = fault.at(raw)
             if (fault.name, fault.problem) == (first.name, first.problem):
-                counts += np.bincount(of_steps[fault.steps], minlength=len(names))
+                steps = np.flatnonzero(fault.steps)
+                if raw.spans is not None:  # a step may be in several windows
+                    steps = steps[np.unique(raw.rows[steps], return_index=True)[1]]
+                counts += np.bincount(of_steps[steps] % len(names), minlength=len(names))  # the last: in no part
     if first is not None:
         advice = "; missing=impute or missing=mask would take them" if first.problem == _NO_VALUE else ""
         shares = ", ".join(f"{count} {name}" for count, name in zip(counts, names, strict=True) if count)

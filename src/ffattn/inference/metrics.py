@@ -186,7 +186,11 @@ class NumberMetrics(Metric):
         spread = (y - y.mean(dim=0)).square().mean(dim=0)
         r2 = 1 - errors.square().mean(dim=0) / spread.where((y != y[0]).any(dim=0), torch.nan)
         scales = self.scales.to(y)
-        values = {"mae": errors.abs().mean(dim=0) * scales, "rmse": errors.square().mean(dim=0).sqrt() * scales, "r2": r2}
+        values = {
+            "mae": errors.abs().mean(dim=0) * scales,
+            "rmse": errors.square().mean(dim=0).sqrt() * scales,
+            "r2": r2,
+        }
         if len(self.names) == 1:
             return {metric: numbers[0] for metric, numbers in values.items()}
         each = {f"{metric}/{name}": number for metric in values for name, number in zip(self.names, values[metric])}
