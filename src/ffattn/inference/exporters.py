@@ -241,8 +241,8 @@ def to_safetensors(contents: dict[str, Any], path: Path) -> None:
 def largest_difference(run: Runner, trained: TrainedModel, inputs: Iterator[Example], weights: bool) -> float:
     """Return how far an export is from the checkpoint.
 
-    Answers are compared in standard deviations of the target, relative to the largest if that is above 1, as float32 has
-    both; so neither the unit nor the mean of a target hides a difference.
+    Answers are compared in standard deviations of the target, relative to the largest if that is above 1, as float32
+    has both; so neither the unit nor the mean of a target hides a difference.
 
     Args:
         run: Runs the exported file.

@@ -112,8 +112,8 @@ def attention_metrics(
 class ClassMetrics(Metric):
     """Macro averages of F1 and of the area under the ROC curve of each class against the others, by torchmetrics.
 
-    F1 is over the classes that occur in targets or answers, as scikit-learn has it; AUROC over those of the targets, and
-    NaN if all targets are of one class.
+    F1 is over the classes that occur in targets or answers, as scikit-learn has it; AUROC over those of the targets,
+    and NaN if all targets are of one class.
 
     Args:
         classes: How many classes there are.
@@ -193,7 +193,11 @@ class NumberMetrics(Metric):
         }
         if len(self.names) == 1:
             return {metric: numbers[0] for metric, numbers in values.items()}
-        each = {f"{metric}/{name}": number for metric in values for name, number in zip(self.names, values[metric])}
+        each = {
+            f"{metric}/{name}": number
+            for metric in values
+            for name, number in zip(self.names, values[metric], strict=True)
+        }
         return {"r2": r2.mean()} | each
 
 
