@@ -6,7 +6,7 @@ python -m ffattn.inspect checkpoint=outputs/mine/checkpoints/best.ckpt index=3
 import importlib.util
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -74,11 +74,17 @@ def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
     task = settings.task
     source = provenance(settings.accelerator.torch_device)
     seconds = time.monotonic() - started
-    means = {"accuracy": float(record.is_correct.mean()), "error": record.error}
+    baseline = {"baseline": task.baseline_on(stream.split)._asdict()}
+    means: dict[str, Any] = {"accuracy": float(record.is_correct.mean()), "error": record.error}
     if isinstance(task, GivenTask):  # pictures are of a sample
         means = evaluate(trained.network, task, stream, task.size(stream.split))
-    means |= {"baseline": task.baseline_on(stream.split)._asdict()}
-    result = {"format": FORMAT, settings.split: means, "seconds": seconds, **source, "settings": to_plain(settings)}
+    result = {
+        "format": FORMAT,
+        settings.split: means | baseline,
+        "seconds": seconds,
+        **source,
+        "settings": to_plain(settings),
+    }
     write_result(folder, result)
     Console(quiet=in_sweep).print(f"{record.title}\n{folder / PAGE}", highlight=False, markup=False, soft_wrap=True)
 

@@ -3,13 +3,14 @@
 import functools
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
 from ffattn.errors import DataError
 from ffattn.files.faults import refuse_faults_of_parts
+from ffattn.files.fingerprint import Fingerprint
 from ffattn.files.fitting import FitRule, fit_preparation
 from ffattn.files.layouts import Layout
 from ffattn.files.preparation import Preparation
@@ -30,11 +31,13 @@ class FileContents(NamedTuple):
         file: Its sequences, or where they are.
         parts: The part of each (see `assign_parts`).
         preparation: Fitted on the training sequences.
+        fingerprint: What tells whether the file and its parts have changed, in plain values (see `Fingerprint`).
     """
 
     file: RawSequences | ParquetPieces
     parts: Int[np.ndarray, " sequence"]
     preparation: Preparation
+    fingerprint: dict[str, Any]
 
     @property
     def sequences(self) -> RawSequences:
@@ -82,9 +85,13 @@ def _read_and_fit(
     index, pieces = (file, None) if isinstance(file, RawSequences) else (file.index, file)
     parts = assign_parts(index, split_rule) if index.spans is None else assign_windows(index, split_rule)
     preparation = fit_preparation(index, parts == TRAIN, fit_rule, pieces)
+    every = [index] if pieces is None else pieces
     # what cannot be used is found now, and not in the middle of the training
-    refuse_faults_of_parts(preparation, pieces or [index], parts, _PARTS)
-    return FileContents(file, parts, preparation)
+    refuse_faults_of_parts(preparation, every, parts, _PARTS)
+    fingerprint = Fingerprint()
+    for piece in every:
+        fingerprint.update(piece)
+    return FileContents(file, parts, preparation, fingerprint.plain(parts))
 
 
 def open_sequences(path: str | Path, layout: Layout, is_whole: bool = True) -> RawSequences | ParquetPieces:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from ffattn.errors import CheckpointError
-from ffattn.files import Preparation, Preprocessing, Scaling
+from ffattn.files import Feature, Preparation, Preprocessing, Scaling, Target
 from ffattn.inference.checkpoint import KEY, TrainedModel
 from ffattn.inference.columns import preparation_of
 from ffattn.models import Answer, EmbeddedNetwork, FeedForwardNetwork, LastStateNetwork, LSTMAttentionNetwork, Network
@@ -126,7 +126,9 @@ def check_digits(preparation: Preparation) -> None:
         CheckpointError: Names the column.
     """
     float32 = torch.finfo(torch.float32)
-    for column in (*preparation.numbers, *(() if preparation.classes else preparation.targets)):
+    targets = () if preparation.classes else preparation.targets
+    columns: tuple[Feature | Target, ...] = (*preparation.numbers, *targets)
+    for column in columns:
         in_range = float32.tiny < column.scale < float32.max / _RANGE and abs(column.mean) < float32.max / 2
         if not in_range or abs(column.mean) * float32.eps > _ROUNDING * column.scale:
             raise CheckpointError(

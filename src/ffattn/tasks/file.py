@@ -147,6 +147,10 @@ class File(FileSettings):
         self._kept_layout = layout
         self.length.T = longest
 
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what tells whether the file and its split have changed (see `GivenTask.fingerprint`)."""
+        return self._contents.fingerprint
+
     @property
     def _contents(self) -> FileContents:
         test_share = 0.0 if self.test_path is not None else self.test_share

@@ -3,7 +3,7 @@
 import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -147,6 +147,10 @@ class GivenTask(Task):
     @abstractmethod
     def describe(self) -> dict[str, str]:
         """What a person should know of the data before the training starts, in lines with a title."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells whether data and split are those of training, in plain values; nothing if that is not known."""
+        return {}
 
     def size(self, split: Split) -> int:
         """How many sequences a split has."""
