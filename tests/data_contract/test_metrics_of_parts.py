@@ -134,6 +134,6 @@ def test_other_names_are_free(tmp_path, name):
 def test_patience_waits_for_the_least_number_of_updates(since_best, updates, reason):
     validations = Validations(by_error=True)
     for number in range(since_best + 1):
-        validations.add({"update": number, "accuracy": 0.5, "error": 1 + number})
+        validations.add({"update": float(number), "accuracy": 0.5, "error": 1.0 + number})
     trainer = SimpleNamespace(global_step=updates)
     assert StopRule(1000, False, 20, min_updates=500).reason(trainer, validations) == reason
