@@ -235,7 +235,8 @@ def to_safetensors(contents: dict[str, Any], path: Path) -> None:
     """
     from safetensors.torch import save
 
-    about = {name: contents[KEY][name] for name in ("format", "settings", "update", "data") if name in contents[KEY]}
+    kept = "format", "settings", "update", "data", "fingerprint"
+    about = {name: contents[KEY][name] for name in kept if name in contents[KEY]}
     state = {name: tensor.contiguous() for name, tensor in contents["state_dict"].items()}
     path.write_bytes(save(state, {KEY: json.dumps(about)}))  # its own writer has errors of its own
 
