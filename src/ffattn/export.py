@@ -56,12 +56,21 @@ def _write_graph(settings: "Export", trained: "TrainedModel", part: Path) -> str
     """Export a graph and check it; returns what is said of it."""
     from ffattn.errors import CheckpointError
     from ffattn.inference.columns import preparation_of
-    from ffattn.inference.exporters import EXPORTERS, TOLERANCE, ExportedModel, check_kind, examples, largest_difference
+    from ffattn.inference.exporters import (
+        EXPORTERS,
+        TOLERANCE,
+        ExportedModel,
+        check_digits,
+        check_kind,
+        examples,
+        largest_difference,
+    )
 
     assert settings.format is not None
     check_kind(trained.network, settings.format)
-    model = ExportedModel(trained, settings.weights)
     preparation = preparation_of(trained.task)
+    check_digits(preparation)
+    model = ExportedModel(trained, settings.weights)
     _, example, *_ = examples(preparation)  # sizes of 1, as the first one has, torch would fix
     with _short_errors_of_torch(trained.model.name):
         exported = EXPORTERS[settings.format](model, part, example, json.dumps(_describe_graph(preparation)))

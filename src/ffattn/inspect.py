@@ -6,7 +6,7 @@ python -m ffattn.inspect checkpoint=outputs/mine/checkpoints/best.ckpt index=3
 import importlib.util
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -47,11 +47,13 @@ def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
     from ffattn.figures.attention import draw_all, draw_sequence, record_attention
     from ffattn.figures.html import page, paragraph, picture, steps_of
     from ffattn.inference.checkpoint import load
+    from ffattn.inference.evaluation import evaluate
     from ffattn.rng.streams import Split, Stream
     from ffattn.runs.result import FORMAT, write_result
     from ffattn.settings import to_plain
     from ffattn.system.atomic_files import atomic_write
     from ffattn.system.provenance import provenance
+    from ffattn.tasks import GivenTask
 
     started = time.monotonic()
     trained = load(settings.checkpoint, tuple(settings.trust), settings.accelerator.torch_device)
@@ -72,8 +74,17 @@ def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
     task = settings.task
     source = provenance(settings.accelerator.torch_device)
     seconds = time.monotonic() - started
-    means = {"accuracy": float(record.is_correct.mean()), "error": record.error, "baseline": task.baseline()._asdict()}
-    result = {"format": FORMAT, settings.split: means, "seconds": seconds, **source, "settings": to_plain(settings)}
+    baseline = {"baseline": task.baseline_on(stream.split)._asdict()}
+    means: dict[str, Any] = {"accuracy": float(record.is_correct.mean()), "error": record.error}
+    if isinstance(task, GivenTask):  # pictures are of a sample
+        means = evaluate(trained.network, task, stream, task.size(stream.split))
+    result = {
+        "format": FORMAT,
+        settings.split: means | baseline,
+        "seconds": seconds,
+        **source,
+        "settings": to_plain(settings),
+    }
     write_result(folder, result)
     Console(quiet=in_sweep).print(f"{record.title}\n{folder / PAGE}", highlight=False, markup=False, soft_wrap=True)
 

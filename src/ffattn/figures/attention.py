@@ -32,7 +32,9 @@ GREEN = "#009E73"
 GREY = "#7F7F7F"
 RED = "#D55E00"
 _LINES = BLUE, ORANGE, GREEN, RED
+_NAME = 16  # letters of a name
 _AROUND = 12  # steps that are shown before and after a relevant one
+_LETTERS = 40  # that fit below a picture, side by side
 _BUCKETS = 10
 Array = NDArray[Any]
 
@@ -224,9 +226,32 @@ def _draw_inputs(axes: Axes, task: Task, inputs: Array) -> None:
 
 def _in_words(record: AttentionRecord, index: int) -> tuple[str, str]:
     if record.task.is_classification:
-        names = record.task.class_names
+        names = [shortened(name) for name in record.task.class_names]
         return f"class {names[record.y[index]]}", f"class {names[record.prediction[index].argmax()]}"
-    return tuple(", ".join(f"{v:.3f}" for v in values[index]) for values in (record.y, record.prediction))  # type: ignore[return-value]
+    return _numbers_in_words(record, record.y[index]), _numbers_in_words(record, record.prediction[index])
+
+
+def _numbers_in_words(record: AttentionRecord, values: Array) -> str:
+    """Numbers of targets, in their units."""
+    if not isinstance(record.task, GivenTask):
+        return ", ".join(f"{value:.3f}" for value in values)
+    restored = _in_units(record.task, values).tolist()
+    return ", ".join(f"{number:.6g}" for number in restored)
+
+
+def _in_units(task: GivenTask, values: Array) -> Array:
+    """Standardized targets or answers in the units of the targets, in double precision."""
+    restored: Array = task.target_scaling().restore(torch.from_numpy(values).double()).numpy()
+    return restored
+
+
+def shortened(name: str) -> str:
+    """Return a name that fits beside others in a picture.
+
+    Args:
+        name: Of a class, or a column.
+    """
+    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
 
 
 def draw_heat_map(record: AttentionRecord, most: int = 40) -> Figure:
@@ -351,8 +376,10 @@ def _draw_confusion(figure: Figure, record: AttentionRecord) -> None:
     for (row, column), count in np.ndenumerate(counts):
         axes.text(column, row, str(count), ha="center", va="center", color="w" if 2 * count > counts.max() else "k")
     axes.set(xlabel="answer", ylabel="target")
-    axes.set_xticks(range(classes), record.task.class_names, rotation=90 if classes > 8 else 0)
-    axes.set_yticks(range(classes), record.task.class_names)
+    names = [shortened(name) for name in record.task.class_names]
+    is_wide = classes * max(map(len, names)) > _LETTERS
+    axes.set_xticks(range(classes), names, rotation=90 if is_wide else 0)
+    axes.set_yticks(range(classes), names)
 
 
 def draw_lengths(record: AttentionRecord) -> Figure:

@@ -7,13 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ffattn.files import Feature, Preparation, Scaling, Target
-from ffattn.files.preparation import NUMBER, WORD
+from ffattn.files.preparation import ID, NUMBER, PROBLEM, WEIGHTS, WORDS, answer_columns
 from ffattn.tasks import File, Task
 
-ID = "id"
-PROBLEM = "problem"
-WEIGHTS = "weights"
-WORDS = "words"
+__all__ = ["ID", "PROBLEM", "WEIGHTS", "WORDS", "answer_columns", "answer_values", "preparation_of"]
 
 
 def preparation_of(task: Task) -> Preparation:
@@ -31,19 +28,6 @@ def preparation_of(task: Task) -> Preparation:
     return Preparation(features, targets, classes, columns=task.feature_names)
 
 
-def answer_columns(preparation: Preparation, weights: bool = False) -> list[str]:
-    """Return the columns of an output file.
-
-    Args:
-        preparation: How predictions become columns.
-        weights: Whether attention weights are among them, and for texts the words that they belong to.
-    """
-    probabilities = [f"p_{name}" for name in preparation.classes]
-    are_words = any(feature.kind == WORD for feature in preparation.features)
-    attention = ([WORDS] if are_words else []) + [WEIGHTS] if weights else []
-    return [ID, *(target.name for target in preparation.targets), *probabilities, *attention, PROBLEM]
-
-
 def answer_values(preparation: Preparation, prediction: Float[Tensor, "batch output"]) -> list[dict[str, Any]]:
     """Return predictions as values of the target's columns, and probabilities of the classes.
 
@@ -52,11 +36,11 @@ def answer_values(preparation: Preparation, prediction: Float[Tensor, "batch out
         prediction: Outputs of the network.
     """
     if not preparation.classes:
-        numbers = Scaling(preparation.targets).float().restore(prediction).tolist()
+        numbers = Scaling(preparation.targets).restore(prediction.double()).tolist()
         return [{t.name: value for t, value in zip(preparation.targets, row, strict=True)} for row in numbers]
     names = preparation.classes
     target = preparation.targets[0].name
     return [
         {target: names[int(np.argmax(row))]} | {f"p_{name}": share for name, share in zip(names, row, strict=True)}
-        for row in prediction.softmax(dim=1).tolist()
+        for row in prediction.double().softmax(dim=1).tolist()
     ]

@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from ffattn.errors import CheckpointError
-from ffattn.files import Preparation, Preprocessing, Scaling
+from ffattn.files import Feature, Preparation, Preprocessing, Scaling, Target
 from ffattn.inference.checkpoint import KEY, TrainedModel
 from ffattn.inference.columns import preparation_of
 from ffattn.models import Answer, EmbeddedNetwork, FeedForwardNetwork, LastStateNetwork, LSTMAttentionNetwork, Network
 from ffattn.nn.masking import clear_padding
 
-TOLERANCE = 1e-4  # of what is exported against the checkpoint, relative to the largest answer
+TOLERANCE = 1e-4  # of what is exported against the checkpoint (see `largest_difference`)
 _SHAPES = ((1, 1), (3, 50), (2, 1), (1, 7), (2, 997))  # (batch, time) of the inputs on which an export is checked
+_ROUNDING = 2e-3  # of a column by float32, at most, in its standard deviations
+_RANGE = 1e4  # standard deviations that float32 must have room for
 _GAPS = 0.2  # the share of their numbers that is missing, where that is allowed
 
 Runner = Callable[[Tensor, Tensor], list[np.ndarray]]  # what runs an exported file on x and lengths
@@ -56,8 +58,8 @@ class ExportedModel(nn.Module):
         self.network = trained.network.float().eval()
         self.weights = weights
         self.is_classification = bool(preparation.classes)
-        self.preprocessing = Preprocessing(preparation).float()
-        self.target_scaling = Scaling(preparation.targets).float()
+        self.preprocessing = Preprocessing(preparation)  # in double precision: means may be large beside their spread
+        self.target_scaling = Scaling(preparation.targets)
         if weights and isinstance(_inner(self.network), LastStateNetwork):
             raise CheckpointError(f"weights=true: model={trained.model.name} has no attention")
 
@@ -66,9 +68,10 @@ class ExportedModel(nn.Module):
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Return answers, or answers and weights."""
         valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
-        inputs = self.preprocessing(clear_padding(x, valid))
+        inputs = self.preprocessing(clear_padding(x, valid).double()).float()
         prediction, weights = _forward_plainly(self.network, inputs, lengths, valid)
-        answers = prediction.softmax(dim=1) if self.is_classification else self.target_scaling.restore(prediction)
+        exact = prediction.double()
+        answers = (exact.softmax(dim=1) if self.is_classification else self.target_scaling.restore(exact)).float()
         return (answers, weights) if self.weights else answers
 
 
@@ -113,6 +116,27 @@ def check_kind(network: Network, format: str) -> None:  # noqa: A002
         raise CheckpointError("format=torch_export: torch fixes the length of recurrent networks; use format=onnx")
 
 
+def check_digits(preparation: Preparation) -> None:
+    """Refuse columns that an export, whose inputs and outputs are float32, would round to something else.
+
+    Args:
+        preparation: Of the network.
+
+    Raises:
+        CheckpointError: Names the column.
+    """
+    float32 = torch.finfo(torch.float32)
+    targets = () if preparation.classes else preparation.targets
+    columns: tuple[Feature | Target, ...] = (*preparation.numbers, *targets)
+    for column in columns:
+        in_range = float32.tiny < column.scale < float32.max / _RANGE and abs(column.mean) < float32.max / 2
+        if not in_range or abs(column.mean) * float32.eps > _ROUNDING * column.scale:
+            raise CheckpointError(
+                f"column {column.name}: float32, which an export takes and returns, cannot hold {column.mean:.10g} +- "
+                f"{column.scale:.3g}; train on the column less a constant, or in another unit"
+            )
+
+
 def examples(preparation: Preparation) -> Iterator[Example]:
     """Return inputs on which an export is checked: usual and extreme shapes, with gaps where those are taken.
 
@@ -120,9 +144,9 @@ def examples(preparation: Preparation) -> Iterator[Example]:
         preparation: Of the network.
     """
     generator = torch.Generator().manual_seed(0)
-    scaling = Scaling(preparation.numbers).float()
+    scaling = Scaling(preparation.numbers)
     for batch, time in _SHAPES:
-        numbers = scaling.restore(torch.randn(batch, time, len(preparation.numbers), generator=generator))
+        numbers = scaling.restore(torch.randn(batch, time, len(preparation.numbers), generator=generator)).float()
         if preparation.missing != "refuse":
             numbers[torch.rand(numbers.shape, generator=generator) < _GAPS] = torch.nan
         symbols = [
@@ -141,11 +165,11 @@ def expected(trained: TrainedModel, example: Example) -> Answer:
         example: Inputs.
     """
     preparation = preparation_of(trained.task)
-    inputs = Preprocessing(preparation).float()(example.x.double())
+    inputs = Preprocessing(preparation)(example.x.double())
     answer = trained.answer(inputs.float(), example.lengths)
     if preparation.classes:
-        return answer._replace(prediction=answer.prediction.softmax(dim=1))
-    return answer._replace(prediction=Scaling(preparation.targets).float().restore(answer.prediction))
+        return answer._replace(prediction=answer.prediction.double().softmax(dim=1))
+    return answer._replace(prediction=Scaling(preparation.targets).restore(answer.prediction.double()))
 
 
 def to_onnx(model: ExportedModel, path: Path, example: Example, about: str) -> Runner:
@@ -211,13 +235,17 @@ def to_safetensors(contents: dict[str, Any], path: Path) -> None:
     """
     from safetensors.torch import save
 
-    about = {name: contents[KEY][name] for name in ("format", "settings", "update", "data") if name in contents[KEY]}
+    kept = "format", "settings", "update", "data", "fingerprint"
+    about = {name: contents[KEY][name] for name in kept if name in contents[KEY]}
     state = {name: tensor.contiguous() for name, tensor in contents["state_dict"].items()}
     path.write_bytes(save(state, {KEY: json.dumps(about)}))  # its own writer has errors of its own
 
 
 def largest_difference(run: Runner, trained: TrainedModel, inputs: Iterator[Example], weights: bool) -> float:
-    """Return how far an export is from the checkpoint, relative to the largest answer.
+    """Return how far an export is from the checkpoint.
+
+    Answers are compared in standard deviations of the target, relative to the largest if that is above 1, as float32
+    has both; so neither the unit nor the mean of a target hides a difference.
 
     Args:
         run: Runs the exported file.
@@ -225,13 +253,20 @@ def largest_difference(run: Runner, trained: TrainedModel, inputs: Iterator[Exam
         inputs: Inputs to try.
         weights: Whether it returns weights too.
     """
+    preparation = preparation_of(trained.task)
     largest = 0.0
     for example in inputs:
         answer = expected(trained, example)
         outputs = run(example.x, example.lengths)
-        pairs = [(outputs[0], answer.prediction.numpy())]
+        pairs = [tuple(_standardized(preparation, values) for values in (outputs[0], answer.prediction.numpy()))]
         if weights and answer.weights is not None:
             pairs.append((outputs[1], answer.weights.numpy()))
         for found, wanted in pairs:
             largest = max(largest, float(np.abs(found - wanted).max() / max(1.0, np.abs(wanted).max())))
     return largest
+
+
+def _standardized(preparation: Preparation, answers: np.ndarray) -> np.ndarray:
+    """Answers of float32 in standard deviations of the target; probabilities as they are."""
+    exact = torch.from_numpy(answers.astype(np.float32).astype(np.float64))
+    return (exact if preparation.classes else Scaling(preparation.targets).standardize(exact)).numpy()
