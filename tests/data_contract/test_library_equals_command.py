@@ -66,7 +66,7 @@ def test_arrays_of_raw_values_have_the_answers_of_the_file(name, tmp_path):
 
 
 def test_padded_arrays_tensors_and_tables_are_the_same(tmp_path):
-    trained, rows, x = case("one target", tmp_path)
+    trained, _, x = case("one target", tmp_path)
     wanted = trained.predict(x)
     padded = np.full((30, 4, 2), np.nan)
     for row, own in zip(padded, x, strict=True):

@@ -255,7 +255,8 @@ class TrainedModel:
             return prediction.argmax(dim=1) if self.task.is_classification else prediction
         outputs = self._outputs(x, lengths)
         if self.task.is_classification:
-            return np.array(self.task.class_names, dtype=object)[outputs.softmax(dim=1).argmax(dim=1).numpy()]
+            names: np.ndarray = np.array(self.task.class_names, dtype=object)
+            return np.asarray(names[outputs.softmax(dim=1).argmax(dim=1).numpy()])
         rows = [list(row.values()) for row in answer_values(preparation_of(self.task), outputs)]
         return torch.tensor(rows, dtype=torch.float64).reshape(outputs.shape)
 
