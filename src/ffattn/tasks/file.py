@@ -50,7 +50,8 @@ class File(FileSettings):
     Attributes:
         path: A `.csv`, `.tsv`, `.parquet`, `.jsonl`, `.npz` or `.ts` file; see `ffattn.files.read_sequences` for its
             forms. One that ships inside a package is `package:path`.
-        target: The column to be predicted, or a list of several; for `.npz` y, and for `.ts` target, unless given.
+        target: The column to be predicted, or a list of several; for `.npz` y, for `.ts` target, and
+            for `.tsv` the first, unless given.
         id: The column that tells which sequence a row belongs to, or a list of columns that do so together; null where
             each row is a whole sequence.
         time: The column by which the steps of a sequence are ordered; null for the order of the file.
@@ -80,6 +81,11 @@ class File(FileSettings):
         max_categories: The most values of a feature of text that have a number of their own.
         window: For a Parquet file that is larger than memory: how many of its row groups are in memory at a time, and
             shuffled with each other; null for the whole file.
+        header: Whether the first line of a CSV has the names of columns: true; false, then they are called 0, 1, 2,
+            ...; or `auto`: as if true, but refused if it has numbers. A `.tsv` of which nothing else is said has no
+            header, and the class first, as in the UCR archive.
+        decimal: What stands before the fraction of a number in CSV: `point` or `comma`.
+        encoding: Of CSV and JSON Lines, as Python calls it; UTF-16 is recognised.
         tolerance, embedding: See `GivenTask`.
     """
 
@@ -155,7 +161,7 @@ class File(FileSettings):
     def _contents(self) -> FileContents:
         test_share = 0.0 if self.test_path is not None else self.test_share
         split_rule = SplitRule(self.split, self._split_column, self.val_share, test_share, self.split_seed)
-        fit_rule = FitRule(self._targets, self.kind, self.missing, self.max_categories)
+        fit_rule = FitRule(self._targets, self._kind, self.missing, self.max_categories)
         contents = read_contents(self.path, self._layout, split_rule, fit_rule, self.window is None)
         if self._restored is None:
             self.length.T = int(contents.file.lengths.max())
