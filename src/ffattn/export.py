@@ -71,7 +71,21 @@ def _write_graph(settings: "Export", trained: "TrainedModel", part: Path) -> str
             f"{settings.output}: differs from the checkpoint by {difference:.1e}, more than {TOLERANCE:.0e}; not kept"
         )
     count = len(preparation.features)
-    return f"differs from the checkpoint by at most {difference:.0e}; inputs x (batch, time, {count}) and lengths"
+    inputs = f"inputs x (batch, time, {count}) and lengths{_precision_note(preparation)}"
+    return f"differs from the checkpoint by at most {difference:.0e}; {inputs}"
+
+
+def _precision_note(preparation: "Preparation") -> str:
+    """Say what is in double precision, if anything is."""
+    from ffattn.inference.exporters import needs_double
+
+    sides = {"x": preparation.numbers, "answers": preparation.targets}
+    found = {side: [c.name for c in columns if needs_double(c)] for side, columns in sides.items()}
+    return "".join(
+        f"; {side} in float64, since float32 has too few digits for {', '.join(names)}"
+        for side, names in found.items()
+        if names
+    )
 
 
 def _describe_graph(preparation: "Preparation") -> dict[str, Any]:

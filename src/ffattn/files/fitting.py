@@ -1,15 +1,15 @@
 """Fit a preparation on training sequences."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from ffattn.errors import DataError
+from ffattn.files.moments import RunningMoments, refuse_extremes
 from ffattn.files.preparation import CATEGORY, MASK, NUMBER, REFUSE, WORD, Feature, Preparation, Target
 from ffattn.files.sequences import RawSequences
 from ffattn.files.values import are_numbers, class_names, is_number, numbers_of, parse_numbers
@@ -52,7 +52,8 @@ def fit_preparation(
         pieces: The sequences with their features, some at a time; all of them in the order of `raw`.
 
     Raises:
-        DataError: A feature is a mixture of numbers and text, or a target cannot be what it is to be.
+        DataError: A feature is a mixture of numbers and text, a target cannot be what it is to be, or numbers leave double
+            precision when they are scaled.
     """
     columns: dict[str, _ColumnStatistics] = {}
     used: tuple[str, ...] = ()
@@ -64,45 +65,15 @@ def fit_preparation(
         for name in piece.features:
             columns.setdefault(name, _ColumnStatistics(name)).update(piece, steps)
     features = [column.feature(rule) for column in columns.values()]
+    refuse_extremes(raw.path, tuple(features))
     numbers_first = tuple(sorted(features, key=lambda feature: feature.kind != NUMBER))
     if _is_classification(raw, rule):
         target = rule.targets[0]
         classes = _classes(raw, target, training)
         return Preparation(numbers_first, (Target(target),), classes, rule.missing, used)
     targets = tuple(_fit_target(raw, name, training) for name in rule.targets)
+    refuse_extremes(raw.path, targets)
     return Preparation(numbers_first, targets, (), rule.missing, used)
-
-
-@dataclass
-class _RunningMoments:
-    """Count, mean and variance of numbers that come in parts."""
-
-    count: int = 0
-    mean: float = 0.0
-    variance: float = 1.0
-
-    def update(self, numbers: Float[np.ndarray, " number"]) -> None:
-        """Take in some numbers."""
-        if not numbers.size:
-            return
-        mean = float(numbers.mean())
-        variance = float(numbers.var())
-        if not self.count:
-            self.count = numbers.size
-            self.mean = mean
-            self.variance = variance
-            return
-        share = numbers.size / (self.count + numbers.size)
-        between = mean - self.mean
-        self.variance += share * (variance - self.variance) + share * (1 - share) * between**2
-        self.mean += share * between
-        self.count += numbers.size
-
-    @property
-    def scale(self) -> float:
-        """The standard deviation, or 1 for numbers that are all the same."""
-        deviation = math.sqrt(self.variance)
-        return deviation if deviation > 1e-12 * max(1.0, abs(self.mean)) else 1.0
 
 
 @dataclass
@@ -123,7 +94,7 @@ class _ColumnStatistics:
     name: str
     kind: str = NUMBER
     has_gaps: bool = False
-    moments: _RunningMoments = field(default_factory=_RunningMoments)
+    moments: RunningMoments = field(default_factory=RunningMoments)
     texts: Counter[str] = field(default_factory=Counter)
     numbers_as_text: int = 0
     other_texts: int = 0
@@ -196,6 +167,6 @@ def _classes(raw: RawSequences, name: str, training: np.ndarray) -> tuple[str, .
 
 
 def _fit_target(raw: RawSequences, name: str, training: np.ndarray) -> Target:
-    numbers = numbers_of(raw, name)[training]
-    scale = float(numbers.std())
-    return Target(name, float(numbers.mean()), scale if scale > 0 else 1.0)
+    moments = RunningMoments()
+    moments.update(numbers_of(raw, name)[training])
+    return Target(name, moments.mean, moments.scale)

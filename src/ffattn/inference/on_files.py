@@ -186,6 +186,8 @@ def _answer_batch(
         for row, own, start, length in zip(
             rows, answer.weights.cpu().tolist(), raw.offsets[:-1], raw.lengths.tolist(), strict=True
         ):
+            if PROBLEM in row:
+                continue
             row[WEIGHTS] = own[:length]
             if raw.are_words:
                 row[WORDS] = raw.features[raw.used[0]][start : start + length].tolist()
