@@ -79,8 +79,10 @@ def _precision_note(preparation: "Preparation") -> str:
     """Say what is in double precision, if anything is."""
     from ffattn.inference.exporters import needs_double
 
-    sides = {"x": preparation.numbers, "answers": preparation.targets}
-    found = {side: [c.name for c in columns if needs_double(c)] for side, columns in sides.items()}
+    found = {
+        "x": [feature.name for feature in preparation.numbers if needs_double(feature)],
+        "answers": [target.name for target in preparation.targets if needs_double(target)],
+    }
     return "".join(
         f"; {side} in float64, since float32 has too few digits for {', '.join(names)}"
         for side, names in found.items()

@@ -17,6 +17,10 @@ from ffattn.config.jobs import Command, Finished
 if TYPE_CHECKING:
     from ffattn.config.jobs import Sweep
     from ffattn.config.trained_schema import Inspect
+    from ffattn.figures.record import AttentionRecord
+    from ffattn.inference.checkpoint import TrainedModel
+    from ffattn.rng.streams import Stream
+    from ffattn.tasks import Task
 
 PAGE = "index.html"
 _CAPTIONS = {
@@ -36,16 +40,28 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Inspect | Fin
     from ffattn.runs.evaluating import prepare
 
     settings: Inspect | Finished = prepare(Inspect, config, folder, in_sweep)
-    if not isinstance(settings, Finished) and settings.index >= settings.sequences:
-        raise ConfigError(f"index={settings.index}: must be less than sequences={settings.sequences}")
+    if not isinstance(settings, Finished):
+        _check_index(settings)
     return settings
 
 
+def _check_index(settings: "Inspect") -> None:
+    from ffattn.rng.streams import Split
+
+    size = settings.task.size(Split[settings.split.upper()])
+    if size is not None and settings.index >= size:
+        raise ConfigError(f"index={settings.index}: must be less than {size}, the sequences of split={settings.split}")
+    if size is None and settings.index >= settings.sequences:
+        raise ConfigError(f"index={settings.index}: must be less than sequences={settings.sequences}")
+
+
 def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
+    import numpy as np
     from rich.console import Console
 
-    from ffattn.figures.attention import draw_all, draw_sequence, record_attention
+    from ffattn.figures.attention import draw_all, draw_sequence
     from ffattn.figures.html import page, paragraph, picture, steps_of
+    from ffattn.figures.record import record_attention
     from ffattn.inference.checkpoint import load
     from ffattn.rng.streams import Split, Stream
     from ffattn.runs.result import FORMAT, write_result
@@ -56,12 +72,13 @@ def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
     started = time.monotonic()
     trained = load(settings.checkpoint, tuple(settings.trust), settings.accelerator.torch_device)
     stream = Stream(settings.seed, Split[settings.split.upper()])
-    record = record_attention(trained.network, settings.task, stream, settings.sequences)
+    record = record_attention(trained.network, settings.task, stream, settings.sequences, settings.index)
+    place = int(np.searchsorted(record.numbers, settings.index))
     figures = draw_all(trained.network, record)
-    figures["sequence"] = draw_sequence(record, settings.index)
+    figures["sequence"] = draw_sequence(record, place)
     parts = [
         paragraph(f"{trained.model.name} after {trained.update} updates: {record.title}."),
-        steps_of(record, settings.index),
+        steps_of(record, place),
     ]
     for name, figure in figures.items():
         with atomic_write(folder / f"{name}.png") as part:
@@ -72,10 +89,21 @@ def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
     task = settings.task
     source = provenance(settings.accelerator.torch_device)
     seconds = time.monotonic() - started
-    means = {"accuracy": float(record.is_correct.mean()), "error": record.error, "baseline": task.baseline()._asdict()}
+    means = _means(trained, task, stream, record) | {"baseline": task.baseline()._asdict()}
     result = {"format": FORMAT, settings.split: means, "seconds": seconds, **source, "settings": to_plain(settings)}
     write_result(folder, result)
     Console(quiet=in_sweep).print(f"{record.title}\n{folder / PAGE}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _means(trained: "TrainedModel", task: "Task", stream: "Stream", record: "AttentionRecord") -> dict[str, float]:
+    """Accuracy and error: of given data those of the whole split, of which the pictures may show a sample."""
+    from ffattn.inference.evaluation import evaluate
+
+    size = task.size(stream.split)
+    if size is None or size == len(record.numbers):
+        return {"accuracy": float(record.is_correct.mean()), "error": record.error}
+    scores = evaluate(trained.network, task, stream, size)
+    return {name: scores[name] for name in ("accuracy", "error")}
 
 
 def _sweep() -> "Sweep":

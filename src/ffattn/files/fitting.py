@@ -52,8 +52,8 @@ def fit_preparation(
         pieces: The sequences with their features, some at a time; all of them in the order of `raw`.
 
     Raises:
-        DataError: A feature is a mixture of numbers and text, a target cannot be what it is to be, or numbers leave double
-            precision when they are scaled.
+        DataError: A feature is a mixture of numbers and text, a target cannot be what it is to be, or the numbers of a
+            column leave double precision.
     """
     columns: dict[str, _ColumnStatistics] = {}
     used: tuple[str, ...] = ()

@@ -39,9 +39,10 @@ class Example(NamedTuple):
 class ExportedModel(nn.Module):
     """What is exported: (x, lengths) as they stand in a file to answers in its units.
 
-    Inputs: x, (batch, time, column), the columns of `Preparation.features` in their order, NaN where a value is missing,
-    and categories by their number; and lengths, (batch,), int64, each on 1..time. Outputs: numbers in the unit of the
-    targets, or the probability of each class, (batch, output); and attention weights, (batch, time), if asked for.
+    Inputs: x, (batch, time, column), the columns of `Preparation.features` in their order, NaN where a value is
+    missing, and categories by their number; and lengths, (batch,), int64, each on 1..time. Outputs: numbers in the
+    unit of the targets, or the probability of each class, (batch, output); and attention weights, (batch, time), if
+    asked for.
     x and answers are float32, or float64 where float32 has too few digits for the columns (see `precision_of`).
 
     Args:
@@ -192,7 +193,8 @@ def to_onnx(model: ExportedModel, path: Path, example: Example, about: str) -> R
     import onnxruntime
 
     program = torch.onnx.export(
-        model, _in_precision(model, example), dynamo=True, verbose=False, external_data=False, dynamic_shapes=_dynamic_shapes(),
+        model, _in_precision(model, example), dynamo=True, verbose=False, external_data=False,
+        dynamic_shapes=_dynamic_shapes(),
         input_names=["x", "lengths"], output_names=["prediction", "weights"][: 1 + model.weights],
     )  # fmt: skip
     assert program is not None
