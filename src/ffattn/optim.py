@@ -9,6 +9,7 @@ from functools import partial
 from torch import nn, optim
 from torch.optim.lr_scheduler import LambdaLR
 
+from ffattn.errors import SettingError
 from ffattn.settings import Settings, setting
 
 Parameters = Iterable[nn.Parameter]
@@ -22,11 +23,19 @@ class Optim(Settings, ABC):
         lr: Learning rate, after the warm-up.
         schedule: `constant`, or `cosine` or `linear` from lr down to zero at the last update.
         warmup: Over how many updates the rate rises linearly from lr / warmup.
+        horizon: The update at which a schedule reaches zero; null for the last one. Then a run that is continued with
+            more updates follows another schedule from there on; with a horizon it ends as if it had not been stopped.
     """
 
     lr: float = setting(0.003, above=0)
     schedule: str = setting("constant", choices=("constant", "cosine", "linear"))
     warmup: int = setting(0, low=0)
+    horizon: int | None = setting(None, low=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.horizon is not None and self.schedule == "constant":
+            raise SettingError("horizon", self.horizon, "has no meaning for optim.schedule=constant; leave it out")
 
     @abstractmethod
     def optimizer(self, parameters: Parameters, fused: bool = True) -> optim.Optimizer:
@@ -43,11 +52,11 @@ class Optim(Settings, ABC):
         Args:
             optimizer: Whose rate it sets.
             updates: How many updates the run has at most. It is no part of the schedule's state, so that a run that is
-                continued with more updates follows the longer schedule.
+                continued with more updates follows the longer schedule, unless there is a horizon.
         """
         if self.schedule == "constant" and self.warmup == 0:
             return None
-        return LambdaLR(optimizer, partial(self._factor, updates))
+        return LambdaLR(optimizer, partial(self._factor, self.horizon or updates))
 
     def _factor(self, updates: int, update: int) -> float:
         """The share of lr that an update (0-based) gets."""

@@ -44,6 +44,8 @@ def run(config: DictConfig) -> None:
     trained = load(settings.checkpoint, trust, settings.accelerator.torch_device)
     inputs = read_inputs(Path(settings.input), trained.task, settings.id, settings.time)
     total = inputs.sequences
+    for note in inputs.notes:
+        print(f"{settings.input}: {note}", file=sys.stderr)
     if inputs.wrong and settings.on_error == "stop":
         first = inputs.problems[0]
         raise DataError(f"{first} ({inputs.wrong} of {total} sequences cannot be used; on_error=skip goes on)")

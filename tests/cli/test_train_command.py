@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -97,6 +98,15 @@ def test_a_run_goes_on_from_the_weights_that_it_started_from(train, workplace):
     done = train("resume=last", "hydra.run.dir=second", "updates=6")
     assert done.err.splitlines()[1:] == ["init_from=null: the checkpoint has first/checkpoints/best.ckpt"]
     assert train("resume=second/checkpoints/last.ckpt", "hydra.run.dir=third", "updates=6").status == 0
+
+
+def test_paths_are_relative_to_where_the_command_was_given(train, workplace):
+    train("hydra.run.dir=first")
+    weights = "init_from=first/checkpoints/best.ckpt"
+    assert train(weights, "hydra.run.dir=second", "hydra.job.chdir=true").status == 0
+    sweep = train("-m", weights, "seed=0,1", "hydra.sweep.dir=sweep", "hydra.job.chdir=true")
+    assert (sweep.status, len(list(workplace.glob("sweep/**/result.json")))) == (0, 2)
+    assert Path.cwd() == workplace
 
 
 def test_the_flag_of_a_sweep_may_come_last(train, workplace):

@@ -23,7 +23,7 @@ EXACT = {
     "length=variable task.length.mim=20": "task.length.mim: unknown key; did you mean task.length.min?",
     "model=lstm model.slope=0.1": "model.slope: unknown key (model has cell, hidden, forget_bias)",
     "optim=sgd optim.beta1=0.5": (
-        "optim.beta1: unknown key (optim has lr, schedule, warmup, momentum, nesterov, weight_decay)"
+        "optim.beta1: unknown key (optim has lr, schedule, warmup, horizon, momentum, nesterov, weight_decay)"
     ),
     # wrong type
     "T=abc": "T=abc: must be a whole number",

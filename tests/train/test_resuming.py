@@ -12,6 +12,7 @@ from tiny_runs import (
     fit,
     fit_until_killed,
     in_words,
+    overrides_of,
     read,
     rows,
     snapshot,
@@ -19,6 +20,7 @@ from tiny_runs import (
     targets_seen,
 )
 
+import ffattn
 from ffattn.config.errors import ConfigError
 from ffattn.inference.checkpoint import KEY
 from tests.pairwise import few
@@ -77,6 +79,28 @@ def test_a_schedule_ends_at_the_last_update_when_a_finished_run_goes_on(tmp_path
     assert rates == sorted(rates, reverse=True)
     assert rates[0] > 0.0015
     assert rates[-1] < 0.0005
+
+
+def test_a_schedule_that_moves_is_said(tmp_path, capsys):
+    options = {"optim__schedule": "cosine", "trainer__validate_every": 2}
+    fit(tmp_path / "run", updates=4, **options)
+    capsys.readouterr()
+    ffattn.fit(*overrides_of(options | {"updates": 8, "resume": "last"}), folder=tmp_path / "run")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "optim.schedule=cosine now ends at update 8, and ended at 4 until update 4" in said
+    assert "optim.horizon=8 from its start" in said
+
+
+def test_with_a_horizon_a_run_that_is_made_longer_ends_as_an_undisturbed_one(tmp_path, capsys):
+    options = {"optim__schedule": "cosine", "optim__horizon": 8, "trainer__validate_every": 2}
+    straight = fit(tmp_path / "straight", updates=8, **options)
+    fit(tmp_path / "run", updates=4, **options)
+    capsys.readouterr()
+    longer = ffattn.fit(*overrides_of(options | {"updates": 8, "resume": "last"}), folder=tmp_path / "run")
+    assert_same_run(longer, straight)
+    assert "undisturbed" not in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"optim.horizon=8: the learning rate would be zero from there on"):
+        fit(tmp_path / "run", updates=9, resume="last", **options)
 
 
 def test_a_resumed_run_validates_where_the_straight_one_does(tmp_path):

@@ -54,6 +54,12 @@ def test_a_schedule_starts_falling_after_the_warm_up(schedule):
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
+@pytest.mark.parametrize("updates", [4, 10])
+def test_a_horizon_is_where_a_schedule_ends_however_long_the_run_is(schedule, updates):
+    assert rates(Adam(lr=LR, schedule=schedule, horizon=10), updates) == pytest.approx(falling(schedule, 10)[:updates])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
 def test_the_rate_after_the_last_update_is_zero(schedule):
     settings = Adam(lr=LR, schedule=schedule, warmup=2)
     optimizer = settings.optimizer([nn.Parameter(torch.zeros(1))])
@@ -99,7 +105,16 @@ def test_one_step_of_adam_by_hand():
 
 @pytest.mark.parametrize(
     "values",
-    [{"lr": 0.0}, {"lr": math.nan}, {"schedule": "step"}, {"warmup": -1}, {"beta1": 1.0}, {"beta2": 1.0}, {"eps": 0.0}],
+    [
+        {"lr": 0.0},
+        {"lr": math.nan},
+        {"schedule": "step"},
+        {"warmup": -1},
+        {"beta1": 1.0},
+        {"beta2": 1.0},
+        {"eps": 0.0},
+        {"horizon": 5},
+    ],
     ids=str,
 )
 def test_hyperparameters_outside_their_range_are_refused(values):

@@ -3,11 +3,13 @@
 import gc
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import chdir, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 _LONGEST = 100  # characters of a directory's name
@@ -90,11 +92,22 @@ class Command(NamedTuple):
         Returns:
             What had finished before, if nothing was left to do.
         """
-        prepared = self.prepare(config, folder, in_sweep)
-        if isinstance(prepared, Finished):
-            return prepared
-        self.execute(prepared, folder, in_sweep)
+        with _where_the_command_was_given():
+            prepared = self.prepare(config, folder, in_sweep)
+            if isinstance(prepared, Finished):
+                return prepared
+            self.execute(prepared, folder, in_sweep)
         return None
+
+
+@contextmanager
+def _where_the_command_was_given() -> Iterator[None]:
+    """Leave the run directory, where `hydra.job.chdir=true` has put the job: paths are relative to the command's."""
+    if not (HydraConfig.initialized() and HydraConfig.get().job.chdir):
+        yield
+        return
+    with chdir(HydraConfig.get().runtime.cwd):
+        yield
 
 
 def job_directory(base: str, differing: Iterable[str], config: DictConfig) -> str:

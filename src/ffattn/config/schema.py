@@ -220,6 +220,9 @@ class Train(Settings):
         self._check_data()
         if self.resume not in (None, "last") and self.init_from is not None:
             raise SettingError("init_from", self.init_from, "cannot be combined with resume, which has weights already")
+        if self.optim.horizon is not None and self.optim.horizon < self.updates:
+            problem = f"the learning rate would be zero from there on; must be at least updates={self.updates}"
+            raise SettingError("optim.horizon", self.optim.horizon, problem)
         self._check_whole()
         if self.accelerator.cuda_graph:
             self._check_graph()

@@ -3,7 +3,7 @@
 import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ffattn.config.schema import Accelerator, refuse_length, require_same_length
 from ffattn.errors import SettingError
@@ -68,7 +68,7 @@ class Predict(Settings):
         checkpoint: The trained network.
         input: A file of sequences, in any form that training takes.
         output: The file to be written: `.csv`, `.jsonl` or `.parquet`.
-        id: The column that tells which sequence a row belongs to; the checkpoint's own unless given.
+        id: The column, or columns, that tell which sequence a row belongs to; the checkpoint's own unless given.
         time: The column by which steps are ordered; likewise.
         on_error: What becomes of sequences with values that cannot be used: `stop` at the first, or `skip` them, with a
             word on what is wrong in their row.
@@ -80,7 +80,7 @@ class Predict(Settings):
     checkpoint: str
     input: str
     output: str
-    id: str | None = None
+    id: Any = None
     time: str | None = None
     on_error: str = setting("stop", choices=("stop", "skip"))
     weights: bool = False

@@ -40,19 +40,27 @@ class SequenceReader:
             ScatteredError: A sequence comes again in another part of the file.
             DataError: The file cannot be read, or lacks a column.
         """
-        name = self.layout.id
-        tables = self._tables() if name is None else _by_sequences(self.path, self._tables(), name)
+        ids = self.layout.ids
+        tables = _by_sequences(self.path, self._tables(), ids) if ids else self._tables()
         seen: set[int] = set()
         first = 0
         for table in tables:
             raw = self._arranged(table, first)
             first += table.num_rows
-            if name is not None:
+            if ids:
                 own = {hash(text) for text in raw.ids}
                 if not own.isdisjoint(seen):
                     raise ScatteredError(f"{self.path}: the rows of a sequence stand apart, between those of others")
                 seen |= own
             yield raw
+
+    def head(self) -> Any:
+        """Return a pyarrow table of the first rows, with all columns.
+
+        Raises:
+            DataError: The file cannot be read.
+        """
+        return next(read_tables(self.path, (), self.layout.reading_rule))
 
     def whole(self) -> RawSequences:
         """Return all of them, wherever their rows stand.
@@ -64,14 +72,14 @@ class SequenceReader:
 
     def _tables(self) -> Iterator[Any]:
         layout = self.layout
-        needed = tuple(name for name in (layout.id, layout.time, *layout.features) if name)
+        needed = tuple(name for name in (*layout.ids, layout.time, *layout.features) if name)
         return read_tables(self.path, needed if layout.features else (), layout.reading_rule)
 
     def _arranged(self, table: Any, first: int) -> RawSequences:
         return arrange(TableBlock(self.path, table, first), self.layout, has_empty=True)
 
 
-def _by_sequences(path: Path, tables: Iterator[Any], name: str) -> Iterator[Any]:
+def _by_sequences(path: Path, tables: Iterator[Any], ids: tuple[str, ...]) -> Iterator[Any]:
     """Tables that end with the last row of a sequence."""
     kept: list[Any] = []  # rows of the sequence that may go on
     first = 0
@@ -80,8 +88,8 @@ def _by_sequences(path: Path, tables: Iterator[Any], name: str) -> Iterator[Any]
         if following is None:
             yield _concat_tables([*kept, table])
             return
-        require_columns(path, table, [name])
-        codes, names = codes_of(TableBlock(path, table, first), name)
+        require_columns(path, table, list(ids))
+        codes, names = codes_of(TableBlock(path, table, first), ids)
         start = int(np.flatnonzero(np.diff(codes, prepend=-1))[-1])
         if start or names[codes[0]] != last:
             if before := [part for part in (*kept, table.slice(0, start)) if part.num_rows]:

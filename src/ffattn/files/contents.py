@@ -1,13 +1,16 @@
 """A file, read once for all that ask for it: its sequences, the part of each, and what is known of its columns."""
 
 import functools
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
+from ffattn.errors import DataError
 from ffattn.files.faults import refuse_faults
+from ffattn.files.fingerprint import Fingerprint
 from ffattn.files.fitting import FitRule, fit_preparation
 from ffattn.files.layouts import Layout
 from ffattn.files.preparation import Preparation
@@ -16,6 +19,7 @@ from ffattn.files.row_groups import ParquetPieces, open_pieces
 from ffattn.files.sequences import RawSequences
 from ffattn.files.splits import TRAIN, SplitRule, assign_parts
 from ffattn.files.tables import locate
+from ffattn.files.windows import assign_windows
 
 
 class FileContents(NamedTuple):
@@ -25,11 +29,23 @@ class FileContents(NamedTuple):
         file: Its sequences, or where they are.
         parts: The part of each (see `assign_parts`).
         preparation: Fitted on the training sequences.
+        fingerprint: What tells whether the file and its parts have changed, in plain values (see `Fingerprint`).
     """
 
     file: RawSequences | ParquetPieces
     parts: Int[np.ndarray, " sequence"]
     preparation: Preparation
+    fingerprint: dict[str, Any]
+
+    @property
+    def sequences(self) -> RawSequences:
+        """What is known of the sequences, perhaps without their features."""
+        return self.file if isinstance(self.file, RawSequences) else self.file.index
+
+    @property
+    def layout(self) -> Layout:
+        """What the columns of the file are, as it was understood."""
+        return understood(self.file)
 
 
 class _FileVersion(NamedTuple):
@@ -65,11 +81,14 @@ def _read_and_fit(
 ) -> FileContents:
     file = open_sequences(path, layout, is_whole)
     index, pieces = (file, None) if isinstance(file, RawSequences) else (file.index, file)
-    parts = assign_parts(index, split_rule)
+    parts = assign_parts(index, split_rule) if index.spans is None else assign_windows(index, split_rule)
     preparation = fit_preparation(index, parts == TRAIN, fit_rule, pieces)
-    for piece in pieces or ():  # what cannot be used is found now, and not in the middle of the training
-        refuse_faults(preparation, piece)
-    return FileContents(file, parts, preparation)
+    fingerprint = Fingerprint()
+    for piece in [index] if pieces is None else pieces:
+        fingerprint.update(piece)
+        if pieces is not None:  # what cannot be used is found now, and not in the middle of the training
+            refuse_faults(preparation, piece)
+    return FileContents(file, parts, preparation, fingerprint.plain(parts))
 
 
 def open_sequences(path: str | Path, layout: Layout, is_whole: bool = True) -> RawSequences | ParquetPieces:
@@ -84,4 +103,27 @@ def open_sequences(path: str | Path, layout: Layout, is_whole: bool = True) -> R
         DataError: It cannot be read, or lacks a column.
     """
     found = locate(str(path))
-    return read_sequences(found, layout) if is_whole else open_pieces(found, layout)
+    if not is_whole:
+        return open_pieces(found, layout)
+    raw = read_sequences(found, layout)
+    return raw if layout.needed is None else _with_values(raw, layout.needed)
+
+
+def understood(file: RawSequences | ParquetPieces) -> Layout:
+    """Return what the columns of a file are, as it was understood.
+
+    Args:
+        file: What `open_sequences` returned.
+    """
+    layout: Layout = file.layout
+    return layout
+
+
+def _with_values(raw: RawSequences, names: tuple[str, ...]) -> RawSequences:
+    """The sequences with a value in all of some columns."""
+    is_there = np.all([raw.columns[name].is_valid().to_numpy(zero_copy_only=False) for name in names], axis=0)
+    if not is_there.any():
+        raise DataError(f"{raw.path}: no sequence has a value of {' and '.join(names)}")
+    if is_there.all():
+        return raw
+    return replace(raw.select(np.flatnonzero(is_there)), unlabelled=int((~is_there).sum()))

@@ -12,19 +12,18 @@ from ffattn.files.times import sort_keys
 from ffattn.files.values import column_values, exact_column, same_values, texts_of
 
 
-def arrange_steps(block: TableBlock, layout: Layout, features: list[str]) -> RawSequences:
+def arrange_steps(block: TableBlock, layout: Layout) -> RawSequences:
     """Return the sequences that rows make up, each row a step.
 
     Args:
         block: Rows, of which none belongs to a sequence that also has others.
-        layout: What their columns are, with a column of ids.
-        features: The columns that are inputs.
+        layout: What their columns are, understood. Without a column of ids all rows are one series.
 
     Raises:
         DataError: A row has no id or no time, or a column of the sequence changes within one.
     """
     path, table, before = block
-    codes, names = codes_of(block, str(layout.id))
+    codes, names = codes_of(block, layout.ids)
     times = None if layout.time is None else _times(block, layout.time)
     order: Any = np.argsort(codes, kind="stable") if times is None else np.lexsort((times, codes))
     row_numbers = before + order + 1
@@ -32,25 +31,48 @@ def arrange_steps(block: TableBlock, layout: Layout, features: list[str]) -> Raw
         order = slice(None)  # a file in order is not copied
     counts = np.bincount(codes, minlength=len(names))
     offsets = np.concatenate(([0], np.cumsum(counts)))
-    inputs = {name: column_values(path, table, name)[order] for name in features}
+    inputs = {name: column_values(path, table, name)[order] for name in layout.features}
     starts = None if times is None else times[order][offsets[:-1]]
-    raw = RawSequences(path, names, offsets, inputs, {}, row_numbers, tuple(features), starts)
+    repeated = 0 if times is None else _count_repeated(codes[order], times[order])
+    raw = RawSequences(path, names, offsets, inputs, {}, row_numbers, layout.features, starts, repeated=repeated)
     for name in layout.of_sequence_in(table):
         values = exact_column(path, table, name)
-        raw.columns[name] = _one_a_sequence(raw, name, values if isinstance(order, slice) else values.take(order))
+        values = values if isinstance(order, slice) else values.take(order)
+        raw.columns[name] = values if layout.windows is not None else _one_a_sequence(raw, name, values)
     return raw
 
 
-def codes_of(block: TableBlock, name: str) -> tuple[Int[np.ndarray, " row"], np.ndarray]:
+def _count_repeated(codes: np.ndarray, times: np.ndarray) -> int:
+    """How many rows, in their order, have the sequence and the time of the one before."""
+    return int(((codes[1:] == codes[:-1]) & (times[1:] == times[:-1])).sum())
+
+
+def codes_of(block: TableBlock, ids: tuple[str, ...]) -> tuple[Int[np.ndarray, " row"], np.ndarray]:
     """Return for each row the number of its sequence, and the sequences' names, in the order in which they come.
 
     Args:
         block: Rows of a file.
-        name: The column of ids.
+        ids: The column of ids; or several, whose values make up a name as in `north/2024-01`; or none for one sequence.
 
     Raises:
-        DataError: A row has no id.
+        DataError: A row has no id, or two sequences would have the same name.
     """
+    if not ids:
+        return np.zeros(len(block.table), np.int64), np.array([""], dtype=object)
+    codes, names = _codes_of_column(block, ids[0])
+    for name in ids[1:]:
+        others, parts = _codes_of_column(block, name)
+        keys = codes * len(parts) + others
+        pairs, first, members = np.unique(keys, return_index=True, return_inverse=True)
+        order = np.argsort(first)  # that in which they come
+        codes = np.argsort(order)[members]
+        names = np.array([f"{names[pair // len(parts)]}/{parts[pair % len(parts)]}" for pair in pairs[order]], object)
+    if len(ids) > 1 and len(set(names)) < len(names):
+        raise DataError(f"{block.path}: columns {', '.join(ids)} give two sequences the same name, joined by /")
+    return codes, names
+
+
+def _codes_of_column(block: TableBlock, name: str) -> tuple[Int[np.ndarray, " row"], np.ndarray]:
     column = exact_column(block.path, block.table, name)
     if column.null_count:
         row = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))

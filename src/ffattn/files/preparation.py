@@ -19,6 +19,7 @@ REFUSE = "refuse"
 IMPUTE = "impute"
 MASK = "mask"
 MISSING = (REFUSE, IMPUTE, MASK)
+_TRUTH = {"true", "false"}
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,12 @@ class Preparation:
     def symbols(self) -> tuple[Feature, ...]:
         """Features that are categories or words."""
         return tuple(feature for feature in self.features if feature.kind != NUMBER)
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns that were text in training; those of truth values were not, and are read as what they look like."""
+        symbols = (feature for feature in self.symbols if feature.kind == WORD or not _TRUTH.issuperset(feature.values))
+        return tuple(feature.name for feature in symbols)
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -2,55 +2,35 @@
 
 import re
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from ffattn.errors import DataError
-from ffattn.files.layouts import CHARACTERS, Layout, TableBlock
+from ffattn.files.layouts import CHARACTERS, LISTS, TEXT, Layout, TableBlock
 from ffattn.files.sequences import RawSequences
-from ffattn.files.values import column_values, exact_column, holds_words, parse_numbers, texts_in, to_array
-
-_STEP = re.compile(r"(.*?)[_.]?(\d+)")  # a column of the wide form: a name and the number of a step
-_VALUE = "value"  # what a feature is called whose columns have no name in common
+from ffattn.files.understanding import is_list
+from ffattn.files.values import column_values, exact_column, parse_numbers, texts_in, texts_of, to_array
 
 
-def arrange_rows(block: TableBlock, layout: Layout, features: list[str]) -> RawSequences:
+def arrange_rows(block: TableBlock, layout: Layout) -> RawSequences:
     """Return the sequences that rows hold, one each.
 
     Args:
         block: Rows of a file.
-        layout: What their columns are, without one of ids.
-        features: The columns that are inputs.
+        layout: What their columns are, understood, and of another form than the long one.
 
     Raises:
         DataError: The columns of features are of different kinds, or their lists of different lengths.
     """
     path, table, _ = block
-    lists = [name for name in features if _is_list(table[name].type)]
-    texts = [name for name in features if name in layout.texts or holds_words(path, table, name)]
     columns = {name: exact_column(path, table, name) for name in layout.of_sequence_in(table)}
-    if lists:
-        if layout.features and lists != features:
-            odd = next(name for name in features if name not in lists)
-            raise DataError(f"{path}, column {odd}: must hold a list for each sequence, as column {lists[0]} does")
-        raw = _from_lists(block, lists)
-    elif texts and len(features) == 1:
-        raw = _from_texts(block, texts[0], layout.tokens)
-    elif texts:
-        raise DataError(
-            f"{path}, column {texts[0]}: holds text; name the column that tells sequences apart with id=COLUMN if each "
-            f"row is a step, or choose features=[...]"
-        )
+    if layout.form == LISTS:
+        raw = _from_lists(block, list(layout.features))
+    elif layout.form == TEXT:
+        raw = _from_texts(block, layout.features[0], layout.tokens)
     else:
-        raw = _from_wide_rows(block, features)
+        raw = _from_wide_rows(block, layout)
     return replace(raw, columns=columns)
-
-
-def _is_list(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _from_lists(block: TableBlock, features: list[str]) -> RawSequences:
@@ -58,6 +38,8 @@ def _from_lists(block: TableBlock, features: list[str]) -> RawSequences:
     offsets = None
     for name in features:
         column = block.table[name].combine_chunks()
+        if not is_list(column.type):
+            raise DataError(f"{block.path}, column {name}: must hold a list for each sequence, and holds {column.type}")
         counts = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
         own = np.concatenate(([0], np.cumsum(counts)))
         if offsets is not None and (wrong := np.flatnonzero(np.diff(own) != np.diff(offsets))).size:
@@ -83,35 +65,25 @@ def _from_texts(block: TableBlock, name: str, tokens: str) -> RawSequences:
     return _numbered_by_row(block, offsets, {name: words}, [name], are_words=True)
 
 
-def _from_wide_rows(block: TableBlock, names: list[str]) -> RawSequences:
-    groups = _columns_by_feature(names)
-    steps = [
-        np.stack([parse_numbers(column_values(block.path, block.table, name)).numbers for name in columns], axis=1)
-        for columns in groups.values()
-    ]
-    values = np.stack(steps, axis=2)
-    is_there = ~np.isnan(values).all(axis=2)
+def _from_wide_rows(block: TableBlock, layout: Layout) -> RawSequences:
+    cells = [[column_values(block.path, block.table, name) for name in columns] for _, columns in layout.steps]
+    values = np.stack([np.stack(steps, axis=1) for steps in _as_numbers(cells)], axis=2)
+    is_gap = values == None if values.dtype == object else np.isnan(values)  # noqa: E711  # of each value
+    is_there = np.asarray(~is_gap.all(axis=2))
     time = values.shape[1]
     lengths = np.where(is_there.any(axis=1), time - np.argmax(is_there[:, ::-1], axis=1), 0)
     is_real = np.arange(time) < lengths[:, None]
     offsets = np.concatenate(([0], np.cumsum(lengths)))
-    inputs = {name: values[..., place][is_real] for place, name in enumerate(groups)}
-    return _numbered_by_row(block, offsets, inputs, names)
+    inputs = {feature: values[..., place][is_real] for place, (feature, _) in enumerate(layout.steps)}
+    return _numbered_by_row(block, offsets, inputs, list(layout.features))
 
 
-def _columns_by_feature(names: list[str]) -> dict[str, list[str]]:
-    """The columns of each feature, in the order of their numbers; of a single one if they are not numbered alike."""
-    groups: dict[str, list[tuple[int, str]]] = {}
-    for name in names:
-        found = _STEP.fullmatch(name)
-        if found is None:
-            return {_VALUE: names}
-        groups.setdefault(found[1] or _VALUE, []).append((int(found[2]), name))
-    ordered = {prefix: sorted(steps) for prefix, steps in groups.items()}
-    numbers = {tuple(number for number, _ in steps) for steps in ordered.values()}
-    if len(numbers) > 1:
-        return {_VALUE: names}
-    return {prefix: [name for _, name in steps] for prefix, steps in ordered.items()}
+def _as_numbers(cells: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
+    """Columns as numbers; or all as text where some text is no number, for `find_faults` to name."""
+    parsed = [[parse_numbers(column) for column in steps] for steps in cells]
+    if any(column.is_text.any() for steps in parsed for column in steps):
+        return [[np.array(texts_of(column), dtype=object) for column in steps] for steps in cells]
+    return [[column.numbers for column in steps] for steps in parsed]
 
 
 def _numbered_by_row(

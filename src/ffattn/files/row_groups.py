@@ -11,9 +11,11 @@ from jaxtyping import Int
 from ffattn.errors import DataError
 from ffattn.files.layouts import Layout, TableBlock
 from ffattn.files.long_form import codes_of
+from ffattn.files.matching import match_layout
 from ffattn.files.reading import arrange
 from ffattn.files.sequences import RawSequences
 from ffattn.files.tables import open_parquet
+from ffattn.files.understanding import understand
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ def open_pieces(path: Path, layout: Layout) -> ParquetPieces:
         DataError: The file cannot be read, lacks a column, or its sequences are not as they should be.
     """
     file = open_parquet(path)
-    bounds = _bounds(file, path, layout.id)
+    first_rows = file.read_row_group(0, use_threads=False)
+    layout = match_layout(path, first_rows, layout) if layout.is_understood else understand(path, first_rows, layout)
+    bounds = _bounds(file, path, layout.ids)
     shells = []
     lengths = []
     for piece in range(len(bounds) - 1):
@@ -84,7 +88,9 @@ def _concat_shells(shells: list[RawSequences]) -> RawSequences:
     ids = np.concatenate([shell.ids for shell in shells])
     columns = {name: pa.concat_arrays([shell.columns[name] for shell in shells]) for name in first.columns}
     starts = None if first.starts is None else np.concatenate([s.starts for s in shells if s.starts is not None])
-    return replace(first, ids=ids, columns=columns, starts=starts, offsets=np.zeros(len(ids) + 1, np.int64))
+    offsets = np.zeros(len(ids) + 1, np.int64)
+    repeated = sum(shell.repeated for shell in shells)
+    return replace(first, ids=ids, columns=columns, starts=starts, offsets=offsets, repeated=repeated)
 
 
 def _read_piece(file: Any, path: Path, layout: Layout, bounds: Int[np.ndarray, " end"], piece: int) -> RawSequences:
@@ -104,23 +110,21 @@ def _group_ends(file: Any) -> Int[np.ndarray, " group"]:
     return np.cumsum([file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)])
 
 
-def _bounds(file: Any, path: Path, name: str | None) -> Int[np.ndarray, " end"]:
+def _bounds(file: Any, path: Path, ids: tuple[str, ...]) -> Int[np.ndarray, " end"]:
     """Where pieces begin: with the first sequence that begins in a row group; and the number of rows."""
-    if name is None:
+    if not ids:
         return np.unique(np.concatenate(([0], _group_ends(file))))
-    if name not in file.schema_arrow.names:
-        raise DataError(f"{path}: has no column {name}; it has {', '.join(file.schema_arrow.names[:12])}")
     bounds: list[int] = []
     seen: set[int] = set()
     before = 0
     last = None
     for group in range(file.num_row_groups):
-        block = TableBlock(path, file.read_row_group(group, columns=[name]), before)
-        codes, names = codes_of(block, name)
+        block = TableBlock(path, file.read_row_group(group, columns=list(ids)), before)
+        codes, names = codes_of(block, ids)
         changes = np.flatnonzero(np.diff(codes, prepend=-1))
         begins = [row for row in changes.tolist() if row or names[codes[row]] != last]
         for row in begins:
-            _refuse_again(block, row, name, names[codes[row]], seen)
+            _refuse_again(block, row, " and ".join(ids), names[codes[row]], seen)
         bounds += [before + begins[0]] if begins else []
         before += len(codes)
         last = names[codes[-1]] if len(codes) else last

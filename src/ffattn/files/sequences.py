@@ -24,6 +24,11 @@ class RawSequences:
         starts: The time of the first step of each sequence, as numbers (see `ffattn.files.times`); nothing without a
             column of times.
         are_words: Whether features are the words or characters of texts.
+        layout: What the columns of the file are, as it was understood: a `Layout`.
+        repeated: How many rows have the id and the time of another one.
+        spans: Of windows their first step, the one after the last, and the steps of the series, (sequence, 3).
+        unlabelled: How many sequences were left out, since they have no target.
+        too_short: How many series are too short for a window.
     """
 
     path: Path
@@ -35,6 +40,11 @@ class RawSequences:
     used: tuple[str, ...]
     starts: np.ndarray | None = None
     are_words: bool = False
+    layout: Any = None
+    repeated: int = 0
+    spans: Int[np.ndarray, "sequence 3"] | None = None
+    unlabelled: int = 0
+    too_short: int = 0
 
     def __len__(self) -> int:
         """How many sequences there are."""
@@ -70,4 +80,5 @@ class RawSequences:
             columns={name: column.take(chosen) for name, column in self.columns.items()},
             rows=self.rows[steps],
             starts=None if self.starts is None else self.starts[chosen],
+            spans=None if self.spans is None else self.spans[chosen],
         )

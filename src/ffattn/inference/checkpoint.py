@@ -2,8 +2,9 @@
 
 import importlib.util
 import json
+import warnings
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from ffattn.errors import CheckpointError, FFAttnError, reason_of
 from ffattn.inference.evaluation import evaluate
 from ffattn.inference.metrics import rename_metrics
+from ffattn.inference.same_data import check_data
 from ffattn.models import Answer, Model, Network, Sizes, build
 from ffattn.nn.masking import resolve_lengths
 from ffattn.rng.streams import Split, Stream
@@ -190,6 +192,7 @@ class TrainedModel:
         model: The network's settings.
         seed: Seed of the run.
         update: After how many updates the weights were saved.
+        fingerprint: What tells whether given data has changed since training (see `GivenTask.fingerprint`).
     """
 
     network: Network
@@ -197,6 +200,7 @@ class TrainedModel:
     model: Model
     seed: int
     update: int
+    fingerprint: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @torch.inference_mode()
     def answer(self, x: Numbers, lengths: Numbers | None = None) -> Answer:
@@ -251,6 +255,7 @@ class TrainedModel:
 
         Raises:
             ValueError: An argument is none of these.
+            DataError: Given data has changed since training.
         """
         if split not in SPLITS:
             raise ValueError(f"split={split}: must be one of {', '.join(SPLITS)}")
@@ -260,6 +265,8 @@ class TrainedModel:
             if T is not None or length is not None:
                 raise ValueError("T and length: these sequences have their own lengths")
             part = Split[split.upper()]
+            if note := check_data(self.task, self.fingerprint, part):
+                warnings.warn(note, stacklevel=2)
             return evaluate(self.network, self.task, Stream(self.seed, part), self.task.size(part))
         length = Fixed(T=T) if T is not None else length or self.task.length
         task = replace(self.task, length=length)
@@ -284,7 +291,8 @@ def load(checkpoint: str | Path, trust: tuple[str, ...] = (), device: str | torc
     contents = read(checkpoint)
     about = contents[KEY]
     try:
-        task, model = _restored(about, ("ffattn", *trust))
+        task = task_of(about, ("ffattn", *trust))
+        model = from_plain(about["settings"]["model"], Model, ("ffattn", *trust))
         seed = int(about["settings"]["seed"])
         with torch.device("meta"):  # which has no memory to fill: sizes are compared first
             load_weights(build_network(model, task), contents, checkpoint, is_meta=True)
@@ -296,11 +304,20 @@ def load(checkpoint: str | Path, trust: tuple[str, ...] = (), device: str | torc
     network.to(next(iter(contents["state_dict"].values())).dtype)
     load_weights(network, contents, checkpoint)
     network.to(device).eval()
-    return TrainedModel(network, task, model, seed, about["update"])
+    return TrainedModel(network, task, model, seed, about["update"], about.get("fingerprint") or {})
 
 
-def _restored(about: dict[str, Any], trusted: tuple[str, ...]) -> tuple[Task, Model]:
-    """Task and model of a checkpoint."""
-    task = from_plain(about["settings"]["task"], Task, trusted)
+def task_of(about: dict[str, Any], trusted: tuple[str, ...] = ("ffattn",)) -> Task:
+    """Return the task of a checkpoint, with what it has learned from data.
+
+    Args:
+        about: What the checkpoint has under `ffattn`.
+        trusted: Packages from which the task may be imported.
+
+    Raises:
+        SettingError: The task is in none of these, or refuses its settings.
+        DataError: It does not understand what it has learned.
+    """
+    task: Task = from_plain(about["settings"]["task"], Task, trusted)
     task.restore(about.get("data", {}))
-    return task, from_plain(about["settings"]["model"], Model, trusted)
+    return task

@@ -12,7 +12,6 @@ from jaxtyping import Int
 
 from ffattn.errors import DataError
 from ffattn.files import (
-    Feature,
     Layout,
     Preparation,
     RawSequences,
@@ -22,7 +21,9 @@ from ffattn.files import (
     prepare_inputs,
     read_sequences,
 )
-from ffattn.files.preparation import CATEGORY, WORD
+from ffattn.files.describing import left_out_of, notes_of
+from ffattn.files.layouts import LISTS, LONG, column_list
+from ffattn.files.matching import match_layout
 from ffattn.files.tables import ARRAYS, TIME_SERIES
 from ffattn.inference.checkpoint import TrainedModel
 from ffattn.inference.columns import ID, PROBLEM, WEIGHTS, WORDS, answer_columns, answer_values, preparation_of
@@ -42,15 +43,17 @@ class Inputs:
         sequences: How many there are.
         wrong: How many of them cannot be used.
         problems: What is wrong with the first of these.
+        notes: What a person should know of the file.
     """
 
     pieces: Iterable[RawSequences]
     sequences: int
     wrong: int
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
-def read_inputs(path: Path, task: Task, id: str | None = None, time: str | None = None) -> Inputs:  # noqa: A002
+def read_inputs(path: Path, task: Task, id: Any = None, time: str | None = None) -> Inputs:  # noqa: A002
     """Return the sequences of a file without their targets, if it has any, and what is wrong with them.
 
     The file is gone through once; it need not fit into memory, unless the rows of its sequences stand apart.
@@ -58,7 +61,7 @@ def read_inputs(path: Path, task: Task, id: str | None = None, time: str | None 
     Args:
         path: The file.
         task: What the network was trained on.
-        id: The column that tells sequences apart, unless it is the same as in training.
+        id: The column, or columns, that tell sequences apart, unless they are the same as in training.
         time: The column that orders steps, likewise.
 
     Raises:
@@ -67,27 +70,39 @@ def read_inputs(path: Path, task: Task, id: str | None = None, time: str | None 
     preparation = preparation_of(task)
     if path.suffix in {ARRAYS, TIME_SERIES} and not isinstance(task, File):
         return _look_through([_by_order(path, task.name, preparation.columns)], preparation)
-    texts = tuple(feature.name for feature in preparation.symbols if _is_text(feature))
-    name = id or getattr(task, "id", None)
-    layout = Layout(name, time or getattr(task, "time", None), preparation.columns, texts=texts)
-    file = SequenceReader(path, replace(layout, tokens=task.tokens) if isinstance(task, File) else layout)
+    demanded = _layout_for(task, preparation, tuple(column_list("id", id)), time)
+    reader = SequenceReader(path, demanded)
+    found = match_layout(path, reader.head(), demanded) if demanded.is_understood else demanded
+    reader = replace(reader, layout=found)
+    notes = left_out_of(column for column in found.left_out if column not in demanded.left_out)
+    pieces: Iterable[RawSequences] = reader
     try:
-        return _look_through(file, preparation)
+        inputs = _look_through(pieces if found.windows is None else [reader.whole()], preparation)
     except ScatteredError:
-        return _look_through([file.whole()], preparation)
+        inputs = _look_through([reader.whole()], preparation)
+    return replace(inputs, notes=(*notes, *inputs.notes))
 
 
-def _is_text(feature: Feature) -> bool:
-    """Whether a column was text in training; one of truth values was not, and is read as what it looks like."""
-    return feature.kind == WORD or (feature.kind == CATEGORY and not set(feature.values) <= {"true", "false"})
+def _layout_for(task: Task, preparation: Preparation, ids: tuple[str, ...], time: str | None) -> Layout:
+    """What the columns of a file must be: as in training, but for the columns of ids and of times that are given."""
+    if not isinstance(task, File):
+        return Layout(ids or None, time, preparation.columns, form=LONG if ids else LISTS)
+    layout = task.layout_of_others(has_targets=False)
+    time = time or layout.time
+    if not ids:
+        return replace(layout, time=time)
+    if layout.form == LONG or not layout.is_understood:
+        return replace(layout, id=ids, time=time)
+    features = tuple(feature.name for feature in preparation.features)  # which are columns where each row is a step
+    return replace(layout, id=ids, time=time, form=LONG, features=features, steps=())
 
 
 def _by_order(path: Path, task: str, columns: tuple[str, ...]) -> RawSequences:
     """Sequences of a file whose features have no names: their order counts."""
     raw = read_sequences(path, Layout(), has_empty=True)
-    if len(raw.features) < len(columns):
+    if len(raw.features) != len(columns):
         raise DataError(f"{path}: has {len(raw.features)} features; {task} needs {', '.join(columns)}")
-    arrays = list(raw.features.values())[: len(columns)]
+    arrays = list(raw.features.values())
     return RawSequences(path, raw.ids, raw.offsets, dict(zip(columns, arrays, strict=True)), {}, raw.rows, columns)
 
 
@@ -96,13 +111,18 @@ def _look_through(pieces: Iterable[RawSequences], preparation: Preparation) -> I
     wrong = 0
     read_pieces = 0
     shown: list[str] = []
+    repeated = 0
+    too_short = 0
     for raw in pieces:
         problems = problems_of(raw, preparation)
         shown += [problems[number] for number in islice(sorted(problems), _SHOWN - len(shown))]
         sequences += len(raw)
         wrong += len(problems)
         read_pieces += 1
-    return Inputs([raw] if read_pieces == 1 else pieces, sequences, wrong, tuple(shown))
+        repeated += raw.repeated
+        too_short += raw.too_short
+    notes = notes_of(replace(raw, repeated=repeated, too_short=too_short))
+    return Inputs([raw] if read_pieces == 1 else pieces, sequences, wrong, tuple(shown), tuple(notes))
 
 
 def problems_of(raw: RawSequences, preparation: Preparation) -> dict[int, str]:

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from ffattn.ops import require_lengths
 
-# torch has no public name for either. Without the first a check waits for the GPU; without the second a stack of models
-# under torch.func.vmap cannot be told from a tensor, and torch refuses to read it.
+# torch has no public name for the first and the last. Without the first a check waits for the GPU, and compiled graphs
+# are not checked; without the last a stack of models under torch.func.vmap cannot be told from a tensor, and torch
+# refuses to read it. The second is new in torch 2.7: before, a compiled graph could be one that is exported.
 _assert_async: Callable[..., None] | None = getattr(torch, "_assert_async", None)
+_is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 _is_batched: Callable[[Tensor], bool] | None = getattr(getattr(torch._C, "_functorch", None), "is_batchedtensor", None)
 
 
@@ -50,41 +52,66 @@ def _require_on(low: int, high: int, numbers: Int[Tensor, " batch"], message: st
         raise ValueError(message)
 
 
+_LOOKS_INVERTED = (
+    "mask looks inverted: in every sequence all real steps come after all padding; True = real step, so give ~mask; "
+    "for padding on the left, cut the steps that are padding in all: sequence[:, keep], mask[:, keep], with "
+    "keep = mask.any(dim=0)"
+)
+
+
 def check_mask(x: Float[Tensor, "batch time feature"], mask: Bool[Tensor, "batch time"]) -> None:
-    """Refuse a mask that does not fit, or leaves a sequence without a step.
+    """Refuse a mask that does not fit, leaves a sequence without a step, or looks like the opposite of one.
+
+    A mask of padding, which is how torch's Transformers have it, is the opposite of this one. Every sequence then
+    begins with steps that do not count, and ends with all those that do. Sequences that are padded on the left look the
+    same only if the longest of them is padded, too.
 
     Args:
         x: The sequences.
         mask: True where a step is real, in any pattern.
 
     Raises:
-        ValueError: The shape does not fit, or a sequence has no real step.
+        ValueError: The type or shape does not fit, a sequence has no real step, or the mask looks inverted.
     """
+    if mask.dtype != torch.bool:
+        raise ValueError(f"mask is {mask.dtype}; must be torch.bool, True = real step (mask == 1, if that is yours)")
     if mask.shape != x.shape[:2]:
         raise ValueError(f"mask has shape {tuple(mask.shape)}; must be {tuple(x.shape[:2])}")
-    require(mask.any(dim=1), "every sequence needs at least one step under the mask")
+    require(mask.any(dim=1), "every sequence needs at least one step under the mask, where True = real step")
+    if not mask.numel() or (_can_be_read(mask) and mask[:, 0].any()):  # in most masks a first step is real
+        return
+    goes_on = (mask[:, 1:] | ~mask[:, :-1]).all(dim=1)
+    require((mask[:, 0] | ~goes_on).any(), _LOOKS_INVERTED)
 
 
 def require(condition: Bool[Tensor, "*batch"], message: str) -> None:
-    """Raise if an element is false; on a GPU as a device assertion, which needs no synchronisation.
+    """Raise if an element is false; where Python cannot read it, by an assertion that is a part of the computation.
+
+    That is so in a compiled graph, and on a GPU, which need not be waited for.
 
     Args:
-        condition: What must hold; not checked in a compiled or exported graph, nor under torch.func.vmap.
+        condition: What must hold; not checked in an exported graph, nor under torch.func.vmap.
         message: Of the error.
 
     Raises:
         ValueError: An element is false.
+        RuntimeError: Likewise, in a compiled graph or on a GPU.
     """
     if _can_be_read(condition):
         if not condition.all():
             raise ValueError(message)
-    elif condition.is_cuda and not _is_traced(condition) and _assert_async is not None:
+    elif _assert_async is not None and not (_is_exporting() or _is_stacked(condition)):
         _assert_async(condition.all(), message)
 
 
 def _is_traced(tensor: Tensor) -> bool:
     """Tell whether it stands for others: a compiled or exported graph, or a stack of models under torch.func.vmap."""
-    return torch.compiler.is_compiling() or (_is_batched is not None and _is_batched(tensor))
+    return torch.compiler.is_compiling() or _is_stacked(tensor)
+
+
+def _is_stacked(tensor: Tensor) -> bool:
+    """Tell whether it is of a stack of models under torch.func.vmap."""
+    return _is_batched is not None and _is_batched(tensor)
 
 
 def _can_be_read(tensor: Tensor) -> bool:

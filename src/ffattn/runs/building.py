@@ -19,6 +19,7 @@ from ffattn.lightning.loggers import make_loggers
 from ffattn.lightning.trainer import make_trainer
 from ffattn.runs.racing import updates_to_beat
 from ffattn.settings import to_plain
+from ffattn.tasks import GivenTask
 
 
 def make_module(settings: Train, kind: type[SequenceModule] | None = None) -> SequenceModule:
@@ -94,7 +95,9 @@ def make_checkpoints(settings: Train, folder: Path) -> Checkpoints:
     options = settings.trainer
     to_beat = partial(updates_to_beat, settings, folder) if options.race else None
     rule = StopRule(settings.updates, options.stop_when_solved, options.patience, to_beat)
-    return Checkpoints(checkpoints_of(folder), to_plain(settings), rule, settings.task.state())
+    task = settings.task
+    fingerprint = task.fingerprint() if isinstance(task, GivenTask) else {}
+    return Checkpoints(checkpoints_of(folder), to_plain(settings), rule, task.state(), fingerprint)
 
 
 def trainer_of(settings: Train, folder: Path, update: int = 0, is_first: bool = True) -> Trainer:

@@ -1,5 +1,6 @@
 """The evaluation of a checkpoint: what its settings leave open, what is checked before any work, and its result."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ffattn.config.jobs import Finished
 from ffattn.config.trained_schema import Evaluate
 from ffattn.inference.checkpoint import TrainedModel, checkpoints_of, load, sizes_of
 from ffattn.inference.evaluation import check_length, evaluate
+from ffattn.inference.same_data import check_data
 from ffattn.rng.streams import Split, Stream
 from ffattn.runs.console import metrics_table, print_header
 from ffattn.runs.differences import differences
@@ -45,12 +47,15 @@ def prepare(kind: type, config: DictConfig, folder: Path, in_sweep: bool) -> Any
     _fill_in(kind, config, trained)
     settings: Any = to_settings(config, kind)
     settings.task.restore(trained.task.state())
+    note = check_data(settings.task, trained.fingerprint, Split[settings.split.upper()])
     if isinstance(settings.task, GivenTask):
         _count(settings)
     settings.accelerator.check("32")
     _check_task(settings, trained)
     if in_sweep and _is_done(settings, folder):
         return Finished()
+    if note:
+        print(note, file=sys.stderr)
     if (folder / RESULT).exists() or checkpoints_of(folder).exists():
         raise ConfigError(f"{folder}: holds a run already; choose another hydra.{'sweep' if in_sweep else 'run'}.dir")
     return settings

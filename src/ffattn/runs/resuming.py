@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 from ffattn.config.errors import ConfigError, DamagedError
 from ffattn.config.schema import Train
 from ffattn.errors import CheckpointError
-from ffattn.inference.checkpoint import BEST, KEY, LAST, PREVIOUS, build_network, checkpoints_of, load_weights, read
+from ffattn.files.fingerprint import changes
+from ffattn.inference.checkpoint import BEST, KEY, LAST, PREVIOUS, checkpoints_of, read
 from ffattn.runs.differences import decisive_differences
 from ffattn.runs.result import RESULT, read_result
+from ffattn.runs.starting_weights import check_init_from
 from ffattn.settings import to_plain
+from ffattn.tasks import GivenTask
 
 # what a checkpoint must have of Lightning's to be continued
 _KINDS = {"epoch": int, "global_step": int, "loops": dict, "optimizer_states": list, "lr_schedulers": list}
@@ -28,6 +31,7 @@ class Start(NamedTuple):
         is_trained: Whether training has ended, so that only the test is missing.
         result: The result, if the run has finished altogether.
         update: How many updates have been made.
+        note: In what the run will differ from one that was never stopped, if it will.
     """
 
     checkpoint: Path | None = None
@@ -35,6 +39,7 @@ class Start(NamedTuple):
     is_trained: bool = False
     result: dict[str, Any] | None = None
     update: int = 0
+    note: str = ""
 
     @property
     def source(self) -> Path:
@@ -61,7 +66,7 @@ def find_start(settings: Train, folder: Path | None) -> Start:
             checkpoint, or one that was trained with other settings.
         DamagedError: A file of the run in the directory cannot be read.
     """
-    _check_weights(settings)
+    check_init_from(settings)
     if folder is not None:
         _require_folder(folder)
     if settings.resume not in (None, "last"):
@@ -113,14 +118,6 @@ def _require_folder(folder: Path) -> None:
         raise ConfigError(f"{folder}: cannot be a run directory, since {existing} cannot be written to")
 
 
-def _check_weights(settings: Train) -> None:
-    if settings.init_from is not None:
-        try:
-            load_weights(build_network(settings.model, settings.task), read(settings.init_from), settings.init_from)
-        except CheckpointError as error:
-            raise ConfigError(f"init_from={error}") from error
-
-
 def _lacking(found: dict[str, Any], kinds: dict[str, Any]) -> list[str]:
     return [name for name, kind in kinds.items() if not isinstance(found.get(name), kind)]
 
@@ -159,15 +156,27 @@ def _continue(settings: Train, folder: Path | None, checkpoint: Path) -> Start:
         _refuse_changes(settings, about["settings"], checkpoint)
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"resume={checkpoint}: a damaged checkpoint, without proper settings") from error
-    if about.get("data", {}) != settings.task.state():
-        raise ConfigError(f"resume={checkpoint}: was trained on other data than what is read now")
+    _refuse_other_data(settings, about, checkpoint)
     is_own = folder is not None and checkpoint.parent.resolve() == checkpoints_of(folder).resolve()
     if folder is not None and not is_own and _holds_run(folder):
         raise ConfigError(f"{folder}: holds another run than resume={checkpoint}; choose another directory")
     if _has_ended(settings, about["settings"], about["stopped_because"], about["update"]):
         return _start_of_ended(checkpoint, about, is_own)
     best = None if is_own else _best_beside(checkpoint, about)
-    return Start(checkpoint, best, update=about["update"])
+    return Start(checkpoint, best, update=about["update"], note=_moved_horizon(settings, about))
+
+
+def _moved_horizon(settings: Train, about: dict[str, Any]) -> str:
+    """Say that the schedule is another than before, if it is: weights are then not those of an undisturbed run."""
+    before = about["settings"].get("updates", settings.updates)
+    optim = settings.optim
+    if optim.schedule == "constant" or optim.horizon is not None or settings.updates == before:
+        return ""
+    return (
+        f"optim.schedule={optim.schedule} now ends at update {settings.updates}, and ended at {before} until update "
+        f"{about['update']}: the weights will not be those of an undisturbed run; a run that is to be made longer "
+        f"needs optim.horizon={settings.updates} from its start"
+    )
 
 
 def _kept(settings: Train, folder: Path) -> Start:
@@ -214,6 +223,15 @@ def _best_beside(checkpoint: Path, about: dict[str, Any]) -> Path | None:
         update = about["best"]["update"]
         raise ConfigError(f"resume={checkpoint}: {BEST} of update {update}, its best so far, must lie beside it")
     return best
+
+
+def _refuse_other_data(settings: Train, about: dict[str, Any], checkpoint: Path) -> None:
+    other = f"resume={checkpoint}: was trained on other data than what is read now"
+    before = about.get("fingerprint")  # checkpoints have had one since 0.1.0
+    if before and isinstance(settings.task, GivenTask) and (found := changes(settings.task.fingerprint(), before)):
+        raise ConfigError(f"{other}: {found}; train anew, from its weights with init_from={checkpoint} if you like")
+    if about.get("data", {}) != settings.task.state():
+        raise ConfigError(other)
 
 
 def _refuse_changes(settings: Train, before: dict[str, Any], checkpoint: Path) -> None:

@@ -26,6 +26,7 @@ from ffattn.runs.building import make_data, make_module, trainer_of
 from ffattn.runs.console import print_header, print_result
 from ffattn.runs.result import FORMAT, read_result, updates_to_solve, write_result
 from ffattn.runs.resuming import FRESH, Start, interrupted, settle
+from ffattn.runs.starting_weights import check_init_from
 from ffattn.settings import TARGET, to_plain
 from ffattn.system import signals
 from ffattn.system.denormals import flushed_denormals
@@ -110,7 +111,7 @@ def _train(settings: Train, folder: Path, start: Start, console: Console) -> dic
         origin = provenance(device)  # now: the checkout may change while it runs
         module = make_module(settings)
         module.updates_before = start.update
-        _print_header(console, settings, module, folder)
+        _print_header(console, settings, module, folder, start)
         trainer = trainer_of(settings, folder, start.update, is_first)
         try:
             test = _fit_and_test(settings, trainer, module, start, folder)
@@ -202,10 +203,14 @@ def _num_parameters(module: SequenceModule) -> int:
     return sum(parameter.numel() for parameter in module.network.parameters())
 
 
-def _print_header(console: Console, settings: Train, module: SequenceModule, folder: Path) -> None:
+def _print_header(console: Console, settings: Train, module: SequenceModule, folder: Path, start: Start) -> None:
     count = settings.accelerator.processes
     processes = f", {count} processes" if count > 1 else ""
     about = settings.task.describe() if isinstance(settings.task, GivenTask) else {}
+    if note := check_init_from(settings):
+        about["weights"] = f"of {settings.init_from}: {note}"
+    if start.note:
+        about["resumed"] = start.note
     print_header(
         console,
         task=settings.task.summary(),

@@ -2,14 +2,14 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from ffattn.errors import DataError, SettingError
+from ffattn.errors import DataError
 from ffattn.files import (
     FileContents,
     FitRule,
@@ -25,34 +25,40 @@ from ffattn.files import (
     read_contents,
     refuse_faults,
 )
-from ffattn.files.fitting import AUTO, CLASSIFICATION, REGRESSION
-from ffattn.files.layouts import TOKENS, WORDS
-from ffattn.files.preparation import MISSING, NUMBER, REFUSE
-from ffattn.files.splits import COLUMN, GROUP, RANDOM, SPLITS, STRATIFIED, TEST
-from ffattn.files.tables import PARQUET
-from ffattn.rng.streams import MAX_SEED, Split
-from ffattn.settings import setting
-from ffattn.tasks.given import Given, GivenTask, Sequences
+from ffattn.files.contents import understood
+from ffattn.files.describing import describe_layout, left_out_of, notes_of
+from ffattn.files.old_layouts import layout_of_columns
+from ffattn.files.preparation import NUMBER
+from ffattn.files.splits import TEST
+from ffattn.files.windows import NO_PART
+from ffattn.rng.streams import Split
+from ffattn.tasks.file_settings import FileSettings
+from ffattn.tasks.given import Given, Sequences
 from ffattn.tasks.out_of_core import Streamed
 
 _PARTS = {Split.TRAIN: "for training", Split.VAL: "for validation", Split.TEST: "for the test"}
-_TARGETS = {".npz": ("y",), ".ts": ("target",)}  # unless given
 _LONGEST = "longest"  # of the training sequences, in a checkpoint
+_LAYOUT = "layout"  # likewise, what was understood of the columns
 _MOST_INPUTS = 12  # that are named
 _MOST_CLASSES = 8  # likewise
 
 
 @dataclass
-class File(GivenTask):
+class File(FileSettings):
     """Predict a number, several, or a class for each sequence of a file.
 
     Attributes:
         path: A `.csv`, `.tsv`, `.parquet`, `.jsonl`, `.npz` or `.ts` file; see `ffattn.files.read_sequences` for its
             forms. One that ships inside a package is `package:path`.
-        target: The column to be predicted, or a list of several; for `.npz` y, and for `.ts` target, unless given.
-        id: The column that tells which sequence a row belongs to; null where each row is a whole sequence.
+        target: The column to be predicted, or a list of several; for `.npz` y, for `.ts` target, and
+            for `.tsv` the first, unless given.
+        id: The column that tells which sequence a row belongs to, or a list of columns that do so together; null where
+            each row is a whole sequence.
         time: The column by which the steps of a sequence are ordered; null for the order of the file.
-        features: The list of input columns; null for all that have no other role.
+        features: The list of input columns; null for all that have no other role. Where columns are steps, also the
+            columns of each feature in their order, as in `{a: [a_0, a_1], b: [b_0, b_1]}`.
+        leave_out: A column, or a list of columns, that are not read.
+        form: What a row is: `long`, `lists`, `text`, `wide` (see `ffattn.files.read_sequences`), or `auto`.
         kind: `regression`, `classification`, or `auto`: classification of text, of true and false, and of at most 20
             different whole numbers.
         missing: Values that are missing: `refuse`, `impute` (the mean of training) or `mask` (likewise, with one more
@@ -65,73 +71,57 @@ class File(GivenTask):
         val_share: The share of sequences, or groups, for validation.
         test_share: For the test; unless there is a file of its own.
         test_path: A file with the test's sequences, or null.
+        unlabelled: Sequences without a target: `refuse` them, or `skip` them with a count.
+        window_steps: The steps of the windows that each series (of an id, or the whole file) is cut into; null for no
+            windows. The target of a window is the value at its last step. Each series is divided in the order of time:
+            it ends with its test, before which is its validation, and no step is in two parts. Answers are for windows
+            called `id:first-last`, by the numbers of their steps from 1.
+        stride: Steps from the beginning of a window to the next; as many as a window has, unless given.
         tokens: What the steps of a text are: `words`, or `characters`.
         max_categories: The most values of a feature of text that have a number of their own.
         window: For a Parquet file that is larger than memory: how many of its row groups are in memory at a time, and
             shuffled with each other; null for the whole file.
+        header: Whether the first line of a CSV has the names of columns: true; false, then they are called 0, 1, 2,
+            ...; or `auto`: as if true, but refused if it has numbers. A `.tsv` of which nothing else is said has no
+            header, and the class first, as in the UCR archive.
+        decimal: What stands before the fraction of a number in CSV: `point` or `comma`.
+        encoding: Of CSV and JSON Lines, as Python calls it; UTF-16 is recognised.
         tolerance, embedding: See `GivenTask`.
     """
-
-    path: str = ""
-    target: Any = None
-    id: str | None = None
-    time: str | None = None
-    features: Any = None
-    kind: str = setting(AUTO, choices=(AUTO, REGRESSION, CLASSIFICATION))
-    missing: str = setting(REFUSE, choices=MISSING)
-    split: str = setting(RANDOM, choices=SPLITS)
-    split_by: str | None = None
-    split_seed: int = setting(0, low=0, high=MAX_SEED)
-    val_share: float = setting(0.15, above=0, below=1)
-    test_share: float = setting(0.15, above=0, below=1)
-    test_path: str | None = None
-    tokens: str = setting(WORDS, choices=TOKENS)
-    max_categories: int = setting(10_000, low=1)
-    window: int | None = setting(None, low=1)
 
     name: ClassVar[str] = "file"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.path:
-            raise SettingError("path", self.path, "must be a file, as in task.path=sensors.csv")
-        self.target = _names("target", self.target)
-        self.features = _names("features", self.features)
-        self._check_split()
-        if self.window is not None and Path(self.path).suffix != PARQUET:
-            raise SettingError("window", self.window, "only Parquet files are read in pieces; leave window out")
-        if not self._targets:
-            raise SettingError("target", None, "missing; give task.target=COLUMN")
         self._restored: Preparation | None = None
-
-    def _check_split(self) -> None:
-        if self.split in {GROUP, COLUMN} and self.split_by is None:
-            raise SettingError("split_by", None, f"split={self.split} needs a column")
-        if self.split == RANDOM and self.split_by is not None:
-            others = "has no meaning for split=random; use split=stratified, group or column"
-            raise SettingError("split_by", self.split_by, others)
-        if self.split == COLUMN and self.test_path is not None:
-            raise SettingError("test_path", self.test_path, "cannot be combined with split=column, which names a test")
-        if self.split == STRATIFIED and self.split_by is None and len(self._targets) > 1:
-            raise SettingError("split_by", None, "split=stratified needs a column where there are several targets")
-        if self.val_share + self.test_share >= 1:
-            raise SettingError("test_share", self.test_share, f"leaves nothing beside val_share={self.val_share}")
+        self._kept_layout: dict[str, Any] | None = None  # of a checkpoint
 
     @property
-    def _targets(self) -> tuple[str, ...]:
-        return tuple(self.target or _TARGETS.get(Path(self.path).suffix, ()))
+    def _layout(self) -> Layout:
+        """What the settings say of the columns; and what a checkpoint has understood, if there is one."""
+        if self._restored is None:
+            return self._said_layout
+        if self._kept_layout is not None:
+            return self._said_layout.with_plain(self._kept_layout)
+        features = {feature.name for feature in self._restored.features}
+        return layout_of_columns(self._said_layout, features, self._restored.columns)
 
     @property
-    def _split_column(self) -> str | None:
-        return self._targets[0] if self.split == STRATIFIED and self.split_by is None else self.split_by
+    def layout(self) -> Layout:
+        """What the columns of the file are, as it was understood in training: other files must have the same."""
+        return self._contents.layout if self._restored is None else self._layout
 
-    def _layout(self, path: str) -> Layout:
-        column = (self.split_by,) if self.split_by is not None and path == self.path else ()
-        # in a file of the test's own, the column of the split may be there, and is no feature
-        optional = (self.split_by,) if self.split_by is not None and not column else ()
-        features = self._restored.columns if self._restored else self.features
-        targets = (*self._targets, *column)
-        return Layout(self.id, self.time, tuple(features or ()), targets, optional, tokens=self.tokens)
+    def layout_of_others(self, has_targets: bool) -> Layout:
+        """Return the layout that is demanded of another file than the one of training.
+
+        Args:
+            has_targets: Whether the targets are read, rather than left out.
+        """
+        texts = self.preparation.text_columns
+        if has_targets:  # the column of the split may be there, and is no feature
+            return replace(self.layout, of_sequence=self._targets, optional=self._split_columns, texts=texts)
+        unused = (*self.layout.leave_out, *self._targets, *self._split_columns)
+        return replace(self.layout, of_sequence=(), optional=(), leave_out=unused, needed=None, texts=texts)
 
     @property
     def preparation(self) -> Preparation:
@@ -140,7 +130,7 @@ class File(GivenTask):
 
     def state(self) -> dict[str, Any]:
         """Return the preparation in plain values, for a checkpoint."""
-        return self.preparation.plain() | {_LONGEST: self.length.T}
+        return self.preparation.plain() | {_LONGEST: self.length.T, _LAYOUT: self.layout.plain()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take the preparation of a checkpoint; the file is then not needed to load a network.
@@ -151,20 +141,28 @@ class File(GivenTask):
         if not state:
             return
         try:
-            plain = {name: value for name, value in state.items() if name != _LONGEST}
+            plain = {name: value for name, value in state.items() if name not in {_LONGEST, _LAYOUT}}
             preparation = Preparation.from_plain(plain)
             longest = state[_LONGEST]
+            layout = state.get(_LAYOUT)  # which format 1 and 2 did not have at first
+            if layout is not None:
+                self._said_layout.with_plain(layout)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError("the checkpoint says nothing of its columns that this version understands") from error
         self._restored = preparation
+        self._kept_layout = layout
         self.length.T = longest
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what tells whether the file and its split have changed (see `GivenTask.fingerprint`)."""
+        return self._contents.fingerprint
 
     @property
     def _contents(self) -> FileContents:
         test_share = 0.0 if self.test_path is not None else self.test_share
         split_rule = SplitRule(self.split, self._split_column, self.val_share, test_share, self.split_seed)
-        fit_rule = FitRule(self._targets, self.kind, self.missing, self.max_categories)
-        contents = read_contents(self.path, self._layout(self.path), split_rule, fit_rule, self.window is None)
+        fit_rule = FitRule(self._targets, self._kind, self.missing, self.max_categories)
+        contents = read_contents(self.path, self._layout, split_rule, fit_rule, self.window is None)
         if self._restored is None:
             self.length.T = int(contents.file.lengths.max())
         return contents
@@ -172,11 +170,18 @@ class File(GivenTask):
     def given(self, split: Split) -> Sequences:
         """Return the sequences of a split (see `GivenTask.given`)."""
         if split is Split.TEST and self.test_path is not None:
-            file = open_sequences(self.test_path, self._layout(self.test_path), self.window is None)
+            file = open_sequences(self.test_path, self.layout_of_others(has_targets=True), self.window is None)
+            self.__dict__["_kept_test_notes"] = self._notes_of_test(file)
             return self._prepared(file, np.arange(len(file.lengths)))
         contents = self._contents
         wanted = TEST if split is Split.TEST else int(split)
         return self._prepared(contents.file, np.flatnonzero(contents.parts == wanted))
+
+    def _notes_of_test(self, file: RawSequences | ParquetPieces) -> list[str]:
+        """What is odd about the test's file, in words."""
+        new = [column for column in understood(file).left_out if column not in self.layout.left_out]
+        notes = [*notes_of(file if isinstance(file, RawSequences) else file.index), *left_out_of(new)]
+        return [f"{self.test_path}: {note}" for note in notes]
 
     def _prepared(self, file: RawSequences | ParquetPieces, chosen: np.ndarray) -> Sequences:
         if isinstance(file, RawSequences):
@@ -233,11 +238,21 @@ class File(GivenTask):
         """Return sizes, what is an input, what is predicted, and the constant baseline."""
         sizes = [f"{self.size(part):,} {name}" for part, name in _PARTS.items()]
         window = "" if self.window is None else f"; read in pieces, {self.window} at a time"
+        notes = [*self._notes(), *self.__dict__.get("_kept_test_notes", [])]
         return {
+            "layout": describe_layout(self._contents.file, self.layout, self._targets),
+            **({"note": "; ".join(notes)} if notes else {}),
             "sequences": f"{', '.join(sizes)} (split={self.split}){window}",
             "inputs": self._describe_inputs(),
             "predicts": self._describe_classes() if self.preparation.classes else self._describe_targets(),
         }
+
+    def _notes(self) -> list[str]:
+        contents = self._contents
+        between = int((contents.parts == NO_PART).sum())
+        return notes_of(contents.sequences) + (
+            [f"{between} windows have steps of two parts, and are left out"] if between else []
+        )
 
     def _describe_inputs(self) -> str:
         features = self.preparation.features
@@ -260,16 +275,6 @@ class File(GivenTask):
 
 def _and_more(count: int) -> str:
     return f" and {count} more" if count > 0 else ""
-
-
-def _names(key: str, given: Any) -> list[str] | None:
-    """A column or a list of columns as a list."""
-    if given is None:
-        return None
-    names = [given] if isinstance(given, str) else given
-    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
-        raise SettingError(key, given, "must be a column, or a list of columns as in [a,b]")
-    return list(names)
 
 
 def _in_memory(raw: RawSequences, preparation: Preparation) -> Given:

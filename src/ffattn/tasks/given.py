@@ -4,7 +4,7 @@ import functools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -148,6 +148,10 @@ class GivenTask(Task):
     @abstractmethod
     def describe(self) -> dict[str, str]:
         """What a person should know of the data before the training starts, in lines with a title."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells whether data and split are those of training, in plain values; nothing if that is not known."""
+        return {}
 
     def size(self, split: Split) -> int:
         """How many sequences a split has."""

@@ -265,12 +265,39 @@ def test_under_a_mask_there_is_a_second_derivative():
         (torch.ones(BATCH, TIME + 1, dtype=torch.bool), "mask has shape"),
         (torch.ones(TIME, BATCH, dtype=torch.bool), "mask has shape"),
         (torch.arange(BATCH)[:, None].expand(BATCH, TIME) > 0, "at least one step"),
+        (torch.ones(BATCH, TIME, dtype=torch.uint8), "mask is torch.uint8; must be torch.bool, True = real step"),
+        (torch.ones(BATCH, TIME, dtype=torch.int64), "mask is torch.int64; must be torch.bool, True = real step"),
+        (torch.zeros(BATCH, TIME), "mask is torch.float32; must be torch.bool, True = real step"),
+        (torch.arange(TIME).expand(BATCH, TIME) >= torch.arange(1, BATCH + 1)[:, None], "looks inverted.* give ~mask"),
     ],
-    ids=["too long", "transposed", "all-masked row"],
+    ids=["too long", "transposed", "all-masked row", "uint8", "int64", "float", "of padding"],
 )
 def test_impossible_masks_are_refused(mask, message):
     with pytest.raises(ValueError, match=message):
         make_layer(AttentionPooling)(make_x(), mask=mask)
+
+
+@pytest.mark.parametrize("longest", [TIME, TIME - 1], ids=["the longest is whole", "cut as the message says"])
+def test_sequences_padded_on_the_left_have_their_steps_attended_to(longest):
+    layer = make_layer(AttentionPooling)
+    x = make_x()
+    mask = torch.arange(TIME) >= TIME - torch.arange(longest, longest - BATCH, -1)[:, None]
+    keep = mask.any(dim=0)
+    context, _ = layer(x[:, keep], mask=mask[:, keep])
+    for row in range(BATCH):
+        torch.testing.assert_close(context[row], layer(x[row, mask[row]][None])[0][0])
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.parametrize(
+    ("mask", "message"), [(torch.arange(3)[:, None] > 0, "at least one step"), (torch.arange(2) > 0, "looks inverted")]
+)
+def test_a_compiled_graph_refuses_masks_too(mask, message):
+    layer = torch.compile(make_layer(AttentionPooling), backend="aot_eager", fullgraph=True)
+    x = torch.randn(3, 2, FEATURES, dtype=torch.float64)
+    assert layer(x, mask=torch.ones(3, 2, dtype=torch.bool))[0].isfinite().all()
+    with pytest.raises(RuntimeError, match=message):
+        layer(x, mask=mask.expand(3, 2))
 
 
 def test_lengths_and_a_mask_together_are_refused():

@@ -119,7 +119,7 @@ def test_a_restored_task_needs_no_file(path):
     [
         ({"path": ""}, "path=: must be a file"),
         ({"target": None}, "target=None: missing; give task.target=COLUMN"),
-        ({"target": 3}, "target=3: must be a column, or a list of columns"),
+        ({"target": 3.5}, "target=3.5: must be a column, or a list of columns"),
         ({"features": []}, "features=[]: must be a column, or a list of columns"),
         ({"split": "group"}, "split_by=None: split=group needs a column"),
         ({"split": "stratified", "target": ["y", "z"]}, "split_by=None: split=stratified needs a column where there"),

@@ -24,15 +24,22 @@ class Checkpoints(Checkpoint):
         rule: When training ends.
         data: What the task has learned from data, for whoever loads the file; then the best validation has the smallest
             error, else the highest accuracy.
+        fingerprint: What tells whether data and split have changed since (see `GivenTask.fingerprint`).
     """
 
     def __init__(
-        self, folder: Path, settings: dict[str, Any], rule: StopRule, data: dict[str, Any] | None = None
+        self,
+        folder: Path,
+        settings: dict[str, Any],
+        rule: StopRule,
+        data: dict[str, Any] | None = None,
+        fingerprint: dict[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self.settings = settings
         self.rule = rule
         self.data = data or {}
+        self.fingerprint = fingerprint or {}
         self.validations = Validations(by_error=bool(data))
         self.seconds = 0.0  # of training before this start, over all the times that the run was resumed
         self.stopped_because: str | None = None
@@ -78,6 +85,7 @@ class Checkpoints(Checkpoint):
             "best": self.validations.best,
             "history": self.validations.history,
             "data": self.data,
+            "fingerprint": self.fingerprint,
         }
 
 
