@@ -148,4 +148,7 @@ def _choose(task: Task, stream: Stream, sequences: int, index: int) -> Array:
     y = to_numpy(task.on(torch.device("cpu"), stream.split).y)
     order = np.argsort(y.reshape(len(y), -1)[:, 0], kind="stable")
     places = np.linspace(0, len(y) - 1, min(sequences, len(y))).round().astype(np.int64)
-    return np.union1d(order[places], [index])
+    chosen = order[places]
+    if index not in chosen:
+        chosen[0] = index
+    return np.sort(chosen)

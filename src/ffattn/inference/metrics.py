@@ -86,15 +86,15 @@ def standard_metrics(task: GivenTask) -> MetricCollection:
 
     Returns:
         In classification the macro averages of F1 and of the area under the ROC curve of each class against the
-        others; in regression the mean absolute error, the root of the mean squared error (both in the unit of the
-        target, mean over targets) and R2.
+        others; in regression, of standardized targets in double precision, so that neither their unit nor their mean
+        matters, the mean absolute error, the root of the mean squared error and R2.
     """
     if task.is_classification:
         auroc = MulticlassAUROC(task.num_outputs, validate_args=False)
         return MetricCollection({"f1": MulticlassF1Score(task.num_outputs), "auroc": auroc})
     rmse = MeanSquaredError(squared=False, num_outputs=task.num_outputs)
     mae = MeanAbsoluteError(num_outputs=task.num_outputs)
-    return MetricCollection({"mae": mae, "rmse": rmse, "r2": R2Score()}, compute_groups=False)
+    return MetricCollection({"mae": mae, "rmse": rmse, "r2": R2Score()}, compute_groups=False).set_dtype(torch.float64)
 
 
 class EvaluationMetrics(Metric):
@@ -152,8 +152,7 @@ class EvaluationMetrics(Metric):
         if self.task.is_classification:
             self.standard.update(prediction.softmax(dim=1), y)
             return
-        scaling = self.task.target_scaling().to(y)  # type: ignore[attr-defined]
-        self.standard.update(scaling.restore(prediction), scaling.restore(y))
+        self.standard.update(prediction.double(), y.double())
 
     def reset(self) -> None:
         """Forget everything."""
@@ -173,4 +172,8 @@ class EvaluationMetrics(Metric):
             return {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a class that does not occur in a part counts as 0, and R2 of one is none
-            return {name: value.double().mean() for name, value in self.standard.compute().items()}
+            found = {name: value.double() for name, value in self.standard.compute().items()}
+        if isinstance(self.task, GivenTask) and not self.task.is_classification:
+            scale = self.task.target_scaling().scale.to(found["mae"])
+            found |= {name: found[name] * scale for name in ("mae", "rmse")}
+        return {name: value.mean() for name, value in found.items()}
