@@ -253,3 +253,13 @@ def test_other_headers_are_names(tmp_path, names):
     path = tmp_path / "data.csv"
     path.write_text(f"{names}\n" + ",".join("5" for _ in names.split(",")) + "\n")
     assert len(read_sequences(path, Layout(of_sequence=(names.split(",")[-1],)))) == 1
+
+
+@pytest.mark.parametrize("text", ["[1, 2.5, 3]", "[1. -2. 3e5]", "70 80 82", "1;2;3"])
+def test_arrays_written_as_text_are_no_words(tmp_path, text):
+    path = tmp_path / "data.csv"
+    path.write_text(f'x,y\n"{text}",a\n"{text}",b\n')
+    with pytest.raises(DataError, match="column x: holds arrays of numbers written as text"):
+        read_sequences(path, Layout(of_sequence=("y",)))
+    path.write_text("x,y\n1984 was good,a\n20 21,b\n")
+    assert read_sequences(path, Layout(of_sequence=("y",))).lengths.tolist() == [3, 2]

@@ -97,6 +97,8 @@ class FileSettings(GivenTask):
         inputs = self.features or []
         if isinstance(inputs, dict):
             inputs = column_list("features", [name for columns in inputs.values() for name in columns])
+            if self.id is not None or self.window_steps is not None:
+                raise SettingError("features", "{...}", "is for steps in columns; where rows are steps give a list")
         leave_out = self.leave_out or []
         for key, names in (("features", inputs), ("leave_out", leave_out)):
             if both := [name for name in names if name in self._targets]:
