@@ -56,12 +56,21 @@ def _write_graph(settings: "Export", trained: "TrainedModel", part: Path) -> str
     """Export a graph and check it; returns what is said of it."""
     from ffattn.errors import CheckpointError
     from ffattn.inference.columns import preparation_of
-    from ffattn.inference.exporters import EXPORTERS, TOLERANCE, ExportedModel, check_kind, examples, largest_difference
+    from ffattn.inference.exporters import (
+        EXPORTERS,
+        TOLERANCE,
+        ExportedModel,
+        check_digits,
+        check_kind,
+        examples,
+        largest_difference,
+    )
 
     assert settings.format is not None
     check_kind(trained.network, settings.format)
-    model = ExportedModel(trained, settings.weights)
     preparation = preparation_of(trained.task)
+    check_digits(preparation)
+    model = ExportedModel(trained, settings.weights)
     _, example, *_ = examples(preparation)  # sizes of 1, as the first one has, torch would fix
     with _short_errors_of_torch(trained.model.name):
         exported = EXPORTERS[settings.format](model, part, example, json.dumps(_describe_graph(preparation)))
@@ -71,23 +80,7 @@ def _write_graph(settings: "Export", trained: "TrainedModel", part: Path) -> str
             f"{settings.output}: differs from the checkpoint by {difference:.1e}, more than {TOLERANCE:.0e}; not kept"
         )
     count = len(preparation.features)
-    inputs = f"inputs x (batch, time, {count}) and lengths{_precision_note(preparation)}"
-    return f"differs from the checkpoint by at most {difference:.0e}; {inputs}"
-
-
-def _precision_note(preparation: "Preparation") -> str:
-    """Say what is in double precision, if anything is."""
-    from ffattn.inference.exporters import needs_double
-
-    found = {
-        "x": [feature.name for feature in preparation.numbers if needs_double(feature)],
-        "answers": [target.name for target in preparation.targets if needs_double(target)],
-    }
-    return "".join(
-        f"; {side} in float64, since float32 has too few digits for {', '.join(names)}"
-        for side, names in found.items()
-        if names
-    )
+    return f"differs from the checkpoint by at most {difference:.0e}; inputs x (batch, time, {count}) and lengths"
 
 
 def _describe_graph(preparation: "Preparation") -> dict[str, Any]:

@@ -89,7 +89,7 @@ def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
     task = settings.task
     source = provenance(settings.accelerator.torch_device)
     seconds = time.monotonic() - started
-    means = _means(trained, task, stream, record) | {"baseline": task.baseline()._asdict()}
+    means = _means(trained, task, stream, record) | {"baseline": task.baseline_on(stream.split)._asdict()}
     result = {"format": FORMAT, settings.split: means, "seconds": seconds, **source, "settings": to_plain(settings)}
     write_result(folder, result)
     Console(quiet=in_sweep).print(f"{record.title}\n{folder / PAGE}", highlight=False, markup=False, soft_wrap=True)

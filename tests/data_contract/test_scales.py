@@ -1,4 +1,4 @@
-"""Numbers are right at any scale: moments, metrics, answers, exports and pictures, against NumPy and scikit-learn."""
+"""Numbers are right at any scale: metrics, answers and pictures, against NumPy and scikit-learn."""
 
 import json
 
@@ -10,15 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from ffattn.errors import DataError
 from ffattn.figures.answers import draw_answers
 from ffattn.figures.record import record_attention
-from ffattn.files.moments import RunningMoments
-from ffattn.inference import exporters
 from ffattn.inference.checkpoint import TrainedModel, build_network
 from ffattn.inference.columns import NOT_FINITE, preparation_of
 from ffattn.inference.evaluation import evaluate
-from ffattn.inference.exporters import TOLERANCE, ExportedModel, examples, largest_difference
 from ffattn.inference.on_files import predict, read_inputs
 from ffattn.inference.online import Running
 from ffattn.inference.output_files import OutputFile
@@ -61,44 +57,6 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("scales")
 
 
-@given(
-    st.lists(st.floats(-1, 1, allow_subnormal=False), min_size=2, max_size=40),
-    st.integers(-280, 280),
-    st.integers(-3, 12),
-    st.integers(1, 39),
-)
-@settings(max_examples=150, deadline=None)
-def test_moments_are_those_of_extended_precision(numbers, exponent, offset, cut):
-    values = (np.array(numbers) + (10.0**offset if offset >= 0 else 0)) * 10.0**exponent
-    moments = RunningMoments()
-    moments.update(values[:cut])
-    moments.update(values[cut:])
-    wide = values.astype(np.longdouble)
-    rounding = 1e-15 * float(np.abs(values).max())
-    assert moments.mean == pytest.approx(float(wide.mean()), rel=1e-12, abs=rounding)
-    expected = float(wide.std())
-    if expected > 100 * rounding:
-        assert moments.scale == pytest.approx(expected, rel=1e-6, abs=10 * rounding)
-    if len(set(values)) == 1:
-        assert moments.scale == 1
-
-
-@pytest.mark.parametrize("number", [0.1, 1e-300, -1.7e9, 5e-324, 1e308])
-def test_numbers_that_are_all_the_same_are_a_constant(number):
-    moments = RunningMoments()
-    for _ in range(3):
-        moments.update(np.full(7, number))
-    assert moments.scale == 1
-    assert moments.mean == pytest.approx(number, rel=1e-15)
-
-
-@pytest.mark.parametrize("unit", [1e-300, 1e300])
-@pytest.mark.parametrize("column", ["x", "y"])
-def test_what_leaves_double_precision_is_refused_in_one_line(tmp_path, unit, column):
-    with pytest.raises(DataError, match=f"d.csv, column {column}: .* leaves double precision; give .* unit$"):
-        trained_on(tmp_path, **{column: {"x": X, "y": Y}[column] * unit})
-
-
 @given(UNITS, OFFSETS)
 @settings(max_examples=8, deadline=None)
 def test_metrics_are_those_of_the_answers_in_the_unit_of_the_file(folder, unit, offset):
@@ -128,47 +86,6 @@ def test_answers_do_not_depend_on_units(folder, unit, offset):
     trained = trained_on(folder, x=(X + offset) * unit, y=(Y + offset) * unit)
     rounding = 1e-15 * abs(offset)  # of the file's own numbers
     assert values_of(trained, folder) / unit - offset == pytest.approx(plain, abs=1e-5 + 10 * rounding)
-
-
-@pytest.mark.parametrize(("unit", "offset"), [(1, 0), (1, 1.7e9), (1e-40, 0), (1e60, 1e4)])
-@pytest.mark.parametrize("column", ["x", "y"])
-def test_an_exported_graph_answers_as_predict_does(tmp_path, unit, offset, column):
-    data = {"x": X, "y": Y}
-    data[column] = (data[column] + offset) * unit
-    trained = trained_on(tmp_path, **data)
-    graph = ExportedModel(trained)
-    x = torch.from_numpy(data["x"])[..., None].to(graph.input_precision)
-    found = graph(x, torch.full((SEQUENCES,), STEPS)).detach().double().numpy()[:, 0]
-    scale = preparation_of(trained.task).targets[0].scale
-    assert found / scale == pytest.approx(values_of(trained, tmp_path) / scale, abs=1e-4)
-    assert (graph.input_precision, graph.answer_precision) == tuple(
-        torch.float64 if name == column and (unit, offset) != (1, 0) else torch.float32 for name in ("x", "y")
-    )
-
-
-def difference(trained):
-    graph = ExportedModel(trained)
-
-    def run(x, lengths):
-        return [graph(x.to(graph.input_precision), lengths).detach().numpy()]
-
-    return largest_difference(run, trained, examples(preparation_of(trained.task)), False)
-
-
-@pytest.mark.parametrize("column", ["x", "y"])
-def test_the_check_of_an_export_sees_what_single_precision_loses(tmp_path, monkeypatch, column):
-    data = {"x": X, "y": Y}
-    data[column] = data[column] + 1.7e9
-    trained = trained_on(tmp_path, **data)
-    assert difference(trained) < TOLERANCE
-    monkeypatch.setattr(exporters, "precision_of", lambda columns: torch.float32)
-    assert difference(trained) > 0.1
-
-
-def test_the_check_of_an_export_sees_an_answer_that_is_no_number(tmp_path):
-    trained = trained_on(tmp_path)
-    inputs = examples(preparation_of(trained.task))
-    assert largest_difference(lambda x, lengths: [np.full((len(x), 1), np.nan)], trained, inputs, False) == np.inf
 
 
 def refuse_constant(name):

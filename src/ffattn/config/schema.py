@@ -41,6 +41,7 @@ class Trainer(Settings):
         stop_when_solved: Stop at the first validation with accuracy 1.
         patience: Stop after so many validations without a better one (of given data a smaller error, else a higher
             accuracy); or null.
+        min_updates: The fewest updates after which `patience` may stop: a pass over little data is a few updates.
         race: Stop at the first validation by which a run beside this one, with another learning rate and all else the
             same, had a validation with accuracy 1 in as few updates (Raffel & Ellis, published code).
         accumulate: Batches whose gradients make one update.
@@ -63,6 +64,7 @@ class Trainer(Settings):
     sequences: int | None = setting(1000, low=1)
     stop_when_solved: bool = True
     patience: int | None = setting(None, low=1)
+    min_updates: int = setting(0, low=0)
     race: bool = False
     accumulate: int = setting(1, low=1)
     on_oom: str = setting(STOP, choices=(STOP, ACCUMULATE))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ffattn.errors import DataError
-from ffattn.files.faults import refuse_faults
+from ffattn.files.faults import refuse_faults_of_parts
 from ffattn.files.fingerprint import Fingerprint
 from ffattn.files.fitting import FitRule, fit_preparation
 from ffattn.files.layouts import Layout
@@ -20,6 +20,8 @@ from ffattn.files.sequences import RawSequences
 from ffattn.files.splits import TRAIN, SplitRule, assign_parts
 from ffattn.files.tables import locate
 from ffattn.files.windows import assign_windows
+
+_PARTS = ("for training", "for validation", "for the test", "between them")  # in the order of their numbers
 
 
 class FileContents(NamedTuple):
@@ -83,11 +85,12 @@ def _read_and_fit(
     index, pieces = (file, None) if isinstance(file, RawSequences) else (file.index, file)
     parts = assign_parts(index, split_rule) if index.spans is None else assign_windows(index, split_rule)
     preparation = fit_preparation(index, parts == TRAIN, fit_rule, pieces)
+    every = [index] if pieces is None else pieces
+    # what cannot be used is found now, and not in the middle of the training
+    refuse_faults_of_parts(preparation, every, parts, _PARTS)
     fingerprint = Fingerprint()
-    for piece in [index] if pieces is None else pieces:
+    for piece in every:
         fingerprint.update(piece)
-        if pieces is not None:  # what cannot be used is found now, and not in the middle of the training
-            refuse_faults(preparation, piece)
     return FileContents(file, parts, preparation, fingerprint.plain(parts))
 
 

@@ -1,9 +1,10 @@
 """Values of features that cannot be used, with the place of each."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from ffattn.errors import DataError
 from ffattn.files.preparation import CATEGORY, NUMBER, REFUSE, Feature, Preparation
@@ -88,6 +89,41 @@ def refuse_faults(preparation: Preparation, raw: RawSequences) -> None:
     Raises:
         DataError: Names the first one, and says how many there are.
     """
-    for fault in find_faults(preparation, raw):
-        advice = "; missing=impute or missing=mask would take them" if fault.problem == _NO_VALUE else ""
-        raise DataError(f"{fault.at(raw)} ({fault.steps.sum()} in all){advice}")
+    refuse_faults_of_parts(preparation, [raw], np.zeros(len(raw), dtype=np.int64), ("in all",))
+
+
+def refuse_faults_of_parts(
+    preparation: Preparation, pieces: Iterable[RawSequences], parts: Int[np.ndarray, " sequence"], names: Sequence[str]
+) -> None:
+    """Refuse values that cannot be used, wherever in a file they are.
+
+    Args:
+        preparation: What is known of the columns.
+        pieces: The sequences of the file, some at a time.
+        parts: The part that each sequence belongs to.
+        names: What each part is called.
+
+    Raises:
+        DataError: Names the first one, and says how many there are in each part.
+    """
+    first = None
+    message = ""
+    counts = np.zeros(len(names), dtype=np.int64)
+    done = 0
+    for raw in pieces:
+        of_steps = np.repeat(parts[done : done + len(raw)], raw.lengths)
+        done += len(raw)
+        for fault in find_faults(preparation, raw):
+            if first is None:
+                first = fault
+                message = fault.at(raw)
+            if (fault.name, fault.problem) == (first.name, first.problem):
+                steps = np.flatnonzero(fault.steps)
+                if raw.spans is not None:  # a step may be in several windows
+                    steps = steps[np.unique(raw.rows[steps], return_index=True)[1]]
+                counts += np.bincount(of_steps[steps] % len(names), minlength=len(names))  # the last: in no part
+    if first is not None:
+        advice = "; missing=impute or missing=mask would take them" if first.problem == _NO_VALUE else ""
+        shares = ", ".join(f"{count} {name}" for count, name in zip(counts, names, strict=True) if count)
+        total = shares if len(names) == 1 else f"{counts.sum()} in all: {shares}"
+        raise DataError(f"{message} ({total}){advice}")

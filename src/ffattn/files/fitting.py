@@ -1,5 +1,6 @@
 """Fit a preparation on training sequences."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -7,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from ffattn.errors import DataError
-from ffattn.files.moments import RunningMoments, refuse_extremes
 from ffattn.files.notation import other_notation
-from ffattn.files.preparation import CATEGORY, MASK, NUMBER, REFUSE, WORD, Feature, Preparation, Target
+from ffattn.files.preparation import CATEGORY, MASK, NUMBER, REFUSE, WORD, Feature, Preparation, Target, answer_columns
 from ffattn.files.sequences import RawSequences
 from ffattn.files.values import are_numbers, class_names, is_number, is_text_type, numbers_of, parse_numbers
 
@@ -20,6 +20,9 @@ AUTO = "auto"
 REGRESSION = "regression"
 CLASSIFICATION = "classification"
 _MOST_CLASSES = 20  # with more different whole numbers a target is a quantity
+_ULPS = 4  # numbers that differ by no more than this rounding are the same
+_SMALLEST = 1e-290  # standard deviation: numbers beside it keep their digits
+_LARGEST = 1e290
 
 
 class FitRule(NamedTuple):
@@ -54,8 +57,8 @@ def fit_preparation(
         pieces: The sequences with their features, some at a time; all of them in the order of `raw`.
 
     Raises:
-        DataError: A feature is a mixture of numbers and text, a target cannot be what it is to be, or the numbers of a
-            column leave double precision.
+        DataError: A feature is a mixture of numbers and text, a target cannot be what it is to be, or a target has the
+            name of another column of the answers.
     """
     columns: dict[str, _ColumnStatistics] = {}
     used: tuple[str, ...] = ()
@@ -67,15 +70,60 @@ def fit_preparation(
         for name in piece.features:
             columns.setdefault(name, _ColumnStatistics(name)).update(piece, steps)
     features = [column.feature(rule) for column in columns.values()]
-    refuse_extremes(raw.path, tuple(features))
     numbers_first = tuple(sorted(features, key=lambda feature: feature.kind != NUMBER))
     if _is_classification(raw, rule):
         target = rule.targets[0]
         classes = _classes(raw, target, training)
-        return Preparation(numbers_first, (Target(target),), classes, rule.missing, used)
+        return _refuse_collisions(raw, Preparation(numbers_first, (Target(target),), classes, rule.missing, used))
     targets = tuple(_fit_target(raw, name, training) for name in rule.targets)
-    refuse_extremes(raw.path, targets)
-    return Preparation(numbers_first, targets, (), rule.missing, used)
+    return _refuse_collisions(raw, Preparation(numbers_first, targets, (), rule.missing, used))
+
+
+@dataclass
+class _RunningMoments:
+    """Count, mean and standard deviation of numbers that come in parts, in double precision at any scale."""
+
+    count: int = 0
+    mean: float = 0.0
+    deviation: float = 0.0
+    largest: float = 0.0
+
+    def update(self, numbers: Float[np.ndarray, " number"]) -> None:
+        """Take in some numbers."""
+        if not numbers.size:
+            return
+        mean, deviation, largest = _moments(numbers.astype(np.float64))
+        share = numbers.size / (self.count + numbers.size)
+        between = mean - self.mean
+        within = math.hypot(math.sqrt(1 - share) * self.deviation, math.sqrt(share) * deviation)
+        self.deviation = math.hypot(within, math.sqrt(share * (1 - share)) * between)
+        self.mean = mean if not self.count else self.mean + share * between
+        self.largest = max(self.largest, largest)
+        self.count += numbers.size
+
+    def scale(self, where: str) -> float:
+        """Return the standard deviation, or 1 for numbers that are all the same.
+
+        Args:
+            where: What the numbers are, for messages.
+
+        Raises:
+            DataError: They are too large or too small for double precision.
+        """
+        if self.deviation <= _ULPS * np.finfo(np.float64).eps * self.largest:
+            return 1.0
+        if not _SMALLEST < self.deviation < _LARGEST or not self.largest < _LARGEST:
+            extent = f"mean {self.mean:.3g}, standard deviation {self.deviation:.3g}"
+            raise DataError(f"{where}: {extent} exceeds double precision; give the column in another unit")
+        return self.deviation
+
+
+def _moments(numbers: Float[np.ndarray, " number"]) -> tuple[float, float, float]:
+    """Return mean, standard deviation and largest size, by a power of two that keeps squares in range."""
+    largest = float(np.abs(numbers).max())
+    exponent = math.frexp(largest)[1]
+    scaled = np.ldexp(numbers, -exponent)
+    return math.ldexp(float(scaled.mean()), exponent), math.ldexp(float(scaled.std()), exponent), largest
 
 
 @dataclass
@@ -96,7 +144,7 @@ class _ColumnStatistics:
     name: str
     kind: str = NUMBER
     has_gaps: bool = False
-    moments: RunningMoments = field(default_factory=RunningMoments)
+    moments: _RunningMoments = field(default_factory=_RunningMoments)
     texts: Counter[str] = field(default_factory=Counter)
     numbers_as_text: int = 0
     other_texts: int = 0
@@ -142,7 +190,8 @@ class _ColumnStatistics:
         """
         if self.kind == NUMBER or self._is_quantity():
             is_flagged = rule.missing == MASK and self.has_gaps
-            return Feature(self.name, NUMBER, self.moments.mean, self.moments.scale, is_flagged)
+            scale = self.moments.scale(f"column {self.name}")
+            return Feature(self.name, NUMBER, self.moments.mean, scale, is_flagged)
         if self.kind == CATEGORY and (advice := other_notation(self.texts)):
             raise DataError(f"{self.first_text} looks like a number or a time, and {advice}")
         if self.numbers_as_text > self.other_texts > 0:
@@ -184,6 +233,16 @@ def _classes(raw: RawSequences, name: str, training: np.ndarray) -> tuple[str, .
 
 
 def _fit_target(raw: RawSequences, name: str, training: np.ndarray) -> Target:
-    moments = RunningMoments()
+    moments = _RunningMoments()
     moments.update(numbers_of(raw, name)[training])
-    return Target(name, moments.mean, moments.scale)
+    return Target(name, moments.mean, moments.scale(f"{raw.path}, column {name}"))
+
+
+def _refuse_collisions(raw: RawSequences, preparation: Preparation) -> Preparation:
+    """Return the preparation, unless two columns of a file of answers would have one name."""
+    names = answer_columns(preparation, weights=True)
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        problem = "is needed for the answers (id, words, weights, problem, and p_CLASS for each class)"
+        raise DataError(f"{raw.path}, target {twice[0]}: the name {problem}; give each target a name of its own")
+    return preparation

@@ -21,6 +21,11 @@ MASK = "mask"
 MISSING = (REFUSE, IMPUTE, MASK)
 _TRUTH = {"true", "false"}
 
+ID = "id"  # columns of a file of answers, beside the targets
+PROBLEM = "problem"
+WEIGHTS = "weights"
+WORDS = "words"
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -120,3 +125,16 @@ class Preparation:
         features = (Feature(**{**feature, "values": tuple(feature["values"])}) for feature in plain["features"])
         targets = (Target(**target) for target in plain["targets"])
         return cls(tuple(features), tuple(targets), tuple(plain["classes"]), plain["missing"], tuple(plain["columns"]))
+
+
+def answer_columns(preparation: Preparation, weights: bool = False) -> list[str]:
+    """Return the columns of a file of answers.
+
+    Args:
+        preparation: How predictions become columns.
+        weights: Whether attention weights are among them, and for texts the words that they belong to.
+    """
+    probabilities = [f"p_{name}" for name in preparation.classes]
+    are_words = any(feature.kind == WORD for feature in preparation.features)
+    attention = ([WORDS] if are_words else []) + [WEIGHTS] if weights else []
+    return [ID, *(target.name for target in preparation.targets), *probabilities, *attention, PROBLEM]

@@ -8,14 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ffattn.files import Feature, Preparation, Scaling, Target
-from ffattn.files.preparation import NUMBER, WORD
+from ffattn.files.preparation import ID, NUMBER, PROBLEM, WEIGHTS, WORDS, answer_columns
 from ffattn.tasks import File, Task
 
-ID = "id"
-PROBLEM = "problem"
-WEIGHTS = "weights"
-WORDS = "words"
-NOT_FINITE = "no finite answer: values are too far from those of training"
+__all__ = ["ID", "NOT_FINITE", "PROBLEM", "WEIGHTS", "WORDS", "answer_columns", "answer_values", "preparation_of"]
+
+
+NOT_FINITE = "the answer is not finite: values are too far from those of training"
 
 
 def preparation_of(task: Task) -> Preparation:
@@ -31,19 +30,6 @@ def preparation_of(task: Task) -> Preparation:
     targets = tuple(Target(f"answer_{i}" if outputs > 1 else "answer") for i in range(outputs))
     classes = tuple(str(number) for number in range(task.num_outputs)) if task.is_classification else ()
     return Preparation(features, targets, classes, columns=task.feature_names)
-
-
-def answer_columns(preparation: Preparation, weights: bool = False) -> list[str]:
-    """Return the columns of an output file.
-
-    Args:
-        preparation: How predictions become columns.
-        weights: Whether attention weights are among them, and for texts the words that they belong to.
-    """
-    probabilities = [f"p_{name}" for name in preparation.classes]
-    are_words = any(feature.kind == WORD for feature in preparation.features)
-    attention = ([WORDS] if are_words else []) + [WEIGHTS] if weights else []
-    return [ID, *(target.name for target in preparation.targets), *probabilities, *attention, PROBLEM]
 
 
 def answer_values(preparation: Preparation, prediction: Float[Tensor, "batch output"]) -> list[dict[str, Any]]:

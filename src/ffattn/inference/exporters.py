@@ -1,7 +1,7 @@
 """A trained network as a graph of plain operations, with its preparation, for use without this package."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -20,17 +20,17 @@ from ffattn.inference.columns import preparation_of
 from ffattn.models import Answer, EmbeddedNetwork, FeedForwardNetwork, LastStateNetwork, LSTMAttentionNetwork, Network
 from ffattn.nn.masking import clear_padding
 
-TOLERANCE = 1e-4  # of what is exported against the checkpoint, in standard deviations of the target, or probability
-_ROUNDING = 1e-5  # that single precision may do to numbers, in their standard deviations
-_SPAN = 1e30  # the most that a standard deviation may be, up or down, in single precision
+TOLERANCE = 1e-4  # of what is exported against the checkpoint (see `largest_difference`)
 _SHAPES = ((1, 1), (3, 50), (2, 1), (1, 7), (2, 997))  # (batch, time) of the inputs on which an export is checked
+_ROUNDING = 2e-3  # of a column by float32, at most, in its standard deviations
+_RANGE = 1e4  # standard deviations that float32 must have room for
 _GAPS = 0.2  # the share of their numbers that is missing, where that is allowed
 
 Runner = Callable[[Tensor, Tensor], list[np.ndarray]]  # what runs an exported file on x and lengths
 
 
 class Example(NamedTuple):
-    """Inputs of an `ExportedModel`; x in double precision."""
+    """Inputs of an `ExportedModel`."""
 
     x: Float[Tensor, "batch time column"]
     lengths: Int[Tensor, " batch"]
@@ -39,11 +39,10 @@ class Example(NamedTuple):
 class ExportedModel(nn.Module):
     """What is exported: (x, lengths) as they stand in a file to answers in its units.
 
-    Inputs: x, (batch, time, column), the columns of `Preparation.features` in their order, NaN where a value is
-    missing, and categories by their number; and lengths, (batch,), int64, each on 1..time. Outputs: numbers in the
+    Inputs: x, (batch, time, column), float32, the columns of `Preparation.features` in their order, NaN where a value
+    is missing, and categories by their number; and lengths, (batch,), int64, each on 1..time. Outputs: numbers in the
     unit of the targets, or the probability of each class, (batch, output); and attention weights, (batch, time), if
     asked for.
-    x and answers are float32, or float64 where float32 has too few digits for the columns (see `precision_of`).
 
     Args:
         trained: The network.
@@ -59,10 +58,8 @@ class ExportedModel(nn.Module):
         self.network = trained.network.float().eval()
         self.weights = weights
         self.is_classification = bool(preparation.classes)
-        self.input_precision = precision_of(preparation.numbers)
-        self.answer_precision = precision_of(preparation.targets)
-        self.preprocessing = Preprocessing(preparation).to(self.input_precision)
-        self.target_scaling = Scaling(preparation.targets).to(self.answer_precision)
+        self.preprocessing = Preprocessing(preparation)  # in double precision: means may be large beside their spread
+        self.target_scaling = Scaling(preparation.targets)
         if weights and isinstance(_inner(self.network), LastStateNetwork):
             raise CheckpointError(f"weights=true: model={trained.model.name} has no attention")
 
@@ -71,32 +68,11 @@ class ExportedModel(nn.Module):
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Return answers, or answers and weights."""
         valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
-        inputs = self.preprocessing(clear_padding(x, valid)).float()
+        inputs = self.preprocessing(clear_padding(x, valid).double()).float()
         prediction, weights = _forward_plainly(self.network, inputs, lengths, valid)
-        answers = prediction.softmax(dim=1) if self.is_classification else self._restore(prediction)
+        exact = prediction.double()
+        answers = (exact.softmax(dim=1) if self.is_classification else self.target_scaling.restore(exact)).float()
         return (answers, weights) if self.weights else answers
-
-    def _restore(self, prediction: Float[Tensor, "batch output"]) -> Float[Tensor, "batch output"]:
-        return self.target_scaling.restore(prediction.to(self.answer_precision))
-
-
-def needs_double(column: Feature | Target) -> bool:
-    """Return whether single precision has too few digits for the numbers of a column, or too small a range.
-
-    Args:
-        column: With their mean and scale.
-    """
-    rounding = abs(column.mean) * torch.finfo(torch.float32).eps / 2
-    return rounding > _ROUNDING * column.scale or not 1 / _SPAN < column.scale < _SPAN
-
-
-def precision_of(columns: Sequence[Feature | Target]) -> torch.dtype:
-    """Return the precision in which columns stand outside of the network: single, unless one of them needs double.
-
-    Args:
-        columns: Features or targets.
-    """
-    return torch.float64 if any(map(needs_double, columns)) else torch.float32
 
 
 def _inner(network: Network) -> Any:
@@ -140,10 +116,29 @@ def check_kind(network: Network, format: str) -> None:  # noqa: A002
         raise CheckpointError("format=torch_export: torch fixes the length of recurrent networks; use format=onnx")
 
 
+def check_digits(preparation: Preparation) -> None:
+    """Refuse columns that an export, whose inputs and outputs are float32, would round to something else.
+
+    Args:
+        preparation: Of the network.
+
+    Raises:
+        CheckpointError: Names the column.
+    """
+    float32 = torch.finfo(torch.float32)
+    targets = () if preparation.classes else preparation.targets
+    columns: tuple[Feature | Target, ...] = (*preparation.numbers, *targets)
+    for column in columns:
+        in_range = float32.tiny < column.scale < float32.max / _RANGE and abs(column.mean) < float32.max / 2
+        if not in_range or abs(column.mean) * float32.eps > _ROUNDING * column.scale:
+            raise CheckpointError(
+                f"column {column.name}: float32, which an export takes and returns, cannot hold {column.mean:.10g} +- "
+                f"{column.scale:.3g}; train on the column less a constant, or in another unit"
+            )
+
+
 def examples(preparation: Preparation) -> Iterator[Example]:
     """Return inputs on which an export is checked: usual and extreme shapes, with gaps where those are taken.
-
-    Numbers are spread as those of training are.
 
     Args:
         preparation: Of the network.
@@ -151,11 +146,11 @@ def examples(preparation: Preparation) -> Iterator[Example]:
     generator = torch.Generator().manual_seed(0)
     scaling = Scaling(preparation.numbers)
     for batch, time in _SHAPES:
-        numbers = scaling.restore(torch.randn(batch, time, len(preparation.numbers), generator=generator).double())
+        numbers = scaling.restore(torch.randn(batch, time, len(preparation.numbers), generator=generator)).float()
         if preparation.missing != "refuse":
             numbers[torch.rand(numbers.shape, generator=generator) < _GAPS] = torch.nan
         symbols = [
-            torch.randint(0, count, (batch, time, 1), generator=generator).double() for count in preparation.categories
+            torch.randint(0, count, (batch, time, 1), generator=generator).float() for count in preparation.categories
         ]
         lengths = torch.randint(1, time + 1, (batch,), generator=generator)
         lengths[0] = time
@@ -170,12 +165,11 @@ def expected(trained: TrainedModel, example: Example) -> Answer:
         example: Inputs.
     """
     preparation = preparation_of(trained.task)
-    inputs = Preprocessing(preparation)(example.x)
+    inputs = Preprocessing(preparation)(example.x.double())
     answer = trained.answer(inputs.float(), example.lengths)
-    prediction = answer.prediction.double()
     if preparation.classes:
-        return answer._replace(prediction=prediction.softmax(dim=1))
-    return answer._replace(prediction=Scaling(preparation.targets).restore(prediction))
+        return answer._replace(prediction=answer.prediction.double().softmax(dim=1))
+    return answer._replace(prediction=Scaling(preparation.targets).restore(answer.prediction.double()))
 
 
 def to_onnx(model: ExportedModel, path: Path, example: Example, about: str) -> Runner:
@@ -193,36 +187,31 @@ def to_onnx(model: ExportedModel, path: Path, example: Example, about: str) -> R
     import onnxruntime
 
     program = torch.onnx.export(
-        model, _in_precision(model, example), dynamo=True, verbose=False, external_data=False,
-        dynamic_shapes=_dynamic_shapes(),
+        model, tuple(example), dynamo=True, verbose=False, external_data=False, dynamic_shapes=_dynamic_shapes(),
         input_names=["x", "lengths"], output_names=["prediction", "weights"][: 1 + model.weights],
     )  # fmt: skip
     assert program is not None
     program.model.metadata_props[KEY] = about
     program.save(str(path), external_data=False)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return partial(_run_session, session, model.input_precision)
+    return partial(_run_session, session)
 
 
-def _in_precision(model: ExportedModel, example: Example) -> tuple[Tensor, Tensor]:
-    return example.x.to(model.input_precision), example.lengths
-
-
-def _run_session(session: Any, precision: torch.dtype, x: Tensor, lengths: Tensor) -> list[np.ndarray]:
-    return list(session.run(None, {"x": x.to(precision).numpy(), "lengths": lengths.numpy()}))
+def _run_session(session: Any, x: Tensor, lengths: Tensor) -> list[np.ndarray]:
+    return list(session.run(None, {"x": x.numpy(), "lengths": lengths.numpy()}))
 
 
 def to_torch_export(model: ExportedModel, path: Path, example: Example, about: str) -> Runner:
     """Write a program of torch.export (see `to_onnx`)."""
-    program = torch.export.export(model, _in_precision(model, example), dynamic_shapes=_dynamic_shapes())
+    program = torch.export.export(model, tuple(example), dynamic_shapes=_dynamic_shapes())
     file = BytesIO()  # on a full disk its own writer would end the process
     torch.export.save(program, file, extra_files={f"{KEY}.json": about})
     path.write_bytes(file.getbuffer())
-    return partial(_run_module, torch.export.load(path).module(), model.input_precision)
+    return partial(_run_module, torch.export.load(path).module())
 
 
-def _run_module(module: nn.Module, precision: torch.dtype, x: Tensor, lengths: Tensor) -> list[np.ndarray]:
-    outputs = module(x.to(precision), lengths)
+def _run_module(module: nn.Module, x: Tensor, lengths: Tensor) -> list[np.ndarray]:
+    outputs = module(x, lengths)
     return [output.detach().numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
 
@@ -246,32 +235,38 @@ def to_safetensors(contents: dict[str, Any], path: Path) -> None:
     """
     from safetensors.torch import save
 
-    about = {name: contents[KEY][name] for name in ("format", "settings", "update", "data") if name in contents[KEY]}
+    kept = "format", "settings", "update", "data", "fingerprint"
+    about = {name: contents[KEY][name] for name in kept if name in contents[KEY]}
     state = {name: tensor.contiguous() for name, tensor in contents["state_dict"].items()}
     path.write_bytes(save(state, {KEY: json.dumps(about)}))  # its own writer has errors of its own
 
 
 def largest_difference(run: Runner, trained: TrainedModel, inputs: Iterator[Example], weights: bool) -> float:
-    """Return how far an export is from the checkpoint: in standard deviations of the targets, or in probability.
+    """Return how far an export is from the checkpoint.
+
+    Answers are compared in standard deviations of the target, relative to the largest if that is above 1, as float32
+    has both; so neither the unit nor the mean of a target hides a difference.
 
     Args:
         run: Runs the exported file.
         trained: The checkpoint.
-        inputs: Inputs to try, in double precision.
+        inputs: Inputs to try.
         weights: Whether it returns weights too.
     """
     preparation = preparation_of(trained.task)
-    scaling = Scaling(() if preparation.classes else preparation.targets)
     largest = 0.0
     for example in inputs:
         answer = expected(trained, example)
-        outputs = [torch.from_numpy(output).double() for output in run(example.x, example.lengths)]
-        pairs = [(outputs[0], answer.prediction)]
-        if not preparation.classes:
-            pairs = [(scaling.standardize(outputs[0]), scaling.standardize(answer.prediction))]
+        outputs = run(example.x, example.lengths)
+        pairs = [tuple(_standardized(preparation, values) for values in (outputs[0], answer.prediction.numpy()))]
         if weights and answer.weights is not None:
-            pairs.append((outputs[1], answer.weights.double()))
+            pairs.append((outputs[1], answer.weights.numpy()))
         for found, wanted in pairs:
-            differences = (found - wanted).abs().nan_to_num(nan=torch.inf)
-            largest = max(largest, float(differences.max()) / max(1.0, float(wanted.abs().max())))
+            largest = max(largest, float(np.abs(found - wanted).max() / max(1.0, np.abs(wanted).max())))
     return largest
+
+
+def _standardized(preparation: Preparation, answers: np.ndarray) -> np.ndarray:
+    """Answers of float32 in standard deviations of the target; probabilities as they are."""
+    exact = torch.from_numpy(answers.astype(np.float32).astype(np.float64))
+    return (exact if preparation.classes else Scaling(preparation.targets).standardize(exact)).numpy()

@@ -1,13 +1,16 @@
 """Metrics of an evaluation set: the same numbers however the set is divided into batches."""
 
+import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection, R2Score
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAUROC, MulticlassF1Score
+from torchmetrics.utilities import dim_zero_cat
 
 from ffattn.models.base import Answer
 from ffattn.ops.reference import full_precision, valid_steps
@@ -19,6 +22,11 @@ ATTENTION_METRICS = "attention_mass", "lift", "found", "effective_steps", "margi
 STANDARD_METRICS = "f1", "auroc", "mae", "rmse", "r2"
 RESULT_METRICS = *TASK_METRICS, *STANDARD_METRICS, *ATTENTION_METRICS  # what result.json and checkpoints keep
 _ALWAYS = *TASK_METRICS, "dead"
+_UNDEFINED = {
+    "r2": "needs targets that are not all the same",
+    "auroc": "needs targets of more than one class",
+    "margin": "needs steps that are not relevant",
+}
 _RENAMED = {"solved": "accuracy", "mass": "attention_mass", "steps": "effective_steps"}
 
 
@@ -29,6 +37,29 @@ def rename_metrics(values: dict[str, Any]) -> dict[str, Any]:
         values: By name; names that are no metrics stay.
     """
     return {_RENAMED.get(name, name): value for name, value in values.items()}
+
+
+def is_result_metric(name: str) -> bool:
+    """Return whether `result.json` and checkpoints keep a value.
+
+    Args:
+        name: Of a metric, or of a metric of one target, `rmse/NAME`.
+    """
+    return name.partition("/")[0] in RESULT_METRICS
+
+
+def plain_metrics(values: dict[str, Any]) -> dict[str, Any]:
+    """Return metrics that JSON can hold: null for what is not finite, with the reasons under `undefined`.
+
+    Args:
+        values: By name; numbers, or groups of them.
+    """
+    plain = {name: plain_metrics(value) if isinstance(value, dict) else value for name, value in values.items()}
+    missing = [name for name, value in plain.items() if isinstance(value, float) and not math.isfinite(value)]
+    if not missing:
+        return plain
+    reasons = {name: _UNDEFINED.get(name.partition("/")[0], "is not finite") for name in missing}
+    return plain | dict.fromkeys(missing) | {"undefined": reasons}
 
 
 def percent(share: float, decimals: int = 1) -> str:
@@ -78,23 +109,107 @@ def attention_metrics(
     }
 
 
-def standard_metrics(task: GivenTask) -> MetricCollection:
-    """Make the usual metrics of classification or regression, by torchmetrics.
+class ClassMetrics(Metric):
+    """Macro averages of F1 and of the area under the ROC curve of each class against the others, by torchmetrics.
+
+    F1 is over the classes that occur in targets or answers, as scikit-learn has it; AUROC over those of the targets,
+    and NaN if all targets are of one class.
+
+    Args:
+        classes: How many classes there are.
+    """
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.add_state("counts", torch.zeros(classes, dtype=torch.int64), dist_reduce_fx="sum")
+        self.f1 = MulticlassF1Score(classes)
+        self.auroc = MulticlassAUROC(classes, average=None, validate_args=False)
+
+    def update(self, prediction: Float[Tensor, "batch output"], y: Int[Tensor, " batch"]) -> None:
+        """Count a batch of logits and classes."""
+        self.counts += torch.bincount(y, minlength=self.classes)
+        probabilities = prediction.double().softmax(dim=1)
+        self.f1.update(probabilities, y)
+        self.auroc.update(probabilities, y)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        super().reset()
+        self.f1.reset()
+        self.auroc.reset()
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return `f1` and `auroc`."""
+        occurs = self.counts > 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of classes that do not occur
+            f1 = self.f1.compute().double()
+            areas = self.auroc.compute().double()
+        return {"f1": f1, "auroc": areas[occurs].mean() if occurs.sum() > 1 else areas.new_tensor(torch.nan)}
+
+
+class NumberMetrics(Metric):
+    """Mean absolute error, root of the mean squared error, and R2, for each target, in double precision.
+
+    Errors are measured in standard deviations and given in the unit of the target, so that neither its unit nor its
+    mean matters. Of several targets each has its own, `rmse/NAME`, and `r2` is the mean of theirs.
+
+    Args:
+        scales: The standard deviation of each target, in its unit.
+        names: What targets are called.
+    """
+
+    full_state_update = False
+    prediction: list[Tensor]
+    y: list[Tensor]
+
+    def __init__(self, scales: Float[Tensor, " output"], names: Sequence[str]) -> None:
+        super().__init__()
+        self.scales = scales
+        self.names = names
+        self.add_state("prediction", [], dist_reduce_fx="cat")
+        self.add_state("y", [], dist_reduce_fx="cat")
+
+    def update(self, prediction: Float[Tensor, "batch output"], y: Float[Tensor, "batch output"]) -> None:
+        """Keep a batch of standardized answers and targets."""
+        self.prediction.append(prediction.double())
+        self.y.append(y.double())
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return `mae`, `rmse` and `r2`, which is NaN where all targets are the same."""
+        y = dim_zero_cat(self.y)
+        errors = dim_zero_cat(self.prediction) - y
+        spread = (y - y.mean(dim=0)).square().mean(dim=0)
+        r2 = 1 - errors.square().mean(dim=0) / spread.where((y != y[0]).any(dim=0), torch.nan)
+        scales = self.scales.to(y)
+        values = {
+            "mae": errors.abs().mean(dim=0) * scales,
+            "rmse": errors.square().mean(dim=0).sqrt() * scales,
+            "r2": r2,
+        }
+        if len(self.names) == 1:
+            return {metric: numbers[0] for metric, numbers in values.items()}
+        each = {
+            f"{metric}/{name}": number
+            for metric in values
+            for name, number in zip(self.names, values[metric], strict=True)
+        }
+        return {"r2": r2.mean()} | each
+
+
+def standard_metrics(task: GivenTask) -> ClassMetrics | NumberMetrics:
+    """Make the usual metrics of classification or regression.
 
     Args:
         task: The data.
-
-    Returns:
-        In classification the macro averages of F1 and of the area under the ROC curve of each class against the
-        others; in regression, of standardized targets in double precision, so that neither their unit nor their mean
-        matters, the mean absolute error, the root of the mean squared error and R2.
     """
     if task.is_classification:
-        auroc = MulticlassAUROC(task.num_outputs, validate_args=False)
-        return MetricCollection({"f1": MulticlassF1Score(task.num_outputs), "auroc": auroc})
-    rmse = MeanSquaredError(squared=False, num_outputs=task.num_outputs)
-    mae = MeanAbsoluteError(num_outputs=task.num_outputs)
-    return MetricCollection({"mae": mae, "rmse": rmse, "r2": R2Score()}, compute_groups=False).set_dtype(torch.float64)
+        return ClassMetrics(task.num_outputs)
+    return NumberMetrics(task.target_scaling().scale, task.target_names)
 
 
 class EvaluationMetrics(Metric):
@@ -133,7 +248,7 @@ class EvaluationMetrics(Metric):
         self.error += self.task.error(prediction, batch.y).double().sum()
         self.count += len(batch.y)
         if self.standard is not None:
-            self._update_standard(prediction, batch.y)
+            self.standard.update(prediction, batch.y)
         if answer.weights is not None:
             self.dead += (answer.weights.sum(dim=1) == 0).sum()
             self._update_attention(answer, batch)
@@ -147,13 +262,6 @@ class EvaluationMetrics(Metric):
             setattr(self, name, getattr(self, name) + values.double().sum())
         self.attention_count += len(batch.y)
 
-    def _update_standard(self, prediction: Tensor, y: Tensor) -> None:
-        assert self.standard is not None
-        if self.task.is_classification:
-            self.standard.update(prediction.softmax(dim=1), y)
-            return
-        self.standard.update(prediction.double(), y.double())
-
     def reset(self) -> None:
         """Forget everything."""
         super().reset()
@@ -165,15 +273,4 @@ class EvaluationMetrics(Metric):
         means = {name: getattr(self, name) / self.count for name in _ALWAYS}
         if self.attention_count > 0:
             means |= {name: getattr(self, name) / self.attention_count for name in ATTENTION_METRICS}
-        return means | self._compute_standard()
-
-    def _compute_standard(self) -> dict[str, Tensor]:
-        if self.standard is None:
-            return {}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a class that does not occur in a part counts as 0, and R2 of one is none
-            found = {name: value.double() for name, value in self.standard.compute().items()}
-        if isinstance(self.task, GivenTask) and not self.task.is_classification:
-            scale = self.task.target_scaling().scale.to(found["mae"])
-            found |= {name: found[name] * scale for name in ("mae", "rmse")}
-        return {name: value.mean() for name, value in found.items()}
+        return means if self.standard is None else means | self.standard.compute()

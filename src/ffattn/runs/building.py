@@ -94,7 +94,7 @@ def make_checkpoints(settings: Train, folder: Path) -> Checkpoints:
     """
     options = settings.trainer
     to_beat = partial(updates_to_beat, settings, folder) if options.race else None
-    rule = StopRule(settings.updates, options.stop_when_solved, options.patience, to_beat)
+    rule = StopRule(settings.updates, options.stop_when_solved, options.patience, options.min_updates, to_beat)
     task = settings.task
     fingerprint = task.fingerprint() if isinstance(task, GivenTask) else {}
     return Checkpoints(checkpoints_of(folder), to_plain(settings), rule, task.state(), fingerprint)

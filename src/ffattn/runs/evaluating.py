@@ -17,7 +17,7 @@ from ffattn.inference.checkpoint import TrainedModel, checkpoints_of, load, size
 from ffattn.inference.evaluation import check_length, evaluate
 from ffattn.inference.same_data import check_data
 from ffattn.rng.streams import Split, Stream
-from ffattn.runs.console import metrics_table, print_header
+from ffattn.runs.console import print_header, print_metrics
 from ffattn.runs.differences import differences
 from ffattn.runs.result import FORMAT, RESULT, read_result, write_result
 from ffattn.settings import to_plain
@@ -133,8 +133,8 @@ def evaluate_checkpoint(settings: Evaluate, folder: Path, quiet: bool = False) -
         written_to=folder,
     )
     result = _result_of(settings, trained)
-    write_result(folder, result)
-    console.print(metrics_table({settings.split: result[settings.split]}))
+    result = write_result(folder, result)
+    print_metrics(console, {settings.split: result[settings.split]})
 
 
 def _result_of(settings: Evaluate, trained: TrainedModel) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _result_of(settings: Evaluate, trained: TrainedModel) -> dict[str, Any]:
         "seed": settings.seed,
         "sequences": settings.sequences,
         "seconds": time.monotonic() - started,
-        settings.split: {**means, "baseline": task.baseline()._asdict()},
+        settings.split: {**means, "baseline": task.baseline_on(stream.split)._asdict()},
         **provenance(settings.accelerator.torch_device),
         "settings": to_plain(settings),
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ffattn.config.errors import DamagedError
-from ffattn.inference.metrics import percent, rename_metrics
+from ffattn.inference.metrics import percent, plain_metrics, rename_metrics
 from ffattn.system.atomic_files import atomic_write
 
 __all__ = [
@@ -30,15 +30,20 @@ FORMAT = 2  # of `result.json`; format 1 had no number
 _SPLITS = "train", "val", "test"
 
 
-def write_result(folder: Path, result: dict[str, Any]) -> None:
+def write_result(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
     """Write `result.json`, whole or not at all.
 
     Args:
         folder: The run directory.
         result: Plain values.
+
+    Returns:
+        What was written: JSON has no NaN, so what has no value is null, with the reason beside it.
     """
+    plain = plain_metrics(result)
     with atomic_write(folder / RESULT) as part:
-        part.write_text(json.dumps(result, indent=2, allow_nan=True) + "\n")
+        part.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n")
+    return plain
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

@@ -196,7 +196,10 @@ def _has_ended(settings: Train, before: dict[str, Any], reason: str | None, upda
     """Return whether nothing is left to train after so many updates."""
     options = settings.trainer
     is_over = (reason == "solved" and options.stop_when_solved) or (reason == "raced" and options.race)
-    is_over |= reason == "patience" and options.patience == before["trainer"]["patience"]
+    is_too_early = (
+        before["trainer"].get("min_updates", 0) < options.min_updates > updates
+    )  # earlier versions had no least
+    is_over |= reason == "patience" and options.patience == before["trainer"]["patience"] and not is_too_early
     return is_over or updates >= settings.updates
 
 

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from ffattn.config.schema import ACCUMULATE, QUIET, Train
 from ffattn.inference.checkpoint import BEST, KEY, LAST, Numbers, TrainedModel, checkpoints_of, load, read
-from ffattn.inference.metrics import RESULT_METRICS
+from ffattn.inference.metrics import is_result_metric
 from ffattn.lightning import SequenceData, SequenceModule
 from ffattn.lightning.launch import launch
 from ffattn.lightning.loggers import close
 from ffattn.lightning.process_group import from_first, together
 from ffattn.lightning.trainer import quiet_lightning, threads
+from ffattn.rng.streams import Split
 from ffattn.runs.building import make_data, make_module, trainer_of
 from ffattn.runs.console import print_header, print_result
 from ffattn.runs.result import FORMAT, read_result, updates_to_solve, write_result
@@ -125,7 +126,7 @@ def _train(settings: Train, folder: Path, start: Start, console: Console) -> dic
     result = _result(settings, about, module, test) | origin
     result |= {"settings": to_plain(settings), "validations": about["history"]}
     if is_first:
-        write_result(folder, result)
+        result = write_result(folder, result)
     print_result(console, result, folder)
     return result
 
@@ -173,11 +174,11 @@ def _test(trainer: Trainer, module: SequenceModule, data: SequenceData, folder: 
     best = checkpoints_of(folder) / BEST
     module.load(read(best), best)
     trainer.test(module, data, verbose=False)
-    return {name: value for name, value in module.latest.items() if name in RESULT_METRICS}
+    return {name: value for name, value in module.latest.items() if is_result_metric(name)}
 
 
 def _result(settings: Train, about: dict[str, Any], module: SequenceModule, test: dict[str, float]) -> dict[str, Any]:
-    baseline = settings.task.baseline()._asdict()
+    baselines = {split: settings.task.baseline_on(split)._asdict() for split in (Split.VAL, Split.TEST)}
     device = settings.accelerator.torch_device
     return {
         "format": FORMAT,
@@ -194,8 +195,8 @@ def _result(settings: Train, about: dict[str, Any], module: SequenceModule, test
         "seconds": about["seconds"],
         "updates_per_second": about["update"] / about["seconds"],
         "peak_memory_mb": peak_memory_mb(device),
-        "val": about["best"] | {"baseline": baseline},
-        "test": test | {"baseline": baseline},
+        "val": about["best"] | {"baseline": baselines[Split.VAL]},
+        "test": test | {"baseline": baselines[Split.TEST]},
     }
 
 

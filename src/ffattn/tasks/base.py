@@ -111,6 +111,14 @@ class Task(Settings, ABC):
     def baseline(self) -> Baseline:
         """Return what the best constant answer reaches, from the definition of the task."""
 
+    def baseline_on(self, split: Split) -> Baseline:
+        """Return what the constant answer that is best in training reaches on a split.
+
+        Args:
+            split: Which one; all are alike where sequences are made.
+        """
+        return self.baseline()
+
     @abstractmethod
     def is_correct(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Bool[Tensor, " batch"]:
         """Which answers are right.

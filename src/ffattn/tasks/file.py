@@ -237,6 +237,11 @@ class File(FileSettings):
         """How many different numbers each of the last inputs may have, which are categories."""
         return self.preparation.categories
 
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The columns that are predicted."""
+        return tuple(target.name for target in self.preparation.targets)
+
     def target_scaling(self) -> Scaling:
         """Return the mean and scale of each target (see `GivenTask.target_scaling`)."""
         return Scaling(self.preparation.targets)

@@ -1,7 +1,6 @@
 """Tasks whose sequences are given, rather than made: a limited number, each with a length of its own."""
 
 import functools
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -165,6 +164,11 @@ class GivenTask(Task):
         """Return the mean and scale of each target, (output,), by which predictions become numbers in its unit."""
         return Scaling([Target(str(output)) for output in range(self.num_outputs)])
 
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """What each target is called; one of a class, and of each output in regression."""
+        return tuple(str(output) for output in range(1 if self.is_classification else self.num_outputs))
+
     def sample(self, window: BatchWindow) -> Batch:
         """Not drawn: see `given`."""
         raise AssertionError("sequences are given")
@@ -181,7 +185,11 @@ class GivenTask(Task):
         self, stream: Stream, total: int, sequences: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)
     ) -> Batch:
         """The sequences with these places in the split (see `Task.evaluation_batch`)."""
-        return self.on(sequences.device, stream.split).batch(sequences, part)
+        given = self.on(sequences.device, stream.split)
+        if total < len(given):  # a part of them is a sample of all: a file may be sorted
+            places = shuffled(stream.seed, 0, (len(given),), 1)[:total]
+            sequences = torch.from_numpy(np.sort(places)).to(sequences.device)[sequences]
+        return given.batch(sequences, part)
 
     def on(self, device: torch.device, split: Split) -> Sequences:
         """A split on a device, where it stays.
@@ -214,21 +222,32 @@ class GivenTask(Task):
 
     def baseline(self) -> Baseline:
         """What the best constant answer reaches on the training sequences."""
-        y = self.on(torch.device("cpu"), Split.TRAIN).y
+        return self.baseline_on(Split.TRAIN)
+
+    def baseline_on(self, split: Split) -> Baseline:
+        """What the constant answer that is best on the training sequences reaches on a split.
+
+        Args:
+            split: Which one.
+        """
+        training = self.on(torch.device("cpu"), Split.TRAIN).y
+        y = self.on(torch.device("cpu"), split).y
         if self.is_classification:
-            shares = torch.bincount(y, minlength=self.num_outputs).double() / len(y)
-            return Baseline(float(shares.max()), float(torch.special.entr(shares).sum()))
-        values = y.double()
-        variances = values.var(dim=0, correction=0)
-        accuracy = _best_window(values[:, 0], 2 * self.tolerance) if values.shape[1] == 1 else math.nan
-        return Baseline(accuracy, float(variances.mean()))
+            counts = torch.bincount(training, minlength=self.num_outputs).double()
+            error = -(counts / len(training)).log()[y].mean()
+            return Baseline(float((y == counts.argmax()).double().mean()), float(error))
+        training, y = training.double(), y.double()
+        constants = torch.tensor([_best_constant(values, 2 * self.tolerance) for values in training.T])
+        is_right = ((y - constants).abs() < self.tolerance).all(dim=1)
+        return Baseline(float(is_right.double().mean()), float((y - training.mean(dim=0)).square().mean()))
 
 
-def _best_window(values: Float[Tensor, " sequence"], width: float) -> float:
-    """The largest share of numbers that lie within one interval of a width."""
+def _best_constant(values: Float[Tensor, " sequence"], width: float) -> float:
+    """The middle of the numbers that lie within one interval of a width, where those are most."""
     ordered = np.sort(values.numpy())
     stops = np.searchsorted(ordered, ordered + width, side="left")
-    return float((stops - np.arange(len(ordered))).max() / len(ordered))
+    start = int((stops - np.arange(len(ordered))).argmax())
+    return float(ordered[start] + ordered[stops[start] - 1]) / 2
 
 
 @functools.lru_cache(maxsize=4)

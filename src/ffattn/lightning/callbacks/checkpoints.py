@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Checkpoint
 
 from ffattn.inference.checkpoint import BEST, FORMAT, KEY, LAST, upgrade
-from ffattn.inference.metrics import RESULT_METRICS
+from ffattn.inference.metrics import is_result_metric
 from ffattn.lightning.callbacks.stopping import StopRule
 from ffattn.lightning.callbacks.validations import Validations
 
@@ -61,7 +61,7 @@ class Checkpoints(Checkpoint):
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Decide whether to stop, then write."""
-        scores = {name: value for name, value in pl_module.latest.items() if name in RESULT_METRICS}
+        scores = {name: value for name, value in pl_module.latest.items() if is_result_metric(name)}
         is_best = self.validations.add(scores | {"update": trainer.global_step})
         if (reason := self.rule.reason(trainer, self.validations)) is not None:
             self._stop(trainer, reason)

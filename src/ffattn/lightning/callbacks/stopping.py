@@ -15,12 +15,14 @@ class StopRule:
         updates: It ends after so many.
         when_solved: Whether it ends at the first validation with accuracy 1.
         patience: It ends after so many validations without a better one; None for no such end.
+        min_updates: The fewest updates after which patience may end it: a pass over little data is a few updates.
         to_beat: Asked at every validation for a number of updates at which training ends (None: not yet).
     """
 
     updates: int
     when_solved: bool = True
     patience: int | None = None
+    min_updates: int = 0
     to_beat: Callable[[], int | None] | None = None
 
     def reason(self, trainer: Any, validations: Validations) -> str | None:
@@ -36,7 +38,8 @@ class StopRule:
             return "raced"
         if trainer.global_step >= self.updates:
             return "updates"
-        if self.patience is not None and validations.since_best >= self.patience:
+        is_patient = self.patience is None or validations.since_best < self.patience
+        if not is_patient and trainer.global_step >= self.min_updates:
             return "patience"
         return None
 

@@ -226,7 +226,7 @@ class SequenceModule(LightningModule):
         names = {"accuracy": f"{split}/accuracy", "error": f"{split}/error"}
         if self.has_weights and split == "val":
             names |= {name: _attention_tag(name) for name in ("dead", *ATTENTION_METRICS) if name in metrics}
-        names |= {name: f"{split}/{name}" for name in STANDARD_METRICS if name in metrics}
+        names |= {name: f"{split}/{name}" for name in metrics if name.partition("/")[0] in STANDARD_METRICS}
         values = {name: metrics[key].float() for key, name in names.items()}
         update = max(self.global_step, self.updates_before)  # Lightning's own is one less
         self.log_dict(values | {"step": torch.tensor(float(update))})
