@@ -6,7 +6,7 @@ python -m ffattn.inspect checkpoint=outputs/mine/checkpoints/best.ckpt index=3
 import importlib.util
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -17,6 +17,10 @@ from ffattn.config.jobs import Command, Finished
 if TYPE_CHECKING:
     from ffattn.config.jobs import Sweep
     from ffattn.config.trained_schema import Inspect
+    from ffattn.figures.record import AttentionRecord
+    from ffattn.inference.checkpoint import TrainedModel
+    from ffattn.rng.streams import Stream
+    from ffattn.tasks import Task
 
 PAGE = "index.html"
 _CAPTIONS = {
@@ -36,34 +40,45 @@ def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Inspect | Fin
     from ffattn.runs.evaluating import prepare
 
     settings: Inspect | Finished = prepare(Inspect, config, folder, in_sweep)
-    if not isinstance(settings, Finished) and settings.index >= settings.sequences:
-        raise ConfigError(f"index={settings.index}: must be less than sequences={settings.sequences}")
+    if not isinstance(settings, Finished):
+        _check_index(settings)
     return settings
 
 
+def _check_index(settings: "Inspect") -> None:
+    from ffattn.rng.streams import Split
+
+    size = settings.task.size(Split[settings.split.upper()])
+    if size is not None and settings.index >= size:
+        raise ConfigError(f"index={settings.index}: must be less than {size}, the sequences of split={settings.split}")
+    if size is None and settings.index >= settings.sequences:
+        raise ConfigError(f"index={settings.index}: must be less than sequences={settings.sequences}")
+
+
 def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
+    import numpy as np
     from rich.console import Console
 
-    from ffattn.figures.attention import draw_all, draw_sequence, record_attention
+    from ffattn.figures.attention import draw_all, draw_sequence
     from ffattn.figures.html import page, paragraph, picture, steps_of
+    from ffattn.figures.record import record_attention
     from ffattn.inference.checkpoint import load
-    from ffattn.inference.evaluation import evaluate
     from ffattn.rng.streams import Split, Stream
     from ffattn.runs.result import FORMAT, write_result
     from ffattn.settings import to_plain
     from ffattn.system.atomic_files import atomic_write
     from ffattn.system.provenance import provenance
-    from ffattn.tasks import GivenTask
 
     started = time.monotonic()
     trained = load(settings.checkpoint, tuple(settings.trust), settings.accelerator.torch_device)
     stream = Stream(settings.seed, Split[settings.split.upper()])
-    record = record_attention(trained.network, settings.task, stream, settings.sequences)
+    record = record_attention(trained.network, settings.task, stream, settings.sequences, settings.index)
+    place = int(np.searchsorted(record.numbers, settings.index))
     figures = draw_all(trained.network, record)
-    figures["sequence"] = draw_sequence(record, settings.index)
+    figures["sequence"] = draw_sequence(record, place)
     parts = [
         paragraph(f"{trained.model.name} after {trained.update} updates: {record.title}."),
-        steps_of(record, settings.index),
+        steps_of(record, place),
     ]
     for name, figure in figures.items():
         with atomic_write(folder / f"{name}.png") as part:
@@ -74,19 +89,21 @@ def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
     task = settings.task
     source = provenance(settings.accelerator.torch_device)
     seconds = time.monotonic() - started
-    baseline = {"baseline": task.baseline_on(stream.split)._asdict()}
-    means: dict[str, Any] = {"accuracy": float(record.is_correct.mean()), "error": record.error}
-    if isinstance(task, GivenTask):  # pictures are of a sample
-        means = evaluate(trained.network, task, stream, task.size(stream.split))
-    result = {
-        "format": FORMAT,
-        settings.split: means | baseline,
-        "seconds": seconds,
-        **source,
-        "settings": to_plain(settings),
-    }
+    means = _means(trained, task, stream, record) | {"baseline": task.baseline_on(stream.split)._asdict()}
+    result = {"format": FORMAT, settings.split: means, "seconds": seconds, **source, "settings": to_plain(settings)}
     write_result(folder, result)
     Console(quiet=in_sweep).print(f"{record.title}\n{folder / PAGE}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _means(trained: "TrainedModel", task: "Task", stream: "Stream", record: "AttentionRecord") -> dict[str, float]:
+    """Accuracy and error: of given data those of the whole split, of which the pictures may show a sample."""
+    from ffattn.inference.evaluation import evaluate
+
+    size = task.size(stream.split)
+    if size is None or size == len(record.numbers):
+        return {"accuracy": float(record.is_correct.mean()), "error": record.error}
+    scores = evaluate(trained.network, task, stream, size)
+    return {name: scores[name] for name in ("accuracy", "error")}
 
 
 def _sweep() -> "Sweep":

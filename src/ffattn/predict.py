@@ -34,7 +34,7 @@ def run(config: DictConfig) -> None:
     from ffattn.config.trained_schema import Predict
     from ffattn.errors import DataError
     from ffattn.inference.checkpoint import load
-    from ffattn.inference.columns import preparation_of
+    from ffattn.inference.columns import NOT_FINITE, PROBLEM, preparation_of
     from ffattn.inference.on_files import predict, read_inputs
     from ffattn.inference.output_files import OutputFile
 
@@ -51,12 +51,15 @@ def run(config: DictConfig) -> None:
         raise DataError(f"{first} ({inputs.wrong} of {total} sequences cannot be used; on_error=skip goes on)")
     output = OutputFile(Path(settings.output), preparation_of(trained.task), settings.weights)
     start = output.resume(_identity(settings))
+    not_finite = 0
     with output.writer() as write, _progress(total, start) as advance:
         for row in predict(trained, inputs.pieces, weights=settings.weights, start=start):
             write(row)
+            not_finite += row[PROBLEM] == NOT_FINITE
             advance()
     output.finish()
     skipped = f", {inputs.wrong} sequences skipped" if inputs.wrong else ""
+    skipped += f", {not_finite} of them empty ({NOT_FINITE})" if not_finite else ""
     print(f"{output.path}: {total - inputs.wrong} answers{skipped}")
     for problem in inputs.problems:
         print(f"skipped: {problem}", file=sys.stderr)

@@ -7,7 +7,7 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tiny_runs import equal, fit, read
 
-from ffattn.figures import attention
+from ffattn.figures import record as records
 
 TRAIN = {f"train/{name}" for name in ("loss", "accuracy", "lr", "updates_per_second")}
 FINAL = {f"{split}/{name}" for split in ("val", "test") for name in ("accuracy", "error")}
@@ -134,7 +134,7 @@ def test_pictures_are_of_the_averaged_weights_that_are_scored(tmp_path, monkeypa
 
     def record(network, *rest):
         seen.append({f"network.{name}": numbers.clone() for name, numbers in network.state_dict().items()})
-        return attention.record_attention(network, *rest)
+        return records.record_attention(network, *rest)
 
     monkeypatch.setattr("ffattn.lightning.callbacks.figures.record_attention", record)
     options = {"updates": 3, "trainer__validate_every": 1, "trainer__ema_decay": 0.9, "optim__lr": 0.05}

@@ -1,151 +1,28 @@
 """Pictures of what attention does with sequences whose relevant steps are known; matplotlib is needed for these alone.
 
-Every picture is a matplotlib figure, which needs no display. Colours are those of Okabe and Ito, which colour-blind
-people can tell apart.
+Every picture is a matplotlib figure, which needs no display.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
-from numpy.typing import NDArray
 
-from ffattn.inference.metrics import attention_metrics, percent
-from ffattn.models import Answer, Network
+from ffattn.figures.answers import draw_answers
+from ffattn.figures.canvas import BLUE, GREEN, GREY, ORANGE, RED, in_digits, new_figure, plain_numbers, shortened
+from ffattn.figures.record import Array, AttentionRecord, to_numpy
+from ffattn.models import Network
 from ffattn.models.feed_forward import FeedForwardNetwork
-from ffattn.ops.reference import full_precision
-from ffattn.rng.streams import Stream
-from ffattn.tasks import GivenTask, Regression, Task
-from ffattn.tasks.batch import Batch
+from ffattn.tasks import GivenTask, Task
 
-BLUE = "#0072B2"
-ORANGE = "#E69F00"
-GREEN = "#009E73"
-GREY = "#7F7F7F"
-RED = "#D55E00"
 _LINES = BLUE, ORANGE, GREEN, RED
-_NAME = 16  # letters of a name
 _AROUND = 12  # steps that are shown before and after a relevant one
-_LETTERS = 40  # that fit below a picture, side by side
 _BUCKETS = 10
-Array = NDArray[Any]
-
-
-@dataclass
-class AttentionRecord:
-    """What a network did with some sequences, as NumPy arrays.
-
-    Attributes:
-        task: Made them, and judges the answers.
-        x: Inputs, (batch, time, feature).
-        lengths: How many steps of each are real, (batch,).
-        relevant_steps: Steps that the target depends on, (batch, relevant).
-        y: Targets.
-        prediction: Answers, (batch, output).
-        is_correct: Which answers are right, (batch,).
-        error: Mean error.
-        weights: Attention weights, (batch, time); None for a network without attention.
-        scores: What the weights are made from, likewise; None too for equal weights.
-        title: What is known of the network: task, length, accuracy, attention mass.
-    """
-
-    task: Task
-    x: Array
-    lengths: Array
-    relevant_steps: Array
-    y: Array
-    prediction: Array
-    is_correct: Array
-    error: float
-    weights: Array | None
-    scores: Array | None
-    title: str
-
-    @property
-    def lift(self) -> Array:
-        """Weights relative to equal ones, (batch, time): 1 is what no attention would give."""
-        assert self.weights is not None
-        return self.weights * self.lengths[:, None]
-
-
-def record_answers(task: Task, batch: Batch, answer: Answer) -> AttentionRecord:
-    """Gather what pictures are made of.
-
-    Args:
-        task: Made the batch.
-        batch: Sequences.
-        answer: What a network answered, with weights and scores if it has any.
-    """
-    prediction = full_precision(answer.prediction)
-    is_correct = task.is_correct(prediction, batch.y)
-    words = [task.summary(), f"accuracy {percent(float(is_correct.double().mean()))} on {len(is_correct)} sequences"]
-    if answer.weights is not None and answer.scores is not None and batch.relevant_steps.shape[1]:
-        found = attention_metrics(answer.weights, answer.scores, batch.lengths, batch.relevant_steps)
-        means = {name: float(values.double().mean()) for name, values in found.items()}
-        lift = np.format_float_positional(means["lift"], 3, fractional=False, trim="-")
-        words += [f"attention mass {means['attention_mass']:.2%}, {lift} times that of equal weights"]
-    return AttentionRecord(
-        task,
-        x=_numpy(batch.x),
-        lengths=_numpy(batch.lengths),
-        relevant_steps=_numpy(batch.relevant_steps),
-        y=_numpy(batch.y),
-        prediction=_numpy(prediction),
-        is_correct=_numpy(is_correct),
-        error=float(task.error(prediction, batch.y).mean()),
-        weights=None if answer.weights is None else _numpy(answer.weights),
-        scores=None if answer.scores is None else _numpy(answer.scores),
-        title="; ".join(words),
-    )
-
-
-def _numpy(tensor: torch.Tensor) -> Array:
-    tensor = full_precision(tensor) if tensor.is_floating_point() else tensor  # NumPy has no bfloat16
-    array: Array = tensor.detach().cpu().numpy()
-    return array
-
-
-@torch.inference_mode()
-def record_attention(network: Network, task: Task, stream: Stream, sequences: int = 100) -> AttentionRecord:
-    """Let a network answer some sequences.
-
-    Args:
-        network: In evaluation mode.
-        task: Makes the sequences.
-        stream: Seed and split.
-        sequences: How many, from the first on; fewer if there are fewer.
-    """
-    sequences = min(sequences, task.size(stream.split) or sequences)
-    parameter = next(network.parameters())
-    batch = task.evaluation_batch(stream, sequences, torch.arange(sequences, device=parameter.device))
-    return record_answers(task, batch, network(batch.x.to(parameter.dtype), batch.lengths, return_weights=True))
-
-
-def plain_numbers(axis: Axis) -> None:
-    """Label a logarithmic axis with numbers instead of powers of ten, few enough to be read, but more than one.
-
-    Args:
-        axis: After its data have been drawn.
-    """
-    low, high = sorted(axis.get_view_interval())
-    between = LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
-    axis.set_major_locator(between if high > 5 * low else MaxNLocator(5))
-    axis.set_major_formatter("{x:,g}")
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _figure(title: str, width: float = 9, height: float = 4.5) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=100)
-    figure.suptitle(title, fontsize=10, wrap=True)
-    return figure
 
 
 def _mark(axes: Axes, relevant_steps: Array) -> None:
@@ -158,7 +35,7 @@ def draw_sequence(record: AttentionRecord, index: int = 0) -> Figure:
 
     Args:
         record: Sequences.
-        index: Which one.
+        index: Its place among them.
     """
     steps = np.arange(record.lengths[index])
     relevant = record.relevant_steps[index]
@@ -166,7 +43,8 @@ def draw_sequence(record: AttentionRecord, index: int = 0) -> Figure:
     scores = None if record.scores is None else record.scores[index, : len(steps)]
     rows = 1 + (record.weights is not None) + (scores is not None)
     target, answer = _in_words(record, index)
-    figure = _figure(f"Sequence {index}: target {target}, answer {answer}\n{record.title}", height=2 + 1.6 * rows)
+    title = f"Sequence {record.numbers[index]}: target {target}, answer {answer}\n{record.title}"
+    figure = new_figure(title, height=2 + 1.6 * rows)
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
     _draw_inputs(axes[0], record.task, inputs)
     point: dict[str, Any] = {"linestyle": "none", "marker": ".", "markersize": 4 if len(steps) < 1000 else 1.5}
@@ -202,7 +80,7 @@ def draw_example(task: Task, seed: int = 0) -> Figure:
     length = int(batch.lengths[0])
     target = batch.y[0].tolist()
     words = f"class {target}" if task.is_classification else ", ".join(f"{value:.3f}" for value in target)
-    figure = _figure(f"{task.summary()}: the target is {words}", height=3.0)
+    figure = new_figure(f"{task.summary()}: the target is {words}", height=3.0)
     axes = figure.subplots()
     _draw_inputs(axes, task, batch.x[0, :length].numpy())
     _mark(axes, batch.relevant_steps[0].numpy())
@@ -216,7 +94,7 @@ def _draw_inputs(axes: Axes, task: Task, inputs: Array) -> None:
             size = 4 if len(inputs) < 1000 else 1.5
             axes.plot(inputs[:, feature], ".", color=colour, markersize=size, label=name)
         axes.legend(loc="best", fontsize=8, markerscale=2)
-        axes.set_ylabel("input")
+        axes.set_ylabel("input, standardized" if isinstance(task, GivenTask) else "input")
     else:  # one-hot, or many
         most = np.abs(inputs).max()
         scale = {"cmap": "Greys", "vmin": 0} if inputs.min() >= 0 else {"cmap": "PuOr", "vmin": -most, "vmax": most}
@@ -226,32 +104,12 @@ def _draw_inputs(axes: Axes, task: Task, inputs: Array) -> None:
 
 def _in_words(record: AttentionRecord, index: int) -> tuple[str, str]:
     if record.task.is_classification:
-        names = [shortened(name) for name in record.task.class_names]
-        return f"class {names[record.y[index]]}", f"class {names[record.prediction[index].argmax()]}"
-    return _numbers_in_words(record, record.y[index]), _numbers_in_words(record, record.prediction[index])
-
-
-def _numbers_in_words(record: AttentionRecord, values: Array) -> str:
-    """Numbers of targets, in their units."""
-    if not isinstance(record.task, GivenTask):
-        return ", ".join(f"{value:.3f}" for value in values)
-    restored = _in_units(record.task, values).tolist()
-    return ", ".join(f"{number:.6g}" for number in restored)
-
-
-def _in_units(task: GivenTask, values: Array) -> Array:
-    """Standardized targets or answers in the units of the targets, in double precision."""
-    restored: Array = task.target_scaling().restore(torch.from_numpy(values).double()).numpy()
-    return restored
-
-
-def shortened(name: str) -> str:
-    """Return a name that fits beside others in a picture.
-
-    Args:
-        name: Of a class, or a column.
-    """
-    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
+        names = record.task.class_names
+        classes = record.y[index], record.prediction[index].argmax()
+        return tuple(f"class {shortened(names[number], 60)}" for number in classes)  # type: ignore[return-value]
+    scales = [target.scale for target in record.targets]
+    sides = (record.in_unit(values[index]) for values in (record.y, record.prediction))
+    return tuple(", ".join(map(in_digits, side, scales)) for side in sides)  # type: ignore[return-value]
 
 
 def draw_heat_map(record: AttentionRecord, most: int = 40) -> Figure:
@@ -264,7 +122,7 @@ def draw_heat_map(record: AttentionRecord, most: int = 40) -> Figure:
     assert record.weights is not None
     order = np.argsort(record.lengths, kind="stable")[:: max(1, len(record.lengths) // most)][:most].tolist()
     count = record.relevant_steps.shape[1]
-    figure = _figure(f"Weight x length, around the relevant steps\n{record.title}", height=5.5)
+    figure = new_figure(f"Weight x length, around the relevant steps\n{record.title}", height=5.5)
     axes = figure.subplots(1, count, sharey=True, squeeze=False)[0]
     centres = record.relevant_steps[order].T.tolist()
     windows = [np.stack(list(map(partial(_window, record), order, steps))) for steps in centres]
@@ -301,7 +159,7 @@ def draw_score_function(network: FeedForwardNetwork, task: Task) -> Figure:
         task: Gives the features: a value and a marker, one-hot symbols, or columns of a file.
     """
     parameter = next(network.parameters())
-    figure = _figure("The score of a step, as a function of its input")
+    figure = new_figure("The score of a step, as a function of its input")
     axes = figure.subplots()
     scores_of = partial(_scores_of, network, parameter)
     if isinstance(task, GivenTask):
@@ -336,50 +194,7 @@ def _scores_of(network: FeedForwardNetwork, parameter: torch.Tensor, inputs: Arr
     inputs_and_position = network.position(x, torch.ones(len(x), dtype=torch.long, device=x.device))
     _, _, scores = network.attention.forward_with_weights(inputs_and_position)
     assert scores is not None
-    return _numpy(scores)[:, 0]
-
-
-def draw_answers(record: AttentionRecord) -> Figure:
-    """Answers against targets with the band of right ones, and their errors; or a confusion matrix.
-
-    Args:
-        record: Sequences.
-    """
-    figure = _figure(record.title)
-    if isinstance(record.task, Regression | GivenTask) and not record.task.is_classification:
-        _draw_numbers(figure, record, record.task.tolerance)
-    else:
-        _draw_confusion(figure, record)
-    return figure
-
-
-def _draw_numbers(figure: Figure, record: AttentionRecord, tolerance: float) -> None:
-    left, right = figure.subplots(1, 2)
-    ends = np.array([min(record.y.min(), record.prediction.min()), max(record.y.max(), record.prediction.max())])
-    left.fill_between(ends, ends - tolerance, ends + tolerance, color=GREEN, alpha=0.3, label=f"within {tolerance:g}")
-    for rows, colour, name in ((record.is_correct, BLUE, "right"), (~record.is_correct, RED, "wrong")):
-        left.plot(record.y[rows], record.prediction[rows], ".", color=colour, markersize=3, label=name)
-    unit = ", in standard deviations" if isinstance(record.task, GivenTask) else ""
-    left.set(xlabel=f"target{unit}", ylabel="answer")
-    left.legend(fontsize=8, markerscale=2)
-    right.hist((record.prediction - record.y).ravel(), bins=50, color=BLUE)
-    right.axvspan(-tolerance, tolerance, color=GREEN, alpha=0.3)
-    right.set(xlabel="answer - target", ylabel="sequences")
-
-
-def _draw_confusion(figure: Figure, record: AttentionRecord) -> None:
-    axes = figure.subplots()
-    classes = record.prediction.shape[1]
-    counts = np.zeros((classes, classes), int)
-    np.add.at(counts, (record.y, record.prediction.argmax(axis=1)), 1)
-    axes.imshow(counts, cmap="Blues")
-    for (row, column), count in np.ndenumerate(counts):
-        axes.text(column, row, str(count), ha="center", va="center", color="w" if 2 * count > counts.max() else "k")
-    axes.set(xlabel="answer", ylabel="target")
-    names = [shortened(name) for name in record.task.class_names]
-    is_wide = classes * max(map(len, names)) > _LETTERS
-    axes.set_xticks(range(classes), names, rotation=90 if is_wide else 0)
-    axes.set_yticks(range(classes), names)
+    return to_numpy(scores)[:, 0]
 
 
 def draw_lengths(record: AttentionRecord) -> Figure:
@@ -388,7 +203,7 @@ def draw_lengths(record: AttentionRecord) -> Figure:
     Args:
         record: Sequences.
     """
-    figure = _figure(record.title, height=3.5)
+    figure = new_figure(record.title, height=3.5)
     axes = figure.subplots()
     edges = np.unique(np.linspace(record.lengths.min(), record.lengths.max() + 1, _BUCKETS + 1).astype(int))
     places = np.digitize(record.lengths, edges) - 1

@@ -16,7 +16,7 @@ from markupsafe import Markup
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ffattn.figures.attention import AttentionRecord
+    from ffattn.figures.record import AttentionRecord
 
 _MOST_STEPS = 2000  # of one sequence that can be pointed at; more would make a slow page
 
@@ -119,7 +119,7 @@ def steps_of(seen: "AttentionRecord", index: int = 0) -> Markup:
 
     Args:
         seen: Sequences.
-        index: Which one.
+        index: Its place among them.
     """
     length = int(seen.lengths[index])
     marks = {int(mark) for mark in seen.relevant_steps[index]}
@@ -134,7 +134,7 @@ def steps_of(seen: "AttentionRecord", index: int = 0) -> Markup:
     rows = [_place_row(name, numbers, points, size, place) for place, (name, numbers) in enumerate(values.items())]
     size = size._replace(height=len(rows) * (size.row + size.gap) + size.gap)
     left_out = f" {length - len(shown):,} of {length:,} steps are left out." if len(shown) < length else ""
-    caption = f"Sequence {index}: point at a step to read it. Relevant steps are orange.{left_out}"
+    caption = f"Sequence {seen.numbers[index]}: point at a step to read it. Relevant steps are orange.{left_out}"
     return _render("figure", _render("chart", rows, size), caption)
 
 

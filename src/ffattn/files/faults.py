@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from ffattn.errors import DataError
 from ffattn.files.preparation import CATEGORY, NUMBER, REFUSE, Feature, Preparation
@@ -60,6 +60,7 @@ def _faults_of(feature: Feature, raw: RawSequences, is_strict: bool, refuses_gap
         numbers, is_text = parse_numbers(column)
         faults.append(Fault(feature.name, is_text, "is no number"))
         faults.append(Fault(feature.name, np.isinf(numbers), "is not finite"))
+        faults.append(Fault(feature.name, _is_far(feature, numbers), "is too far from the numbers of training"))
         gaps = np.isnan(numbers) & ~is_text
     else:
         gaps = np.array([text is None for text in texts_of(column)], dtype=bool)
@@ -69,6 +70,13 @@ def _faults_of(feature: Feature, raw: RawSequences, is_strict: bool, refuses_gap
     if refuses_gaps:
         faults.append(Fault(feature.name, gaps, _NO_VALUE))
     return faults
+
+
+def _is_far(feature: Feature, numbers: Float[np.ndarray, " step"]) -> Bool[np.ndarray, " step"]:
+    """Whether single precision, in which networks take their inputs, has no such number once it is standardized."""
+    with np.errstate(over="ignore"):
+        sizes = np.abs(numbers - feature.mean) / feature.scale
+    return np.asarray((sizes > np.finfo(np.float32).max) & np.isfinite(numbers))
 
 
 def refuse_faults(preparation: Preparation, raw: RawSequences) -> None:

@@ -1,5 +1,6 @@
 """How columns of a file become a network's inputs, and its predictions columns of an answer."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ from ffattn.files import Feature, Preparation, Scaling, Target
 from ffattn.files.preparation import ID, NUMBER, PROBLEM, WEIGHTS, WORDS, answer_columns
 from ffattn.tasks import File, Task
 
-__all__ = ["ID", "PROBLEM", "WEIGHTS", "WORDS", "answer_columns", "answer_values", "preparation_of"]
+__all__ = ["ID", "NOT_FINITE", "PROBLEM", "WEIGHTS", "WORDS", "answer_columns", "answer_values", "preparation_of"]
+
+
+NOT_FINITE = "the answer is not finite: values are too far from those of training"
 
 
 def preparation_of(task: Task) -> Preparation:
@@ -31,16 +35,29 @@ def preparation_of(task: Task) -> Preparation:
 def answer_values(preparation: Preparation, prediction: Float[Tensor, "batch output"]) -> list[dict[str, Any]]:
     """Return predictions as values of the target's columns, and probabilities of the classes.
 
+    A prediction that is not finite gives no value, but the reason, as the value of `problem`.
+
     Args:
         preparation: How predictions become columns.
         prediction: Outputs of the network.
     """
-    if not preparation.classes:
-        numbers = Scaling(preparation.targets).restore(prediction.double()).tolist()
-        return [{t.name: value for t, value in zip(preparation.targets, row, strict=True)} for row in numbers]
+    prediction = prediction.double()
+    if preparation.classes:
+        return [_answer_class(preparation, row) for row in prediction.softmax(dim=1).tolist()]
+    return [_answer_numbers(preparation, row) for row in Scaling(preparation.targets).restore(prediction).tolist()]
+
+
+def _answer_class(preparation: Preparation, shares: list[float]) -> dict[str, Any]:
     names = preparation.classes
+    probabilities = dict(zip((f"p_{name}" for name in names), shares, strict=True))
     target = preparation.targets[0].name
-    return [
-        {target: names[int(np.argmax(row))]} | {f"p_{name}": share for name, share in zip(names, row, strict=True)}
-        for row in prediction.double().softmax(dim=1).tolist()
-    ]
+    if not all(map(math.isfinite, shares)):
+        return {target: None} | dict.fromkeys(probabilities) | {PROBLEM: NOT_FINITE}
+    return {target: names[int(np.argmax(shares))]} | probabilities
+
+
+def _answer_numbers(preparation: Preparation, values: list[float]) -> dict[str, Any]:
+    names = [target.name for target in preparation.targets]
+    if not all(map(math.isfinite, values)):
+        return dict.fromkeys(names) | {PROBLEM: NOT_FINITE}
+    return dict(zip(names, values, strict=True))

@@ -32,7 +32,6 @@ from ffattn.inference.evaluation import MAX_STEPS
 from ffattn.tasks import Batch, File, Given, Task
 
 _SEQUENCES = 1000  # in a batch, at most
-_NO_ANSWER = "the answer is not finite: values are too far from those of training"
 _SHOWN = 5  # problems that are kept in words
 
 
@@ -226,14 +225,11 @@ def _answer_batch(
     batch = _batch(preparation, raw)
     answer = trained.answer(batch.x, batch.lengths)
     rows = answer_values(preparation, answer.prediction.cpu().double())
-    for row, is_finite in zip(rows, answer.prediction.isfinite().all(dim=1).tolist(), strict=True):
-        if not is_finite:
-            row.update(dict.fromkeys(row), **{PROBLEM: _NO_ANSWER})
     if weights and answer.weights is not None:
         for row, own, start, length in zip(
             rows, answer.weights.cpu().tolist(), raw.offsets[:-1], raw.lengths.tolist(), strict=True
         ):
-            if row.get(PROBLEM):
+            if PROBLEM in row:
                 continue
             row[WEIGHTS] = own[:length]
             if raw.are_words:

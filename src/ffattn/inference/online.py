@@ -90,6 +90,8 @@ class Running:
     def answer(self) -> dict[str, Any]:
         """Return the answer to all steps so far: a value for each target, and the probability of each class.
 
+        Where the network's answer is not finite, the values are None, and `problem` has the reason.
+
         Raises:
             DataError: There has been no step.
         """

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ffattn.figures.attention import BLUE, GREEN, GREY, ORANGE, RED, plain_numbers
+from ffattn.figures.canvas import BLUE, GREEN, GREY, ORANGE, RED, plain_numbers
 from ffattn.reports.paper import published
 from ffattn.reports.table import UPDATES_PER_EPOCH
 from ffattn.runs.cells import Cell, FinishedRun, Spread, spread_of

@@ -11,9 +11,8 @@ from ffattn.figures.attention import (
     draw_heat_map,
     draw_score_function,
     draw_sequence,
-    record_answers,
-    record_attention,
 )
+from ffattn.figures.record import record_answers, record_attention
 from ffattn.inference.checkpoint import build_network
 from ffattn.models import LSTM, Answer, FFAttention, LSTMAttention, Mean
 from ffattn.rng.streams import Split, Stream

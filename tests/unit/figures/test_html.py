@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 import torch
 from matplotlib.figure import Figure
 
-from ffattn.figures.attention import record_answers
 from ffattn.figures.html import page, paragraph, picture, slides, steps_of, table
+from ffattn.figures.record import record_answers
 from ffattn.models import Answer
 from ffattn.tasks import Add
 from ffattn.tasks.batch import Batch

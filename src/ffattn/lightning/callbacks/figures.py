@@ -11,8 +11,9 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from PIL import Image
 
-from ffattn.figures.attention import draw_all, record_attention
+from ffattn.figures.attention import draw_all
 from ffattn.figures.html import page, paragraph, slides
+from ffattn.figures.record import record_attention
 from ffattn.lightning.loggers.tensorboard import boards_of
 from ffattn.models.feed_forward import FeedForwardNetwork
 from ffattn.rng.streams import Split, Stream
