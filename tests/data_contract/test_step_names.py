@@ -32,6 +32,8 @@ READ = [
     (["t0_s1", "t1_s1", "t0_s2", "t1_s2"], {"t_s1": ["t0_s1", "t1_s1"], "t_s2": ["t0_s2", "t1_s2"]}),
     (["x1_0", "x1_1", "x2_0", "x2_1"], {"x1": ["x1_0", "x1_1"], "x2": ["x2_0", "x2_1"]}),
     (["x1.5", "x0.5", "x1.0"], {"x": ["x0.5", "x1.0", "x1.5"]}),
+    (["0", "0.1", "0.2", "0.3"], {"value": ["0", "0.1", "0.2", "0.3"]}),
+    (["0", "0.5", "3"], {"value": ["0", "0.5", "3"]}),
     (["anything"], {"value": ["anything"]}),
 ]
 REFUSED = [
@@ -49,8 +51,10 @@ REFUSED = [
     (["01/02/2024", "02/02/2024"], "several numbers"),
     (["x1.0", "x1.1", "x2.0", "x2.1"], "decimals, or a number and a step"),
     (["2020.2", "2020.12"], "decimals or months"),
+    (["t0", "t1", "t0.1"], "t0 and t0.1 are copies of a column in pandas, or decimals"),
+    (["1990", "1991", "1990.1"], "1990 and 1990.1 are copies"),
     (["a_1", "a1", "a_2"], "a_1 and a1 are the same step"),
-    (["1", "1.0"], "1 and 1.0 are the same step"),
+    (["1", "01"], "1 and 01 are the same step"),
 ]
 
 

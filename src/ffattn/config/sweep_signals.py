@@ -15,6 +15,7 @@ from ffattn.system import signals
 from ffattn.system.processes import deaf_children
 
 _GRACE = 30.0  # seconds in which the jobs may save, as schedulers give it
+_PARTING = 5.0  # seconds in which a process may end that has nothing to save
 _PAUSE = 0.2  # seconds between looks
 
 
@@ -76,6 +77,16 @@ def _let_save(children: list[Any], folders: list[Path]) -> None:
     started = [folder for folder in folders if (folder / ".hydra").exists()]  # to look at others would make them
     while time.monotonic() < end and any(map(is_busy, started)):
         time.sleep(_PAUSE)
+    end = time.monotonic() + _PARTING
+    while time.monotonic() < end and any(map(_is_alive, children)):  # one may be writing a file
+        time.sleep(_PAUSE)
+
+
+def _is_alive(process: Any) -> bool:
+    """Return whether a process runs; whoever has started it learns of its end."""
+    with suppress(Exception):  # it has ended
+        return bool(process.status() not in ("zombie", "dead"))
+    return False
 
 
 def _kill(children: list[Any]) -> None:

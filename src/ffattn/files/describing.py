@@ -30,7 +30,7 @@ def describe_layout(file: RawSequences | ParquetPieces, layout: Layout, targets:
     steps = f"{lengths.min()}" if lengths.min() == lengths.max() else f"{lengths.min()} to {lengths.max()}"
     parts = [
         f"{_FORMS[layout.form]}, {_ROWS[layout.form]}",
-        f"{len(lengths):,} {_sequences(layout)} of {steps} steps",
+        f"{len(lengths):,} {_sequences(layout)} of {steps} step{'' if steps == '1' else 's'}",
         f"features {_features(layout)}",
         f"target {some_of(targets)}",
         *left_out_of(layout.left_out),

@@ -1,6 +1,7 @@
 """Fit a preparation on training sequences."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,9 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ffattn.errors import DataError
+from ffattn.files.notation import other_notation
 from ffattn.files.preparation import CATEGORY, MASK, NUMBER, REFUSE, WORD, Feature, Preparation, Target, answer_columns
 from ffattn.files.sequences import RawSequences
-from ffattn.files.values import are_numbers, class_names, is_number, numbers_of, parse_numbers
+from ffattn.files.values import are_numbers, class_names, is_number, is_text_type, numbers_of, parse_numbers
 
 AUTO = "auto"
 REGRESSION = "regression"
@@ -162,12 +164,14 @@ class _ColumnStatistics:
             return
         self.kind = WORD if raw.are_words else CATEGORY
         if self.kind == CATEGORY:
-            self._count_numbers(raw, column)
+            self._count_numbers(raw, column, steps)
         self.texts.update(text for text in column[steps] if text is not None)
 
-    def _count_numbers(self, raw: RawSequences, column: np.ndarray) -> None:
+    def _count_numbers(self, raw: RawSequences, column: np.ndarray, steps: Bool[np.ndarray, " step"]) -> None:
         numbers, is_text = parse_numbers(column)
         is_numeric = ~np.isnan(numbers)
+        self.has_gaps |= bool((~is_numeric & ~is_text).any())
+        self.moments.update(numbers[steps & np.isfinite(numbers)])
         if is_text.any() and not self.first_text:
             step = int(np.flatnonzero(is_text)[0])
             self.first_text = f"{raw.where(step, self.name)}: {column[step]!r}"
@@ -181,16 +185,26 @@ class _ColumnStatistics:
             rule: What is fitted.
 
         Raises:
-            DataError: A few words among numbers: that is a mistake rather than a category.
+            DataError: A few words among numbers: that is a mistake rather than a category; or numbers in a form that
+                is not read.
         """
-        if self.kind == NUMBER:
+        if self.kind == NUMBER or self._is_quantity():
             is_flagged = rule.missing == MASK and self.has_gaps
             scale = self.moments.scale(f"column {self.name}")
             return Feature(self.name, NUMBER, self.moments.mean, scale, is_flagged)
+        if self.kind == CATEGORY and (advice := other_notation(self.texts)):
+            raise DataError(f"{self.first_text} looks like a number or a time, and {advice}")
         if self.numbers_as_text > self.other_texts > 0:
             raise DataError(f"{self.first_text} is no number, as most values of the column are")
         frequent = sorted(self.texts, key=lambda text: (-self.texts[text], text))[: rule.max_categories]
         return Feature(self.name, self.kind, values=tuple(sorted(frequent)))
+
+    def _is_quantity(self) -> bool:
+        """Whether texts are all numbers and more than codes are: with fractions, or many; codes have leading zeros."""
+        if self.other_texts or not self.numbers_as_text or any(re.match(r"\s*0\d", text) for text in self.texts):
+            return False
+        are_whole = all(re.fullmatch(r"\s*[+-]?\d+\s*", text) for text in self.texts)
+        return not are_whole or len(self.texts) > _MOST_CLASSES
 
 
 def _is_classification(raw: RawSequences, rule: FitRule) -> bool:
@@ -200,9 +214,12 @@ def _is_classification(raw: RawSequences, rule: FitRule) -> bool:
         return rule.kind == CLASSIFICATION
     if not are_numbers(raw, rule.targets[0]):
         return True
-    numbers = parse_numbers(raw.columns[rule.targets[0]]).numbers
+    column = raw.columns[rule.targets[0]]
+    numbers = parse_numbers(column).numbers
     known = numbers[np.isfinite(numbers)]
-    return bool((known == np.round(known)).all() and len(np.unique(known)) <= _MOST_CLASSES)
+    is_text = is_text_type(column.type)  # whole numbers as text are names, unless most of them differ
+    most = max(_MOST_CLASSES, len(known) // 2) if is_text else _MOST_CLASSES
+    return bool((known == np.round(known)).all() and len(np.unique(known)) <= most)
 
 
 def _classes(raw: RawSequences, name: str, training: np.ndarray) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from ffattn.files.sequences import RawSequences
 from ffattn.files.understanding import is_list
 from ffattn.files.values import column_values, exact_column, parse_numbers, texts_in, texts_of, to_array
 
+_ARRAY = re.compile(r"[\[(]\s*[-+.\d][-+.\deE,;\s]*[\])]|[-+.]?\d[-+.\deE]*([,;\s]+[-+.]?\d[-+.\deE]*)+")  # of numbers
+
 
 def arrange_rows(block: TableBlock, layout: Layout) -> RawSequences:
     """Return the sequences that rows hold, one each.
@@ -27,6 +29,8 @@ def arrange_rows(block: TableBlock, layout: Layout) -> RawSequences:
     if layout.form == LISTS:
         raw = _from_lists(block, list(layout.features))
     elif layout.form == TEXT:
+        if layout.tokens != CHARACTERS and layout.features[0] not in layout.texts:  # the words of a trained network
+            _refuse_arrays(block, layout.features[0])
         raw = _from_texts(block, layout.features[0], layout.tokens)
     else:
         raw = _from_wide_rows(block, layout)
@@ -51,6 +55,16 @@ def _from_lists(block: TableBlock, features: list[str]) -> RawSequences:
         inputs[name] = to_array(block.path, name, column.flatten())
     assert offsets is not None
     return _numbered_by_row(block, offsets, inputs, features)
+
+
+def _refuse_arrays(block: TableBlock, name: str) -> None:
+    """Refuse texts that are all arrays of numbers, whose digits would be words."""
+    texts = [text for text in texts_in(block.path, block.table, name) if text]
+    if texts and all(_ARRAY.fullmatch(text.strip()) for text in texts):
+        raise DataError(
+            f"{block.path}, column {name}: holds arrays of numbers written as text ({texts[0][:20]!r}); write lists in "
+            "JSON Lines or Parquet, or a column for each step"
+        )
 
 
 def _from_texts(block: TableBlock, name: str, tokens: str) -> RawSequences:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 VALUE = "value"  # what a feature is called whose columns have no name in common
@@ -67,6 +68,7 @@ def group_steps(names: list[str], is_ordered: bool = False) -> dict[str, list[st
     """
     if len(names) == 1:
         return {_single(names[0]): names}
+    _refuse_copies(names)
     for ordered in (_by_number(names), _by_date(names), _of_calendar(names)):
         if ordered:
             return {VALUE: ordered}
@@ -83,6 +85,25 @@ def group_steps(names: list[str], is_ordered: bool = False) -> dict[str, list[st
         )
     _refuse_decimals(names)
     return _even(names, numbered)
+
+
+def _refuse_copies(names: list[str]) -> None:
+    """Refuse t0 and t0.1, as pandas calls two columns t0; 0, 0.1, 0.2, ... at equal distances are numbers."""
+    if all(_PURE.fullmatch(name) for name in names) and _are_even(sorted(map(float, names))):
+        return
+    known = set(names)
+    for name in names:
+        original = name.removesuffix(".1")
+        if original != name and original in known:
+            raise AmbiguousNamesError(
+                f"columns {original} and {name} are copies of a column in pandas, or decimals; rename one, or give "
+                f"{_out(name)}, or {_all_of(names)} for steps of one feature"
+            )
+
+
+def _are_even(numbers: list[float]) -> bool:
+    distances = [b - a for a, b in pairwise(numbers)]
+    return max(distances) - min(distances) < 1e-6 * max(distances)
 
 
 def _unnumbered(names: list[str], plain: list[str]) -> str:

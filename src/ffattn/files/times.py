@@ -50,6 +50,8 @@ def sort_keys(column: Any, where: Callable[[int], str]) -> np.ndarray:
 def _keys_of_decimals(column: Any, where: Callable[[int], str]) -> np.ndarray:
     """The digits without the point, as whole numbers."""
     values = [int(value.scaleb(column.type.scale)) for value in column.to_pylist()]
+    if values and min(values) >= 0 and 2**63 <= max(values) < 2**64:
+        return np.array(values, dtype=np.uint64)
     if long := [place for place, value in enumerate(values) if abs(value) >= 2**63]:
         raise DataError(f"{where(long[0])}: {column[long[0]].as_py()} has more digits than a time may have")
     return np.array(values, dtype=np.int64)

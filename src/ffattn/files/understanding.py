@@ -129,17 +129,14 @@ def _form_of(path: Path, table: Any, layout: Layout, features: tuple[str, ...]) 
     if lists or layout.form == LISTS:
         if (layout.features or not lists) and len(lists) < len(features):
             odd = next(name for name in features if name not in lists)
-            raise DataError(f"{path}, column {odd}: must hold a list for each sequence{_as_others(lists)}")
+            others = f", as column {lists[0]} does" if lists else "; if each row is a step, give id=COLUMN"
+            raise DataError(f"{path}, column {odd}: must hold a list for each sequence{others}")
         return LISTS
     if layout.form == TEXT or (texts and len(features) == 1):
         if len(features) != 1 or not texts:
             raise DataError(f"{path}: a text needs a single column of text; give task.features=[COLUMN]")
         return TEXT
     return WIDE
-
-
-def _as_others(lists: list[str]) -> str:
-    return f", as column {lists[0]} does" if lists else ""
 
 
 def _with_steps(path: Path, table: Any, layout: Layout, is_ordered: bool) -> Layout:

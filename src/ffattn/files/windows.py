@@ -71,12 +71,13 @@ def assign_windows(raw: RawSequences, rule: SplitRule) -> Int[np.ndarray, " wind
     parts = np.full(len(raw), NO_PART)
     shares = {TRAIN: 1 - rule.val_share - rule.test_share, VAL: rule.val_share, TEST: rule.test_share}
     end = 0.0
-    for part, share in shares.items():
+    for part, share in ((part, share) for part, share in shares.items() if share):
         end += share
         before = bounds
-        bounds = np.rint(end * length / stride).astype(np.int64) * stride if part != TEST else length
+        is_last = np.isclose(end, 1)
+        bounds = length if is_last else np.rint(end * length / stride).astype(np.int64) * stride
         parts[(start >= before) & (stop <= bounds)] = part
-        if share and not (parts == part).any():
+        if not (parts == part).any():
             most = int((bounds - before).max())
             raise DataError(
                 f"{raw.path}: no window of {stop[0] - start[0]} steps lies within the {share:.0%} of a series that are "

@@ -123,9 +123,11 @@ def evaluate_checkpoint(settings: Evaluate, folder: Path, quiet: bool = False) -
         torch.set_num_threads(settings.accelerator.num_threads)
     trained = load(settings.checkpoint, tuple(settings.trust), settings.accelerator.torch_device)
     console = Console(quiet=quiet)
+    notes = settings.task.notes() if isinstance(settings.task, GivenTask) else []
     print_header(
         console,
         task=settings.task.summary(),
+        **({"note": "; ".join(notes)} if notes else {}),
         model=trained.model.name,
         checkpoint=settings.checkpoint,
         written_to=folder,

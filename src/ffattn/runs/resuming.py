@@ -233,7 +233,9 @@ def _refuse_other_data(settings: Train, about: dict[str, Any], checkpoint: Path)
     before = about.get("fingerprint")  # checkpoints have had one since 0.1.0
     if before and isinstance(settings.task, GivenTask) and (found := changes(settings.task.fingerprint(), before)):
         raise ConfigError(f"{other}: {found}; train anew, from its weights with init_from={checkpoint} if you like")
-    if about.get("data", {}) != settings.task.state():
+    state = settings.task.state()
+    kept = about.get("data", {})
+    if bool(kept) != bool(state) or state | kept != state:  # what it lacks was not kept when it was written
         raise ConfigError(other)
 
 

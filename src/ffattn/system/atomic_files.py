@@ -23,15 +23,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
         OSError: It cannot be written; names the file, which the system does not do where it was open.
     """
     part = _part(path)
-    try:
-        with writing(), errors_naming(path):
-            yield part
-            sync(part)
-            part.replace(path)
-            sync(path.parent)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    with writing():  # a signal that waits for this may end the process
+        try:
+            with errors_naming(path):
+                yield part
+                sync(part)
+                part.replace(path)
+                sync(path.parent)
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,7 +30,7 @@ from ffattn.files.contents import understood
 from ffattn.files.describing import describe_layout, left_out_of, notes_of
 from ffattn.files.old_layouts import layout_of_columns
 from ffattn.files.preparation import NUMBER
-from ffattn.files.splits import TEST
+from ffattn.files.splits import TEST, TIME
 from ffattn.files.windows import NO_PART
 from ffattn.rng.streams import Split
 from ffattn.tasks.file_settings import FileSettings
@@ -50,7 +51,8 @@ class File(FileSettings):
     Attributes:
         path: A `.csv`, `.tsv`, `.parquet`, `.jsonl`, `.npz` or `.ts` file; see `ffattn.files.read_sequences` for its
             forms. One that ships inside a package is `package:path`.
-        target: The column to be predicted, or a list of several; for `.npz` y, and for `.ts` target, unless given.
+        target: The column to be predicted, or a list of several; for `.npz` y, for `.ts` target, and
+            for `.tsv` the first, unless given.
         id: The column that tells which sequence a row belongs to, or a list of columns that do so together; null where
             each row is a whole sequence.
         time: The column by which the steps of a sequence are ordered; null for the order of the file.
@@ -80,6 +82,11 @@ class File(FileSettings):
         max_categories: The most values of a feature of text that have a number of their own.
         window: For a Parquet file that is larger than memory: how many of its row groups are in memory at a time, and
             shuffled with each other; null for the whole file.
+        header: Whether the first line of a CSV has the names of columns: true; false, then they are called 0, 1, 2,
+            ...; or `auto`: as if true, but refused if it has numbers. A `.tsv` of which nothing else is said has no
+            header, and the class first, as in the UCR archive.
+        decimal: What stands before the fraction of a number in CSV: `point` or `comma`.
+        encoding: Of CSV and JSON Lines, as Python calls it; UTF-16 is recognised.
         tolerance, embedding: See `GivenTask`.
     """
 
@@ -155,7 +162,7 @@ class File(FileSettings):
     def _contents(self) -> FileContents:
         test_share = 0.0 if self.test_path is not None else self.test_share
         split_rule = SplitRule(self.split, self._split_column, self.val_share, test_share, self.split_seed)
-        fit_rule = FitRule(self._targets, self.kind, self.missing, self.max_categories)
+        fit_rule = FitRule(self._targets, self._kind, self.missing, self.max_categories)
         contents = read_contents(self.path, self._layout, split_rule, fit_rule, self.window is None)
         if self._restored is None:
             self.length.T = int(contents.file.lengths.max())
@@ -165,17 +172,28 @@ class File(FileSettings):
         """Return the sequences of a split (see `GivenTask.given`)."""
         if split is Split.TEST and self.test_path is not None:
             file = open_sequences(self.test_path, self.layout_of_others(has_targets=True), self.window is None)
-            self.__dict__["_kept_test_notes"] = self._notes_of_test(file)
+            self._note(self.test_path, file)
             return self._prepared(file, np.arange(len(file.lengths)))
         contents = self._contents
+        self._note(self.path, contents.file)
+        if between := int((contents.parts == NO_PART).sum()):
+            self._notes_by_file[self.path].append(f"{between} windows have steps of two parts, and are left out")
         wanted = TEST if split is Split.TEST else int(split)
         return self._prepared(contents.file, np.flatnonzero(contents.parts == wanted))
 
-    def _notes_of_test(self, file: RawSequences | ParquetPieces) -> list[str]:
-        """What is odd about the test's file, in words."""
+    def notes(self) -> list[str]:
+        """Return what is odd about the files that have been read (see `GivenTask.notes`)."""
+        return list(chain.from_iterable(self._notes_by_file.values()))
+
+    @property
+    def _notes_by_file(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = self.__dict__.setdefault("_kept_notes", {})
+        return found
+
+    def _note(self, path: str, file: RawSequences | ParquetPieces) -> None:
         new = [column for column in understood(file).left_out if column not in self.layout.left_out]
         notes = [*notes_of(file if isinstance(file, RawSequences) else file.index), *left_out_of(new)]
-        return [f"{self.test_path}: {note}" for note in notes]
+        self._notes_by_file[path] = notes if path == self.path else [f"{path}: {note}" for note in notes]
 
     def _prepared(self, file: RawSequences | ParquetPieces, chosen: np.ndarray) -> Sequences:
         if isinstance(file, RawSequences):
@@ -237,21 +255,14 @@ class File(FileSettings):
         """Return sizes, what is an input, what is predicted, and the constant baseline."""
         sizes = [f"{self.size(part):,} {name}" for part, name in _PARTS.items()]
         window = "" if self.window is None else f"; read in pieces, {self.window} at a time"
-        notes = [*self._notes(), *self.__dict__.get("_kept_test_notes", [])]
+        how = TIME if self.window_steps is not None else self.split
         return {
             "layout": describe_layout(self._contents.file, self.layout, self._targets),
-            **({"note": "; ".join(notes)} if notes else {}),
-            "sequences": f"{', '.join(sizes)} (split={self.split}){window}",
+            **({"note": "; ".join(self.notes())} if self.notes() else {}),
+            "sequences": f"{', '.join(sizes)} (split={how}){window}",
             "inputs": self._describe_inputs(),
             "predicts": self._describe_classes() if self.preparation.classes else self._describe_targets(),
         }
-
-    def _notes(self) -> list[str]:
-        contents = self._contents
-        between = int((contents.parts == NO_PART).sum())
-        return notes_of(contents.sequences) + (
-            [f"{between} windows have steps of two parts, and are left out"] if between else []
-        )
 
     def _describe_inputs(self) -> str:
         features = self.preparation.features

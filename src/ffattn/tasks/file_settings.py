@@ -1,5 +1,6 @@
 """The settings of sequences in a file, and what they say of its columns."""
 
+import codecs
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,15 +8,19 @@ from typing import Any
 from ffattn.errors import SettingError
 from ffattn.files import Layout
 from ffattn.files.fitting import AUTO, CLASSIFICATION, REGRESSION
+from ffattn.files.headers import ARCHIVE
 from ffattn.files.layouts import FORMS, LONG, TOKENS, WORDS, Windows, column_list
 from ffattn.files.preparation import MISSING, REFUSE
 from ffattn.files.splits import COLUMN, GROUP, RANDOM, SPLITS, STRATIFIED, TIME
 from ffattn.files.tables import PARQUET
+from ffattn.files.text_files import UTF_8, TextRule
 from ffattn.rng.streams import MAX_SEED
 from ffattn.settings import setting
 from ffattn.tasks.given import GivenTask
 
 SKIP = "skip"
+_DECIMALS = {"point": ".", "comma": ","}
+_LABEL = "0"  # the first column, where those of the UCR archive have the class
 _TARGETS = {".npz": ("y",), ".ts": ("target",)}  # unless given
 
 
@@ -44,11 +49,15 @@ class FileSettings(GivenTask):
     tokens: str = setting(WORDS, choices=TOKENS)
     max_categories: int = setting(10_000, low=1)
     window: int | None = setting(None, low=1)
+    header: Any = AUTO
+    decimal: str = setting("point", choices=tuple(_DECIMALS))
+    encoding: str = UTF_8
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.path:
             raise SettingError("path", self.path, "must be a file, as in task.path=sensors.csv")
+        self._check_text()
         self._name_columns()
         self._check_split()
         self._check_windows()
@@ -58,6 +67,14 @@ class FileSettings(GivenTask):
             raise SettingError("unlabelled", self.unlabelled, "is for files that are read whole; leave window out")
         if not self._targets:
             raise SettingError("target", None, "missing; give task.target=COLUMN")
+
+    def _check_text(self) -> None:
+        if self.header not in (AUTO, True, False):
+            raise SettingError("header", self.header, "must be true, false or auto")
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError as error:
+            raise SettingError("encoding", self.encoding, "is not known; utf-8, latin-1 and cp1252 are") from error
 
     def _name_columns(self) -> None:
         """Take columns as names, and refuse those that have two roles."""
@@ -80,6 +97,8 @@ class FileSettings(GivenTask):
         inputs = self.features or []
         if isinstance(inputs, dict):
             inputs = column_list("features", [name for columns in inputs.values() for name in columns])
+            if self.id is not None or self.window_steps is not None:
+                raise SettingError("features", "{...}", "is for steps in columns; where rows are steps give a list")
         leave_out = self.leave_out or []
         for key, names in (("features", inputs), ("leave_out", leave_out)):
             if both := [name for name in names if name in self._targets]:
@@ -116,7 +135,19 @@ class FileSettings(GivenTask):
             raise SettingError("test_share", self.test_share, f"leaves nothing beside val_share={self.val_share}")
 
     @property
+    def _is_of_archive(self) -> bool:
+        """Whether the file has the UCR archive's form unless it turns out otherwise: the class first, no header."""
+        said = (self.target, self.id, self.time, self.features)
+        return ".tsv" in Path(self.path).suffixes and self.header == AUTO and all(name is None for name in said)
+
+    @property
+    def _kind(self) -> str:
+        return CLASSIFICATION if self._is_of_archive and self.kind == AUTO else self.kind
+
+    @property
     def _targets(self) -> tuple[str, ...]:
+        if self._is_of_archive:
+            return (_LABEL,)
         return tuple(self.target or _TARGETS.get(Path(self.path).suffix, ()))
 
     @property
@@ -140,7 +171,13 @@ class FileSettings(GivenTask):
             leave_out=tuple(self.leave_out or ()),
             needed=self._targets if self.unlabelled == SKIP else None,
             windows=None if self.window_steps is None or stride is None else Windows(self.window_steps, stride),
+            text_rule=self._text_rule,
         )
+
+    @property
+    def _text_rule(self) -> TextRule:
+        header = ARCHIVE if self._is_of_archive else self.header
+        return TextRule(header=header, decimal=_DECIMALS[self.decimal], encoding=self.encoding.lower())
 
     @property
     def _split_columns(self) -> tuple[str, ...]:

@@ -148,6 +148,10 @@ class GivenTask(Task):
     def describe(self) -> dict[str, str]:
         """What a person should know of the data before the training starts, in lines with a title."""
 
+    def notes(self) -> list[str]:
+        """Return what is odd about the data that has been read, and does not keep it from being used."""
+        return []
+
     def fingerprint(self) -> dict[str, Any]:
         """What tells whether data and split are those of training, in plain values; nothing if that is not known."""
         return {}
