@@ -87,7 +87,7 @@ def test_the_usual_measures_are_those_of_the_predictions(run, sensors):
     task = trained.task
     batch = task.given(Split.TEST).batch(torch.arange(task.size(Split.TEST)))
     scale = task.target_scaling().float().scale
-    errors = ((trained.predict(batch.x, batch.lengths) - batch.y) * scale).double()
+    errors = ((trained.answer(batch.x, batch.lengths).prediction - batch.y) * scale).double()
     expected = {"mae": errors.abs().mean(), "rmse": errors.square().mean().sqrt()}
     variance = (batch.y * scale).double().var(correction=0)
     expected["r2"] = 1 - errors.square().mean() / variance

@@ -67,13 +67,20 @@ def _refuse_arrays(block: TableBlock, name: str) -> None:
         )
 
 
-def _from_texts(block: TableBlock, name: str, tokens: str) -> RawSequences:
-    """Lower-case words and numbers in the order of the text; or its characters, as they are, without white space."""
-    given = texts_in(block.path, block.table, name)
+def split_text(text: str, tokens: str) -> list[str]:
+    """Return the steps of a text: lower-case words and numbers, or its characters, as they are, without white space.
+
+    Args:
+        text: The text.
+        tokens: One of `ffattn.files.layouts.TOKENS`.
+    """
     if tokens == CHARACTERS:
-        texts = [list("".join(text.split())) for text in given]
-    else:
-        texts = [re.findall(r"\w+(?:'\w+)?", text.lower()) for text in given]
+        return list("".join(text.split()))
+    return re.findall(r"\w+(?:'\w+)?", text.lower())
+
+
+def _from_texts(block: TableBlock, name: str, tokens: str) -> RawSequences:
+    texts = [split_text(text, tokens) for text in texts_in(block.path, block.table, name)]
     offsets = np.concatenate(([0], np.cumsum([len(words) for words in texts])))
     words = np.array([word for words in texts for word in words], dtype=object)
     return _numbered_by_row(block, offsets, {name: words}, [name], are_words=True)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from ffattn.errors import CheckpointError, FFAttnError, reason_of
+from ffattn.inference.arrays import column_names, sequences_of
+from ffattn.inference.columns import answer_values, preparation_of
 from ffattn.inference.evaluation import evaluate
 from ffattn.inference.metrics import rename_metrics
 from ffattn.inference.same_data import check_data
@@ -20,7 +22,7 @@ from ffattn.models import Answer, Model, Network, Sizes, build
 from ffattn.nn.masking import resolve_lengths
 from ffattn.rng.streams import Split, Stream
 from ffattn.settings import from_plain
-from ffattn.tasks import Fixed, GivenTask, Length, Task
+from ffattn.tasks import File, Fixed, GivenTask, Length, Task
 
 FORMAT = 2
 KEY = "ffattn"  # where a checkpoint holds the settings, and the place of the run
@@ -204,10 +206,10 @@ class TrainedModel:
 
     @torch.inference_mode()
     def answer(self, x: Numbers, lengths: Numbers | None = None) -> Answer:
-        """Predictions and attention weights.
+        """The network's own outputs for its own inputs, and attention weights; nothing is scaled (see `predict`).
 
         Args:
-            x: Sequences with the task's features, (batch, time, feature), of any precision.
+            x: The network's inputs, (batch, time, feature), of any precision: of a file, columns already prepared.
             lengths: How many steps of each are real, (batch,); all if not given.
 
         Returns:
@@ -226,18 +228,58 @@ class TrainedModel:
         answer: Answer = self.network(x, resolve_lengths(x, given), return_weights=True)
         return answer
 
-    def predict(self, x: Numbers, lengths: Numbers | None = None) -> Tensor:
-        """Answers: (batch, output) numbers, or (batch,) class indices.
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the places on the last axis of `predict`'s x are, for a network that was trained on a file."""
+        return column_names(preparation_of(self.task))
+
+    def predict(self, x: Any, lengths: Any = None) -> Tensor | np.ndarray:
+        """Answers as `python -m ffattn.predict` gives them.
 
         Args:
-            x: Sequences with the task's features, (batch, time, feature), of any precision.
+            x: Sequences as they stand in a file, (batch, time, column), with NaN where a number is missing, and as
+                objects where columns hold text; or a list with (time, column), or a table, for each sequence; or a list
+                of texts (see `columns`). Of a made task its inputs.
             lengths: How many steps of each are real, (batch,); all if not given.
+
+        Returns:
+            Of a file: names of classes, (batch,), or numbers in the unit of the targets, (batch, output), in float64.
+            Of a made task: class indices, (batch,), or numbers, (batch, output).
 
         Raises:
             ValueError: A shape or type does not fit, or a length is not on 1..time.
+            DataError: A value cannot be used.
         """
-        prediction = self.answer(x, lengths).prediction
-        return prediction.argmax(dim=1) if self.task.is_classification else prediction
+        if not isinstance(self.task, File):
+            prediction = self.answer(x, lengths).prediction
+            return prediction.argmax(dim=1) if self.task.is_classification else prediction
+        outputs = self._outputs(x, lengths)
+        if self.task.is_classification:
+            names: np.ndarray = np.array(self.task.class_names, dtype=object)
+            return np.asarray(names[outputs.softmax(dim=1).argmax(dim=1).numpy()])
+        rows = [list(row.values()) for row in answer_values(preparation_of(self.task), outputs)]
+        return torch.tensor(rows, dtype=torch.float64).reshape(outputs.shape)
+
+    def predict_proba(self, x: Any, lengths: Any = None) -> Tensor:
+        """The probability of each class, (batch, class), in the order of `task.class_names`.
+
+        Args:
+            x: As of `predict`.
+            lengths: Likewise.
+
+        Raises:
+            ValueError: As of `predict`; or the answers are no classes.
+        """
+        if not self.task.is_classification:
+            raise ValueError(f"{self.task.name}: answers are numbers, which have no probabilities; use predict")
+        is_file = isinstance(self.task, File)
+        return (self._outputs(x, lengths) if is_file else self.answer(x, lengths).prediction).softmax(dim=1)
+
+    def _outputs(self, x: Any, lengths: Any) -> Tensor:
+        from ffattn.inference.on_files import outputs_of  # which uses this class
+
+        assert isinstance(self.task, File)
+        return outputs_of(self, sequences_of(self.task.preparation, self.task.tokens, x, lengths))
 
     def evaluate(
         self, T: int | None = None, sequences: int = 1000, length: Length | None = None, split: str = "test"

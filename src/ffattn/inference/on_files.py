@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from ffattn.errors import DataError
 from ffattn.files import (
@@ -28,7 +29,7 @@ from ffattn.files.tables import ARRAYS, TIME_SERIES
 from ffattn.inference.checkpoint import TrainedModel
 from ffattn.inference.columns import ID, PROBLEM, WEIGHTS, WORDS, answer_columns, answer_values, preparation_of
 from ffattn.inference.evaluation import MAX_STEPS
-from ffattn.tasks import File, Given, Task
+from ffattn.tasks import Batch, File, Given, Task
 
 _SEQUENCES = 1000  # in a batch, at most
 _SHOWN = 5  # problems that are kept in words
@@ -179,6 +180,30 @@ def _answer_rows(
             yield nothing | {PROBLEM: ""} | row | {ID: raw.ids[number]}
 
 
+def outputs_of(trained: TrainedModel, raw: RawSequences) -> Float[Tensor, "batch output"]:
+    """Return the network's outputs for sequences, in float64.
+
+    Args:
+        trained: The network.
+        raw: Sequences, all of which are to be answered for.
+
+    Raises:
+        DataError: One of them cannot be used.
+    """
+    preparation = preparation_of(trained.task)
+    if problems := problems_of(raw, preparation):
+        raise DataError(f"{problems[min(problems)]} ({len(problems)} of {len(raw)} sequences cannot be used)")
+    batches = [raw.select(np.array(numbers)) for numbers in _batch_ranges(raw.lengths, 0)]
+    outputs = [trained.answer(batch.x, batch.lengths).prediction for batch in (_batch(preparation, b) for b in batches)]
+    return torch.cat([torch.empty(0, trained.task.num_outputs), *(output.cpu() for output in outputs)]).double()
+
+
+def _batch(preparation: Preparation, raw: RawSequences) -> Batch:
+    offsets = torch.from_numpy(raw.offsets.astype(np.int64))
+    given = Given(prepare_inputs(preparation, raw), offsets, torch.zeros(len(raw)))
+    return given.batch(torch.arange(len(raw)))
+
+
 def _batch_ranges(lengths: Int[np.ndarray, " sequence"], start: int) -> Iterator[range]:
     """Consecutive sequences, as many as fit when all are padded to the longest of them."""
     longest = 1
@@ -197,9 +222,7 @@ def _batch_ranges(lengths: Int[np.ndarray, " sequence"], start: int) -> Iterator
 def _answer_batch(
     trained: TrainedModel, preparation: Preparation, raw: RawSequences, weights: bool
 ) -> list[dict[str, Any]]:
-    offsets = torch.from_numpy(raw.offsets.astype(np.int64))
-    given = Given(prepare_inputs(preparation, raw), offsets, torch.zeros(len(raw)))
-    batch = given.batch(torch.arange(len(raw)))
+    batch = _batch(preparation, raw)
     answer = trained.answer(batch.x, batch.lengths)
     rows = answer_values(preparation, answer.prediction.cpu().double())
     if weights and answer.weights is not None:

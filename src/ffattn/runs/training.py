@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -15,7 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from ffattn.config.schema import ACCUMULATE, QUIET, Train
-from ffattn.inference.checkpoint import BEST, KEY, LAST, Numbers, TrainedModel, checkpoints_of, load, read
+from ffattn.inference.checkpoint import BEST, KEY, LAST, TrainedModel, checkpoints_of, load, read
 from ffattn.inference.metrics import is_result_metric
 from ffattn.lightning import SequenceData, SequenceModule
 from ffattn.lightning.launch import launch
@@ -59,7 +60,7 @@ class TrainedRun:
         targets = [self.result["settings"][part][TARGET] for part in ("task", "model")]
         return load(self.checkpoint, trust=tuple(target.partition(".")[0] for target in targets))
 
-    def predict(self, x: Numbers, lengths: Numbers | None = None) -> Tensor:
+    def predict(self, x: Any, lengths: Any = None) -> Tensor | np.ndarray:
         """Return the answers of the best network (see `TrainedModel.predict`)."""
         return self.load().predict(x, lengths)
 
