@@ -194,6 +194,15 @@ def test_what_differs_from_the_checkpoint_is_not_kept(finished, tmp_path, monkey
     assert not list(tmp_path.iterdir())
 
 
+def test_no_answer_is_a_difference(finished):
+    from ffattn.inference.columns import preparation_of
+    from ffattn.inference.exporters import examples, largest_difference
+
+    trained = finished.load()
+    nothing = lambda x, lengths: [np.full((len(x), 1), np.nan, np.float32)]  # noqa: E731
+    assert np.isnan(largest_difference(nothing, trained, examples(preparation_of(trained.task)), False))
+
+
 def test_only_known_networks_are_exported():
     class Other(Network):
         def forward(self, x, lengths, return_weights=False):

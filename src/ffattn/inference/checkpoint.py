@@ -35,7 +35,9 @@ Numbers = Tensor | np.ndarray | list  # what torch.as_tensor takes
 _FORMATS = 1, FORMAT  # that are read
 _MEASURED = "best", "history"  # what of a checkpoint has metrics in it
 _PREFIX = "network."
+_IS_FOLDER = 0x10  # among the attributes of an entry of an archive
 _KINDS = {"settings": dict, "update": int}  # of what a network is made from
+_OPTIONAL_KINDS = {"fingerprint": dict}  # of what is not there in early versions
 
 
 def sizes_of(task: Task) -> Sizes:
@@ -102,6 +104,8 @@ def _require_whole(path: str | Path) -> None:
     with zipfile.ZipFile(path) as archive:
         if (name := archive.testzip()) is not None:
             raise zipfile.BadZipFile(f"{name} was altered")
+        if any(entry.external_attr & _IS_FOLDER for entry in archive.infolist()):
+            raise zipfile.BadZipFile("a tensor is called a folder, for which torch would return what memory holds")
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -127,6 +131,7 @@ def _checked(contents: Any, path: str | Path) -> dict[str, Any]:
         known = " and ".join(map(str, _FORMATS))
         raise CheckpointError(f"{path}: has format {about['format']}, and this version of ffattn reads formats {known}")
     wrong = [name for name, kind in _KINDS.items() if not isinstance(about.get(name), kind)]
+    wrong += [name for name, kind in _OPTIONAL_KINDS.items() if not isinstance(about.get(name, kind()), kind)]
     if wrong or not _are_weights(contents["state_dict"]):
         raise CheckpointError(f"{path}: a damaged checkpoint, without proper {wrong[0] if wrong else 'weights'}")
     return {**contents, KEY: upgrade(about)}

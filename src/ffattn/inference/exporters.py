@@ -242,7 +242,7 @@ def to_safetensors(contents: dict[str, Any], path: Path) -> None:
 
 
 def largest_difference(run: Runner, trained: TrainedModel, inputs: Iterator[Example], weights: bool) -> float:
-    """Return how far an export is from the checkpoint.
+    """Return how far an export is from the checkpoint; NaN where one of them has no answer.
 
     Answers are compared in standard deviations of the target, relative to the largest if that is above 1, as float32
     has both; so neither the unit nor the mean of a target hides a difference.
@@ -254,7 +254,7 @@ def largest_difference(run: Runner, trained: TrainedModel, inputs: Iterator[Exam
         weights: Whether it returns weights too.
     """
     preparation = preparation_of(trained.task)
-    largest = 0.0
+    differences = []
     for example in inputs:
         answer = expected(trained, example)
         outputs = run(example.x, example.lengths)
@@ -262,8 +262,8 @@ def largest_difference(run: Runner, trained: TrainedModel, inputs: Iterator[Exam
         if weights and answer.weights is not None:
             pairs.append((outputs[1], answer.weights.numpy()))
         for found, wanted in pairs:
-            largest = max(largest, float(np.abs(found - wanted).max() / max(1.0, np.abs(wanted).max())))
-    return largest
+            differences.append(np.abs(found - wanted).max() / max(1.0, np.abs(wanted).max()))
+    return float(np.max(differences))
 
 
 def _standardized(preparation: Preparation, answers: np.ndarray) -> np.ndarray:
