@@ -76,6 +76,7 @@ def assert_clean(done):
     assert [line for line in done.stderr.splitlines() if not re.match(progress, line)] == []
 
 
+@pytest.mark.slow
 def test_train_then_evaluate_from_any_directory(tmp_path):
     trained = run("train", *SMALL, "task=multiply", "hydra.run.dir=mine", cwd=tmp_path)
     assert_clean(trained)

@@ -138,6 +138,7 @@ def test_no_process_outlives_the_one_that_started_it(start, tmp_path):
     started.ended()
 
 
+@pytest.mark.slow
 @pytest.mark.signals
 def test_a_signal_reaches_the_jobs_of_a_sweep_wherever_they_run(start, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
@@ -151,6 +152,7 @@ def test_a_signal_reaches_the_jobs_of_a_sweep_wherever_they_run(start, tmp_path)
         pass
 
 
+@pytest.mark.slow
 def test_each_job_of_a_sweep_starts_its_own_processes(command, workplace):
     done = command("train", "-m", *RUN, "seed=0,1", "hydra.sweep.dir=sweep")
     assert done.status == 0, done.err

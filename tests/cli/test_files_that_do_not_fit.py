@@ -58,6 +58,7 @@ def test_a_file_that_does_not_fit_is_one_line(copied, command, size, words, file
     assert not list(workplace.rglob("part.*"))
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_curves_do_not_fit_says_so_of_each_job(command, workplace):
     with files_of_at_most(20_000):
         done = command("train", *SWEEP, "trainer.log_every=1", "updates=2000", "trainer.validate_every=2000")

@@ -121,7 +121,7 @@ def test_before_anything_is_written(kind, stage, number, end_at, assert_usable):
         slow("two", "agent import lightning", TERM),
         slow("two", "agent import torch", INT),
         slow("two", "agent import torch", USR1),
-        ("two", "agent fork", INT),
+        slow("two", "agent fork", INT),
         slow("two", "agent fork", TERM),
         slow("two", "rank write metrics.csv", TERM),
         slow("two", "rank write metrics.csv", USR1),
@@ -172,7 +172,8 @@ def test_while_kernels_are_compiled(kind, start, assert_usable, workplace):
     assert_usable(kind)
 
 
-@pytest.mark.parametrize("kind", ["two", slow("sweep")])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["two", "sweep"])
 def test_more_ctrl_c_ends_at_once(kind, start, stuck, workplace):
     """Though a process hangs, which is waited for after the first one."""
     started = start("ffattn.train", *stuck, *LONG, *KINDS[kind])

@@ -14,6 +14,7 @@ from ffattn.files.fingerprint import changes
 from ffattn.inference.checkpoint import KEY
 from ffattn.runs.evaluating import prepare
 from ffattn.tasks import File
+from tests.pairwise import each_value
 
 OPTIONS = ["accelerator=cpu", "logger=none", "trainer.progress=none", "model.hidden=4", "batch_size=8", "updates=2"]
 
@@ -120,8 +121,7 @@ def prepared(run, kind, tmp_path, *words):
     return prepare(kind, config, tmp_path / "new", in_sweep=False)
 
 
-@pytest.mark.parametrize("split", ["val", "test"])
-@pytest.mark.parametrize("kind", [Evaluate, Inspect])
+@each_value(split=["val", "test"], kind=[Evaluate, Inspect])
 def test_a_changed_file_is_not_evaluated(run, changed, tmp_path, kind, split):
     with pytest.raises(
         DataError, match=r"d.csv: is not what the network was trained on: other sequences.*task.test_path="

@@ -101,6 +101,7 @@ def test_the_installed_package_trains(environment, tmp_path):
     assert (result["updates"], result["commit"]) == (1, None)
 
 
+@pytest.mark.slow
 def test_the_installed_package_brings_its_launcher(environment, tmp_path):
     sweep = ["-m", "hydra/launcher=stacked", "hydra.sweep.dir=mine", "seed=0,1"]
     done = run(environment / "ffattn-train", *sweep, *SMALL, cwd=tmp_path)

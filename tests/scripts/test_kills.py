@@ -9,6 +9,7 @@ import pytest
 from scripts.checks import kills
 
 
+@pytest.mark.slow
 @pytest.mark.signals
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_run_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):

@@ -47,7 +47,7 @@ def assert_same_weights(a, b):
     torch.testing.assert_close(read(a)["state_dict"], read(b)["state_dict"], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", few(DIVISIONS, 0, 3, 4))
+@pytest.mark.parametrize("name", few(DIVISIONS, 0, 4))
 def test_two_processes_take_the_course_of_one(tmp_path, name):
     options = RUN | DIVISIONS[name]
     two = fit(tmp_path / "two", **options)
@@ -77,6 +77,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):
     assert_same_weights(tmp_path / "a", whole.folder)
 
 
+@pytest.mark.slow
 def test_a_sharded_run_that_only_lacks_its_test_is_tested(tmp_path):
     trained = fit(tmp_path, accelerator="fsdp", updates=2)
     (tmp_path / "result.json").unlink()
@@ -84,6 +85,7 @@ def test_a_sharded_run_that_only_lacks_its_test_is_tested(tmp_path):
     assert again.result["test"] == trained.result["test"]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_is_the_same_line(tmp_path):
     options = {"optim": "sgd", "optim__lr": 1e30, "trainer__log_every": 1, "updates": 4}
     lines = []

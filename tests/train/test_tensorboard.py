@@ -102,6 +102,7 @@ def test_pictures_are_there_at_every_so_many_validations_and_at_the_last(tmp_pat
     assert files == stills | {f"{name}.gif" for name in NAMES} | {"index.html"}
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_its_pictures(tmp_path):
     options = {"logger": "none", "trainer__validate_every": 1, "trainer__pictures": 1}
     fit(tmp_path / "run", updates=1, **options)

@@ -112,6 +112,17 @@ def test_no_altered_bit_is_read(killed, tmp_path):
     assert "\n" not in "".join(refused)
 
 
+def test_a_tensor_that_is_called_a_folder_is_refused(killed):
+    """For which torch would return whatever memory holds; the checksum is that of the tensor."""
+    path = killed / "checkpoints" / "last.ckpt"
+    data = bytearray(path.read_bytes())
+    attributes = data.rindex(b"archive/data/", 0, data.rindex(b"archive/data/")) - 46 + 38
+    data[attributes] ^= 0x10
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="not a checkpoint, or a damaged one"):
+        ffattn.inference.checkpoint.read(path)
+
+
 @pytest.mark.parametrize(
     "error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0")], ids=repr
 )
