@@ -120,6 +120,7 @@ def mine(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_strangers_task_and_model_are_swept_and_evaluated(mine):
     own = ["--config-dir", "mine/conf"]
     options = ["task=first_bit", "model=sum", "hydra.sweep.dir=sweep", "logger=none", "model.scale=0.1,0.2"]

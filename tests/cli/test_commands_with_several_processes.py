@@ -127,6 +127,7 @@ def test_after_a_signal_processes_save_where_they_are(start, train, tmp_path, ac
     torch.testing.assert_close(saved["state_dict"], alone["state_dict"], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.signals
 def test_no_process_outlives_the_one_that_started_it(start, tmp_path):
     """Which was killed, and holds the lock: another run could go on there."""

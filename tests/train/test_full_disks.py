@@ -92,6 +92,7 @@ def test_a_folder_that_vanishes_ends_a_run_with_one_line(tmp_path, monkeypatch, 
     assert about(tmp_path / "moved")["update"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_run(*AS_ANYONE), reason="nothing is read-only for root")
 @pytest.mark.parametrize(
     ("folder", "reason"), few([("run", "cannot be written to"), ("run/checkpoints", "Permission denied")], 1)
