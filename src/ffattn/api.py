@@ -24,7 +24,7 @@ def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, 
         run = ffattn.fit("model.hidden=64", "optim.lr=0.01", task="add")
         run = ffattn.fit(task=Multiply(length=Fixed(T=500)), model=FFAttention(hidden=64))
         scores = run.result["test"]
-        answers = run.predict(x, lengths)  # of your own data: values as they stand in the file, answers in its units
+        answers = run.predict(x, lengths)  # for task=file: raw values in, the unit of the target out
 
     Args:
         *overrides: As on the command line.

@@ -65,6 +65,15 @@ def test_arrays_of_raw_values_have_the_answers_of_the_file(name, tmp_path):
         trained.predict_proba(x)
 
 
+@pytest.mark.parametrize("name", ["two targets", "classes"])
+def test_an_answer_that_is_not_finite_is_an_error(name, tmp_path):
+    trained, _, x = case(name, tmp_path)
+    torch.nn.init.constant_(trained.network.output.bias, torch.nan)
+    for answer in (trained.predict, trained.predict_proba)[: 2 if name == "classes" else 1]:
+        with pytest.raises(DataError, match="x, sequence 0: the answer is not finite"):
+            answer(x)
+
+
 def test_padded_arrays_tensors_and_tables_are_the_same(tmp_path):
     trained, _, x = case("one target", tmp_path)
     wanted = trained.predict(x)

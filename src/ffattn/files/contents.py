@@ -17,11 +17,11 @@ from ffattn.files.preparation import Preparation
 from ffattn.files.reading import read_sequences
 from ffattn.files.row_groups import ParquetPieces, open_pieces
 from ffattn.files.sequences import RawSequences
-from ffattn.files.splits import TRAIN, SplitRule, assign_parts
+from ffattn.files.splits import PART_TITLES, TRAIN, SplitRule, assign_parts
 from ffattn.files.tables import locate
 from ffattn.files.windows import assign_windows
 
-_PARTS = ("for training", "for validation", "for the test", "between them")  # in the order of their numbers
+_PARTS = (*(f"for {title}" for title in PART_TITLES.values()), "between them")  # in the order of their numbers
 
 
 class FileContents(NamedTuple):
@@ -85,12 +85,10 @@ def _read_and_fit(
     index, pieces = (file, None) if isinstance(file, RawSequences) else (file.index, file)
     parts = assign_parts(index, split_rule) if index.spans is None else assign_windows(index, split_rule)
     preparation = fit_preparation(index, parts == TRAIN, fit_rule, pieces)
-    every = [index] if pieces is None else pieces
+    fingerprint = Fingerprint()
+    every = fingerprint.taken_of([index] if pieces is None else pieces)  # pieces are read once for both
     # what cannot be used is found now, and not in the middle of the training
     refuse_faults_of_parts(preparation, every, parts, _PARTS)
-    fingerprint = Fingerprint()
-    for piece in every:
-        fingerprint.update(piece)
     return FileContents(file, parts, preparation, fingerprint.plain(parts))
 
 

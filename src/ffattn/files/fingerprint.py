@@ -1,6 +1,7 @@
 """What tells whether a file still holds the sequences of training, in the same parts."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,16 @@ class Fingerprint:
                 own = self._hashes[kind].setdefault(name, hashlib.blake2b(digest_size=_BYTES))
                 own.update(_as_bytes(values))
         return self
+
+    def taken_of(self, pieces: Iterable[RawSequences]) -> Iterator[RawSequences]:
+        """Take in sequences as they pass.
+
+        Args:
+            pieces: Some sequences after the other: all of the file.
+        """
+        for raw in pieces:
+            self.update(raw)
+            yield raw
 
     def plain(self, parts: Int[np.ndarray, " sequence"]) -> dict[str, Any]:
         """Return plain values, which a checkpoint can hold.

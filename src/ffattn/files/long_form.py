@@ -92,7 +92,8 @@ def _one_a_sequence(raw: RawSequences, name: str, values: Any) -> Any:
     same = same_values(values, expected)
     if not same.all():
         step = int(np.flatnonzero(~same)[0])
-        own, other = texts_of(values.slice(step, 1))[0], texts_of(expected.slice(step, 1))[0]
+        own = texts_of(values.slice(step, 1))[0]
+        other = texts_of(expected.slice(step, 1))[0]
         raise DataError(
             f"{raw.where(step, name)}: {own}, and {other} in another row of the same sequence; must be the same in "
             "all of them"

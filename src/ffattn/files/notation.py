@@ -17,7 +17,7 @@ _NOTATIONS = (
     (r"[+-]?[0-9]+(_[0-9]+)+", "has marks between digits; write 1234.5", 0),
     (
         r"[+-]?\d+([.,]\d+)?\s?%|[+-]?[$\u20ac\u00a3\u00a5]\s?\d[\d.,]*|\d[\d.,]*\s?[$\u20ac\u00a3\u00a5]",
-        "has a sign",
+        "has a sign of percent or of a currency; write the number alone",
         0,
     ),
     (r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*", "is a date; name it as the time, or leave it out", _MOST_CATEGORIES),

@@ -20,6 +20,7 @@ SPLITS = (RANDOM, STRATIFIED, GROUP, TIME, COLUMN)
 TRAIN = 0
 VAL = 1
 TEST = 2
+PART_TITLES = {TRAIN: "training", VAL: "validation", TEST: "the test"}
 _NAMES = {"train": TRAIN, "training": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "dev": VAL, "test": TEST}
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from ffattn.errors import DataError
 from ffattn.files.layouts import Layout
 from ffattn.files.sequences import RawSequences
-from ffattn.files.splits import TEST, TRAIN, VAL, SplitRule
+from ffattn.files.splits import PART_TITLES, TEST, TRAIN, VAL, SplitRule
 
 NO_PART = -1  # of a window that has steps of two parts
 
@@ -81,9 +81,6 @@ def assign_windows(raw: RawSequences, rule: SplitRule) -> Int[np.ndarray, " wind
             most = int((bounds - before).max())
             raise DataError(
                 f"{raw.path}: no window of {stop[0] - start[0]} steps lies within the {share:.0%} of a series that are "
-                f"for {_TITLES[part]}, {most} steps at most; give a smaller task.window_steps or larger shares"
+                f"for {PART_TITLES[part]}, {most} steps at most; give a smaller task.window_steps or larger shares"
             )
     return parts
-
-
-_TITLES = {TRAIN: "training", VAL: "validation", TEST: "the test"}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ffattn.errors import CheckpointError, FFAttnError, reason_of
 from ffattn.inference.arrays import column_names, sequences_of
-from ffattn.inference.columns import answer_values, preparation_of
+from ffattn.inference.columns import preparation_of
 from ffattn.inference.evaluation import evaluate
 from ffattn.inference.metrics import rename_metrics
 from ffattn.inference.same_data import check_data
@@ -253,7 +253,7 @@ class TrainedModel:
 
         Raises:
             ValueError: A shape or type does not fit, or a length is not on 1..time.
-            DataError: A value cannot be used.
+            DataError: A value cannot be used, or an answer is not finite.
         """
         if not isinstance(self.task, File):
             prediction = self.answer(x, lengths).prediction
@@ -262,8 +262,7 @@ class TrainedModel:
         if self.task.is_classification:
             names: np.ndarray = np.array(self.task.class_names, dtype=object)
             return np.asarray(names[outputs.softmax(dim=1).argmax(dim=1).numpy()])
-        rows = [list(row.values()) for row in answer_values(preparation_of(self.task), outputs)]
-        return torch.tensor(rows, dtype=torch.float64).reshape(outputs.shape)
+        return self.task.target_scaling().restore(outputs)
 
     def predict_proba(self, x: Any, lengths: Any = None) -> Tensor:
         """The probability of each class, (batch, class), in the order of `task.class_names`.

@@ -27,7 +27,16 @@ from ffattn.files.layouts import LISTS, LONG, column_list
 from ffattn.files.matching import match_layout
 from ffattn.files.tables import ARRAYS, TIME_SERIES
 from ffattn.inference.checkpoint import TrainedModel
-from ffattn.inference.columns import ID, PROBLEM, WEIGHTS, WORDS, answer_columns, answer_values, preparation_of
+from ffattn.inference.columns import (
+    ID,
+    NOT_FINITE,
+    PROBLEM,
+    WEIGHTS,
+    WORDS,
+    answer_columns,
+    answer_values,
+    preparation_of,
+)
 from ffattn.inference.evaluation import MAX_STEPS
 from ffattn.tasks import Batch, File, Given, Task
 
@@ -188,14 +197,17 @@ def outputs_of(trained: TrainedModel, raw: RawSequences) -> Float[Tensor, "batch
         raw: Sequences, all of which are to be answered for.
 
     Raises:
-        DataError: One of them cannot be used.
+        DataError: One of them cannot be used, or its answer is not finite.
     """
     preparation = preparation_of(trained.task)
     if problems := problems_of(raw, preparation):
         raise DataError(f"{problems[min(problems)]} ({len(problems)} of {len(raw)} sequences cannot be used)")
     batches = [raw.select(np.array(numbers)) for numbers in _batch_ranges(raw.lengths, 0)]
     outputs = [trained.answer(batch.x, batch.lengths).prediction for batch in (_batch(preparation, b) for b in batches)]
-    return torch.cat([torch.empty(0, trained.task.num_outputs), *(output.cpu() for output in outputs)]).double()
+    found = torch.cat([torch.empty(0, trained.task.num_outputs), *(output.cpu() for output in outputs)]).double()
+    if (bad := (~found.isfinite().all(dim=1)).nonzero()).numel():
+        raise DataError(f"{raw.path}, sequence {raw.ids[int(bad[0])]}: {NOT_FINITE}")
+    return found
 
 
 def _batch(preparation: Preparation, raw: RawSequences) -> Batch:
