@@ -2,6 +2,7 @@
 
 from ffattn.rng.streams import BatchWindow, Grid
 from ffattn.tasks.add import Add
+from ffattn.tasks.arrays import Arrays
 from ffattn.tasks.base import Baseline, Classification, Regression, Task
 from ffattn.tasks.batch import Batch
 from ffattn.tasks.file import File
@@ -16,6 +17,7 @@ from ffattn.tasks.xor import Xor
 __all__ = [
     "AMPvsUniProt",
     "Add",
+    "Arrays",
     "Baseline",
     "BasicMotions",
     "Batch",

@@ -1,0 +1,1 @@
+"""What the estimators of scikit-learn, aeon and sktime share."""
