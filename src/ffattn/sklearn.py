@@ -15,7 +15,7 @@ from sklearn.utils import Tags, check_consistent_length, check_random_state, com
 from sklearn.utils.multiclass import check_classification_targets
 
 from ffattn.estimators.distinct import find_distinct
-from ffattn.estimators.inputs import REFUSE, TABLE, require_fitted, sequences_of, targets_of, weights_of
+from ffattn.estimators.inputs import REFUSE, require_fitted, sequences_of, targets_of, weights_of
 from ffattn.estimators.parameters import NESTED, nested_params, with_nested
 from ffattn.estimators.training import class_texts, task_of, train_estimator
 
@@ -87,8 +87,7 @@ class _SequenceEstimator(BaseEstimator):
         """Train on the sequences that differ; each group keeps its share in validation."""
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         places, counts = find_distinct(sequences, y, weights, seed)
-        names = None if self.form_ == TABLE else getattr(self, "feature_names_in_", None)
-        task = task_of(self, [sequences[place] for place in places], y[places], counts, groups[places], names)
+        task = task_of(self, [sequences[place] for place in places], y[places], counts, groups[places])
         self.trained_, self.n_iter_ = train_estimator(self, task, seed)
         return self
 
@@ -114,7 +113,8 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):
         patience: Stop after so many validations without a smaller error; None for never. The best network is kept.
         validation_share: The share of sequences (of each class) for validation, 0 <= share < 1; where none would be
             left, as for 0, validation is on those of training. Equal sequences are always on the same side.
-        missing: What NaN is: `refuse`, `impute` (the mean of training) or `mask` (likewise, with an input that says so).
+        missing: What NaN is: `refuse`, `impute` (the mean of training) or `mask` (likewise, with one more input that
+            says so).
         device: `auto` (the GPU if there is one), `cpu` or `gpu`.
         random_state: Of weights, order and validation: a number, NumPy's RandomState, or None.
         folder: Where the run is written as `ffattn.fit` does, with checkpoints and curves; None leaves nothing on disk.
@@ -256,8 +256,8 @@ class SequenceRegressor(RegressorMixin, _SequenceEstimator):
             ValueError: X cannot be used.
         """
         require_fitted(self)
-        found = self.trained_.predict(sequences_of(self, X, is_fit=False)).numpy()
-        return np.asarray(found[:, 0] if self.trained_.task.target_names == ("y",) else found)
+        found = np.asarray(self.trained_.predict(sequences_of(self, X, is_fit=False)))
+        return np.asarray(found[:, 0] if found.shape[1] == 1 else found)
 
     def __sklearn_tags__(self) -> Tags:
         """Say what input is taken, for scikit-learn."""

@@ -1,7 +1,7 @@
 """Equal sequences become one that counts as much as all of them together.
 
-So a weight of 2 is exactly two copies and one of 0 none, the order of the rows changes nothing, and no sequence is on both
-sides of a split into training and validation.
+So a weight of 2 is exactly two copies and one of 0 none, the order of the rows changes nothing, and no sequence is on
+both sides of a split into training and validation.
 """
 
 import hashlib

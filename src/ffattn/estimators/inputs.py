@@ -37,7 +37,7 @@ def sequences_of(estimator: Any, X: Any, is_fit: bool) -> list[np.ndarray]:
     if not parts:
         raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
     tables, names = split_sequences(parts)
-    if (empty := [number for number, table in enumerate(tables) if not len(table)]):
+    if empty := [number for number, table in enumerate(tables) if not len(table)]:
         raise ValueError(f"X, sequence {empty[0]}: no steps")
     steps = check_array(np.concatenate(tables), ensure_all_finite=_finite(estimator), input_name="X")
     is_named = any(hasattr(part, "columns") for part in parts)

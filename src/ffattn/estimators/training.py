@@ -1,7 +1,6 @@
 """What an estimator's parameters stand for: a model, and a run that is trained as the command does."""
 
 import tempfile
-from dataclasses import replace
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import is_classifier
 
+from ffattn.errors import SettingError
 from ffattn.estimators.distinct import VAL, divide
-from ffattn.estimators.parameters import model_of
+from ffattn.estimators.inputs import TABLE
+from ffattn.estimators.parameters import NESTED, with_nested
 
 if TYPE_CHECKING:
     from ffattn.inference.checkpoint import TrainedModel
@@ -26,7 +27,6 @@ def task_of(
     y: np.ndarray,
     weights: np.ndarray,
     groups: np.ndarray,
-    names: Any,
 ) -> "Task":
     """Return the task of an estimator.
 
@@ -36,26 +36,40 @@ def task_of(
         y: Their targets.
         weights: How much each counts.
         groups: The class of each, which keeps its share in validation; or the same number for all.
-        names: Of the features; None for the usual ones.
+
+    Raises:
+        SettingError: A parameter has a value that it cannot have.
+        DataError: A target is none.
     """
     from ffattn.files.fitting import CLASSIFICATION, REGRESSION
     from ffattn.files.splits import COLUMN
+    from ffattn.settings import problem_of, type_problem_of
     from ffattn.tasks import Arrays
 
-    parts = divide(groups, estimator.validation_share)
+    share = estimator.validation_share
+    if problem := type_problem_of(share, float) or problem_of(share, {"low": 0, "below": 1}):
+        raise SettingError("validation_share", share, problem)
+    parts = divide(groups, share)
+    taken = [] if estimator.form_ == TABLE else list(getattr(estimator, "feature_names_in_", ()))
     return Arrays(
         x=sequences,
         y=y,
+        target=_other_than(taken, "y") if y.ndim == 1 else None,
         weights=None if (weights == weights[0]).all() else weights,
         columns={_PART: parts},
-        features=None if names is None else list(names),
+        features=taken or None,
         kind=CLASSIFICATION if is_classifier(estimator) else REGRESSION,
         missing=estimator.missing,
         split=COLUMN,
         split_by=_PART,
-        val_share=estimator.validation_share if VAL in parts else 0.0,
+        val_share=share if VAL in parts else 0.0,
         test_share=0.0,
     )
+
+
+def _other_than(names: list[str], wanted: str) -> str:
+    """A name for the target that no feature has."""
+    return _other_than(names, f"{wanted}_") if wanted in names else wanted
 
 
 def class_texts(classes: np.ndarray) -> list[str | None]:
@@ -104,9 +118,9 @@ def _settings(estimator: Any, task: "Task", seed: int) -> Any:
 
     size = task.size(Split.TRAIN)  # reads it, so that its length is known
     assert size is not None
-    model = model_of(estimator.model)
+    hidden = {} if estimator.hidden is None else {f"{NESTED}hidden": estimator.hidden}
     course = Trainer(
-        validate_every=max(_FEWEST, -(-size // estimator.batch_size)),
+        validate_every=_FEWEST,
         sequences=None,
         stop_when_solved=False,
         patience=estimator.patience,
@@ -114,7 +128,7 @@ def _settings(estimator: Any, task: "Task", seed: int) -> Any:
     )
     settings = Train(
         task=task,
-        model=model if estimator.hidden is None else replace(model, hidden=estimator.hidden),
+        model=with_nested(estimator.model, hidden),
         optim=Adam(lr=estimator.lr),
         trainer=course,
         accelerator=Accelerator(device=estimator.device),
@@ -123,6 +137,8 @@ def _settings(estimator: Any, task: "Task", seed: int) -> Any:
         seed=seed,
         batch_size=estimator.batch_size,
         updates=estimator.updates,
+        resume=None if estimator.folder is None else "last",
     )
+    settings.trainer.validate_every = max(_FEWEST, -(-size // settings.batch_size))
     settings.accelerator.check(settings.precision)
     return settings

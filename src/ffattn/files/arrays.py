@@ -138,13 +138,15 @@ def split_sequences(x: Any, lengths: Any = None) -> tuple[list[np.ndarray], tupl
     parts = list(x) if isinstance(x, list | tuple) else list(_cube(x))
     names = _names(parts)
     tables = [_table(number, part, names) for number, part in enumerate(parts)]
-    widths = {table.shape[1] for table in tables}
-    if len(widths) > 1:
-        shapes = ", ".join(str(width) for width in sorted(widths))
-        raise DataError(f"X: sequences have {shapes} features; all must have the same")
+    width = tables[0].shape[1] if tables else 0
+    for number, table in enumerate(tables):
+        if table.shape[1] != width:
+            raise DataError(
+                f"X, sequence {number}: a step has {table.shape[1]} features; of the first sequence {width}"
+            )
     if lengths is not None:
         tables = [table[:count] for table, count in zip(tables, checked_lengths(lengths, tables), strict=True)]
-    return tables, names or tuple(f"feature_{place}" for place in range(max(widths, default=0)))
+    return tables, names or tuple(f"feature_{place}" for place in range(width))
 
 
 def plain_array(values: Any) -> np.ndarray:

@@ -22,6 +22,7 @@ _OF_FILES = (
     *("id", "time", "leave_out", "form", "unlabelled", "window_steps", "stride", "window", "header", "decimal"),
     "encoding",
 )
+_WEIGHTS = "weights"  # a column that tells whether they have changed
 
 
 @dataclass
@@ -62,19 +63,52 @@ class Arrays(File):
     columns: InitVar[Mapping[str, Any] | None] = None
 
     def __post_init__(self, x: Any, y: Any, lengths: Any, weights: Any, columns: Mapping[str, Any] | None) -> None:
-        self._refuse_settings_of_files()
         self._raw: RawSequences | None = None
-        self._weights = None if weights is None else SequenceWeights.checked(plain_array(weights), len(x))
-        targets = {} if y is None else _columns_of(plain_array(y))
-        self.target = self.target or list(targets) or None
-        super().__post_init__()
-        if x is not None:
-            self._raw = self._read(x, lengths, {**(columns or {}), **targets})
-
-    def _refuse_settings_of_files(self) -> None:
+        self._weights: SequenceWeights | None = None
         for key in _OF_FILES:
             if getattr(self, key) != getattr(File, key):
                 raise SettingError(key, getattr(self, key), "is for files; leave it out")
+        if y is not None and self.target is None:
+            self.target = _target_names(plain_array(y))
+        super().__post_init__()
+        if x is not None:
+            self.attach(x, y, lengths=lengths, weights=weights, columns=columns)
+
+    def attach(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        lengths: Any = None,
+        weights: Any = None,
+        columns: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take the arrays: those of the training, if the task is of a checkpoint, which does not have them.
+
+        Args:
+            x: Sequences, as of the class.
+            y: Their targets.
+            lengths: How many steps of each are real.
+            weights: How much each counts.
+            columns: What `split_by` may name.
+
+        Raises:
+            DataError: Shapes do not fit, or a value is neither a number nor text.
+        """
+        of_sequence = {**(columns or {}), **self._named_targets(plain_array(y))}
+        if weights is not None:
+            of_sequence[_WEIGHTS] = plain_array(weights)
+        self._raw = self._read(x, lengths, of_sequence)
+        self._weights = None if weights is None else SequenceWeights.checked(of_sequence[_WEIGHTS], len(self._raw))
+        self.__dict__.pop("_kept", None)
+        self.__dict__.pop("_kept_contents", None)
+
+    def _named_targets(self, y: np.ndarray) -> dict[str, np.ndarray]:
+        values = y[:, None] if y.ndim == 1 else y
+        if values.ndim != 2 or values.shape[1] != len(self._targets):
+            names = ", ".join(self._targets)
+            raise DataError(f"y is {y.dtype} {y.shape}; must have a value of {names} for each sequence")
+        return {name: values[:, place] for place, name in enumerate(self._targets)}
 
     def _read(self, x: Any, lengths: Any, columns: Mapping[str, Any]) -> RawSequences:
         if isinstance(x, list | tuple) and x and all(isinstance(text, str) for text in x):
@@ -89,7 +123,7 @@ class Arrays(File):
         if self._raw is None:
             raise DataError(
                 f"{self.path}: the sequences of the training were in memory, and a checkpoint does not have them; "
-                "give a file for the test: +task.test_path=FILE"
+                "give them with task.attach(x, y), or a file for the test: +task.test_path=FILE"
             )
         kept: dict[str, FileContents] = self.__dict__.setdefault("_kept_contents", {})
         if not kept:
@@ -122,8 +156,6 @@ class Arrays(File):
         return [*own, *super().notes()]
 
 
-def _columns_of(y: np.ndarray) -> dict[str, np.ndarray]:
-    """Targets by name: `y`, or `y_0`, `y_1`, ... as of an `.npz` file."""
-    if y.ndim == 2:
-        return {f"y_{place}": y[:, place] for place in range(y.shape[1])}
-    return {"y": y}
+def _target_names(y: np.ndarray) -> list[str]:
+    """Names of targets: `y`, or `y_0`, `y_1`, ... as of an `.npz` file."""
+    return [f"y_{place}" for place in range(y.shape[1])] if y.ndim == 2 else ["y"]

@@ -59,7 +59,7 @@ class SequenceWeights:
         """
         ends = np.cumsum(self.values)
         steps = (np.arange(len(ends)) + start) / len(ends) * ends[-1]
-        return np.minimum(np.searchsorted(ends, steps, side="right"), np.flatnonzero(self.values)[-1])
+        return np.asarray(np.minimum(np.searchsorted(ends, steps, side="right"), np.flatnonzero(self.values)[-1]))
 
 
 @lru_cache(maxsize=4)
@@ -72,4 +72,4 @@ def weighted_order(weights: SequenceWeights, seed: int, number: int) -> Int[np.n
         number: Of the pass.
     """
     random = np.random.Generator(np.random.Philox(key=[seed, number]))
-    return random.permutation(weights.places(random.random()))
+    return np.asarray(random.permutation(weights.places(random.random())))
