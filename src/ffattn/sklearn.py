@@ -7,7 +7,10 @@
 They train as `ffattn.fit` does, on `ffattn.tasks.Arrays`. Torch and Lightning are imported by `fit`.
 """
 
-from typing import Any, Self
+import ffattn.estimators  # noqa: F401  # says what is missing
+
+# isort: split
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -21,23 +24,23 @@ from ffattn.estimators.training import class_texts, task_of, train_estimator
 
 
 class _SequenceEstimator(BaseEstimator):
-    """What both estimators share (see `SequenceClassifier`)."""
+    """What both estimators share (see `SequenceClassifier`). Parameters may be anything until `fit` checks them."""
 
     def __init__(
         self,
         model: Any = None,
         *,
-        hidden: int | None = None,
-        updates: int = 2000,
-        batch_size: int = 32,
-        lr: float = 0.003,
-        patience: int | None = 20,
-        validation_share: float = 0.15,
-        missing: str = "refuse",
-        device: str = "auto",
+        hidden: Any = None,
+        updates: Any = 2000,
+        batch_size: Any = 32,
+        lr: Any = 0.003,
+        patience: Any = 20,
+        validation_share: Any = 0.15,
+        missing: Any = "refuse",
+        device: Any = "auto",
         random_state: Any = None,
         folder: Any = None,
-        verbose: int = 0,
+        verbose: Any = 0,
     ) -> None:
         self.model = model
         self.hidden = hidden
@@ -61,7 +64,7 @@ class _SequenceEstimator(BaseEstimator):
         params: dict[str, Any] = super().get_params(deep=False)
         return params | (nested_params(self.model) if deep else {})
 
-    def set_params(self, **params: Any) -> Self:
+    def set_params(self, **params: Any) -> "_SequenceEstimator":
         """Set parameters, and return this estimator.
 
         Args:
@@ -83,13 +86,12 @@ class _SequenceEstimator(BaseEstimator):
         tags.input_tags.allow_nan = self.missing != REFUSE
         return tags
 
-    def _fit(self, sequences: list[np.ndarray], y: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> Self:
+    def _train(self, sequences: list[np.ndarray], y: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> None:
         """Train on the sequences that differ; each group keeps its share in validation."""
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         places, counts = find_distinct(sequences, y, weights, seed)
         task = task_of(self, [sequences[place] for place in places], y[places], counts, groups[places])
         self.trained_, self.n_iter_ = train_estimator(self, task, seed)
-        return self
 
 
 class SequenceClassifier(ClassifierMixin, _SequenceEstimator):
@@ -100,7 +102,7 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):
         probabilities = classifier.predict_proba(X)
 
     X of all methods is an array (sequence, time) or (sequence, time, feature), or a list of (time,) or (time, feature)
-    of any lengths. Of an array with two axes, scikit-learn's features are the steps: there must be as many in `predict`.
+    of any lengths. Of an array with two axes, the columns are the steps, of which `predict` takes as many.
 
     Args:
         model: `ffattn`, `mean`, `lstm` or `lstm_attention` with their defaults, or settings such as
@@ -134,18 +136,18 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):
         self,
         model: Any = None,
         *,
-        hidden: int | None = None,
-        updates: int = 2000,
-        batch_size: int = 32,
-        lr: float = 0.003,
-        patience: int | None = 20,
-        validation_share: float = 0.15,
+        hidden: Any = None,
+        updates: Any = 2000,
+        batch_size: Any = 32,
+        lr: Any = 0.003,
+        patience: Any = 20,
+        validation_share: Any = 0.15,
         class_weight: Any = None,
-        missing: str = REFUSE,
-        device: str = "auto",
+        missing: Any = REFUSE,
+        device: Any = "auto",
         random_state: Any = None,
         folder: Any = None,
-        verbose: int = 0,
+        verbose: Any = 0,
     ) -> None:
         super().__init__(
             model,
@@ -163,7 +165,7 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):
         )
         self.class_weight = class_weight
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SequenceClassifier":
         """Train, and return this estimator.
 
         Args:
@@ -179,12 +181,15 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):
         check_consistent_length(sequences, y)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
+        if None in (texts := class_texts(self.classes_)):
+            raise ValueError(f"y: class {self.classes_[texts.index(None)]!r} stands for no value; give it another name")
         weights = weights_of(sample_weight, sequences)
         known = np.unique(codes[weights > 0])
         if len(known) < 2:
             raise ValueError(f"{type(self).__name__} needs two classes; y has 1 class, {self.classes_[known][0]}")
         by_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=weights)
-        return self._fit(sequences, y, weights * by_class[codes], codes)
+        self._train(sequences, y, weights * by_class[codes], codes)
+        return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each of `classes_`, (sequence, class).
@@ -229,7 +234,7 @@ class SequenceRegressor(RegressorMixin, _SequenceEstimator):
     X and all other parameters and attributes are those of `SequenceClassifier`; there are no classes.
     """
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SequenceRegressor":
         """Train, and return this estimator.
 
         Args:
@@ -243,7 +248,8 @@ class SequenceRegressor(RegressorMixin, _SequenceEstimator):
         sequences = sequences_of(self, X, is_fit=True)
         y = targets_of(self, y, is_numeric=True)
         check_consistent_length(sequences, y)
-        return self._fit(sequences, y, weights_of(sample_weight, sequences), np.zeros(len(y), dtype=np.int64))
+        self._train(sequences, y, weights_of(sample_weight, sequences), np.zeros(len(y), dtype=np.int64))
+        return self
 
     def predict(self, X: Any) -> np.ndarray:
         """Return predictions in the unit of y, (sequence,) or (sequence, output).

@@ -57,7 +57,8 @@ def with_nested(model: Any, params: dict[str, Any]) -> "Model":
         ValueError: It has no such setting.
         SettingError: The setting cannot have that value.
     """
-    known = nested_params(model)
+    settings = model_of(model)
+    known = nested_params(settings)
     if unknown := sorted(params.keys() - known.keys()):
         raise ValueError(f"Invalid parameter {unknown[0]!r}. Valid ones of the model are: {', '.join(known)}.")
-    return replace(model_of(model), **{name.removeprefix(NESTED): value for name, value in params.items()})
+    return replace(settings, **{name.removeprefix(NESTED): value for name, value in params.items()})

@@ -154,11 +154,20 @@ def plain_array(values: Any) -> np.ndarray:
 
     Args:
         values: Anything that NumPy takes, or a tensor on any device.
+
+    Raises:
+        DataError: Rows of it have different lengths.
     """
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         values = values.double() if values.is_floating_point() else values
-    return np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise DataError(f"no array of values: {_line(error)}") from error
+    if array.dtype.kind in "US" and not hasattr(values, "dtype"):  # NumPy makes text of numbers beside text
+        return np.asarray(values, dtype=object)
+    return array
 
 
 def checked_lengths(lengths: Any, tables: Sequence[np.ndarray]) -> list[int]:
