@@ -14,7 +14,15 @@ from ffattn.errors import DataError
 from ffattn.files.notation import other_notation
 from ffattn.files.preparation import CATEGORY, MASK, NUMBER, REFUSE, WORD, Feature, Preparation, Target, answer_columns
 from ffattn.files.sequences import RawSequences
-from ffattn.files.values import are_numbers, class_names, is_number, is_text_type, numbers_of, parse_numbers
+from ffattn.files.values import (
+    are_numbers,
+    class_names,
+    is_number,
+    is_text_type,
+    numbers_of,
+    parse_numbers,
+    texts_of,
+)
 
 AUTO = "auto"
 REGRESSION = "regression"
@@ -213,6 +221,7 @@ def _is_classification(raw: RawSequences, rule: FitRule) -> bool:
     if rule.kind != AUTO or len(rule.targets) > 1:
         return rule.kind == CLASSIFICATION
     if not are_numbers(raw, rule.targets[0]):
+        _refuse_notation(raw, rule.targets[0])
         return True
     column = raw.columns[rule.targets[0]]
     numbers = parse_numbers(column).numbers
@@ -220,6 +229,21 @@ def _is_classification(raw: RawSequences, rule: FitRule) -> bool:
     is_text = is_text_type(column.type)  # whole numbers as text are names, unless most of them differ
     most = max(_MOST_CLASSES, len(known) // 2) if is_text else _MOST_CLASSES
     return bool((known == np.round(known)).all() and len(np.unique(known)) <= most)
+
+
+def _refuse_notation(raw: RawSequences, name: str) -> None:
+    """Refuse text that looks like a number, or stands among numbers, unless somebody has called it a class."""
+    known = [(sequence, text) for sequence, text in enumerate(texts_of(raw.columns[name])) if text is not None]
+    words = [(sequence, text) for sequence, text in known if not is_number(text)]
+    advice = other_notation({text for _, text in known})
+    if advice:
+        problem = f"looks like a number or a time, and {advice}"
+    elif len(known) > 2 * len(words) and len({text for _, text in known}) > _MOST_CLASSES:
+        problem = "is no number, as most values of the column are"
+    else:
+        return
+    sequence, text = words[0]
+    raise DataError(f"{raw.at(sequence, name)}: {text!r} {problem}; task.kind=classification takes it for a class")
 
 
 def _classes(raw: RawSequences, name: str, training: np.ndarray) -> tuple[str, ...]:

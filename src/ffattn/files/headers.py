@@ -15,19 +15,21 @@ _LEAST_COUNTED = 8  # names 0, 1, 2, ... are a header from so many on; fewer may
 _SHOWN = 5
 
 
-def find_delimiter(lines: bytes, usual: str) -> str:
-    """Return what stands between the values of a CSV: a comma or tab, or a semicolon where those are nowhere.
+def find_delimiter(lines: bytes, usual: str, decimal: str = ".") -> str:
+    """Return what stands between the values of a CSV: a comma or tab, or a semicolon or bar where those are nowhere.
 
     Args:
         lines: The beginning of the file.
         usual: What the name of the file tells.
+        decimal: What stands before the fraction of a number; what is not that comes first.
     """
     header = re.sub(r'"[^"]*"', "", lines.decode().lstrip("\r\n").partition("\n")[0])
-    found = [delimiter for delimiter in (usual, ";", "\t", ",") if delimiter in header]
+    known = sorted((usual, ";", "\t", ",", "|"), key=lambda delimiter: delimiter == decimal)
+    found = [delimiter for delimiter in known if delimiter in header]
     return found[0] if found else usual
 
 
-def find_names(path: Path, lines: bytes, delimiter: str, header: bool | str) -> list[str] | None:
+def find_names(path: Path, lines: bytes, delimiter: str, header: bool | str, decimal: str = ".") -> list[str] | None:
     """Return the names of the columns of a CSV without a header, 0, 1, 2, ...; None if its first line has them.
 
     Args:
@@ -35,6 +37,7 @@ def find_names(path: Path, lines: bytes, delimiter: str, header: bool | str) -> 
         lines: Its beginning.
         delimiter: What stands between values.
         header: Whether the first line has names; `auto`, if it should; or `archive`, if it must not.
+        decimal: What stands before the fraction of a number.
 
     Raises:
         DataError: The first line is of the other kind.
@@ -46,11 +49,12 @@ def find_names(path: Path, lines: bytes, delimiter: str, header: bool | str) -> 
     if header is False:
         return [str(number) for number in range(len(first))]
     shown = ", ".join(first[:_SHOWN]) + (", ..." if len(first) > _SHOWN else "")
+    is_data = _is_data([cell.replace(decimal, ".") for cell in first])
     if header == ARCHIVE:
-        if not _is_data(first):
+        if not is_data:
             raise DataError(f"{path}: no target; give task.target=COLUMN, one of {shown}")
         return [str(number) for number in range(len(first))]
-    if _is_data(first):
+    if is_data:
         raise DataError(
             f"{path}: the first line ({shown}) has numbers where a header has names; task.header=false reads it as "
             "data, with columns called 0, 1, 2, ... (task.target=0 is the first); task.header=true as names"

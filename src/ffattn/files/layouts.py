@@ -1,5 +1,6 @@
 """What the columns of a file are: which tell sequences apart, which are features, and which are of a sequence."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ LISTS = "lists"
 TEXT = "text"
 WIDE = "wide"
 FORMS = (AUTO, LONG, LISTS, TEXT, WIDE)
+_UNREAD = b"ffattn.unread"  # in what pyarrow keeps beside a table
 
 
 class Windows(NamedTuple):
@@ -175,17 +177,39 @@ def require_columns(path: Path, table: Any, names: list[str]) -> None:
     Raises:
         DataError: Names the first column that is missing, and those that there are.
     """
+    unread = unread_of(table)
     for name in names:
         if name not in table.column_names:
-            raise DataError(f"{path}: has no column {name}; it has {some_of(table.column_names)}")
+            reason = f"column {name} {unread[name]}" if name in unread else f"has no column {name}"
+            raise DataError(f"{path}: {reason}; it has {some_of(table.column_names)}")
+
+
+def with_unread(table: Any, unread: dict[str, str]) -> Any:
+    """Return a table that says what of its file is no column.
+
+    Args:
+        table: A pyarrow table.
+        unread: Names, and the reason of each.
+    """
+    return table.replace_schema_metadata({_UNREAD: json.dumps(unread)})
+
+
+def unread_of(table: Any) -> dict[str, str]:
+    """Return what of a table's file is no column, and why.
+
+    Args:
+        table: A pyarrow table.
+    """
+    found: dict[str, str] = json.loads((table.schema.metadata or {}).get(_UNREAD, b"{}"))
+    return found
 
 
 def some_of(names: Sequence[str], most: int = 12) -> str:
     """Return the first names of columns, and how many more there are.
 
     Args:
-        names: Columns; one without a name is shown as "".
+        names: Columns; one without a name, or with white space around it, is shown in quotes.
         most: How many are named.
     """
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(name or '""' for name in names[:most]) + more
+    return ", ".join(name if name and name == name.strip() else f'"{name}"' for name in names[:most]) + more

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from ffattn.files.values import is_number
 
 _LEAST = 0.9  # of the different texts of a column
-_MOST_CATEGORIES = 20  # values with a unit, or dates, may be categories if there are so few
+_MOST_CATEGORIES = 20  # values with a unit, dates and codes may be categories if there are so few
 _NO_SPACE = r"[\s\u00a0\u2009\u202f'\u2019_]"  # what stands between thousands
 _NOTATIONS = (
     (r"[+-]?\d{1,3}(,\d{3})+\.\d+|[+-]?\d{1,3}(,\d{3}){2,}", "has commas between thousands; write 1234.5", 0),
@@ -20,6 +20,7 @@ _NOTATIONS = (
         "has a sign of percent or of a currency; write the number alone",
         0,
     ),
+    (r"[+-]?0[xX][0-9a-fA-F]+", "is hexadecimal; write it in digits 0 to 9", _MOST_CATEGORIES),
     (r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*", "is a date; name it as the time, or leave it out", _MOST_CATEGORIES),
     (r"[+-]?\d+([.,]\d+)?\s?[A-Za-z\u00b5\u00b0\u03a9]{1,4}", "has a unit; write the number alone", _MOST_CATEGORIES),
 )

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from ffattn.errors import DataError
-from ffattn.files.archives import read_npz, read_ts
+from ffattn.files.archives import read_npz
 from ffattn.files.headers import refuse_twins
 from ffattn.files.loaders import LOADERS
 from ffattn.files.text_files import PLAIN, Blocks, TextRule, csv_blocks, json_blocks, read_whole
+from ffattn.files.time_series import read_ts
 from ffattn.files.values import NO_NUMBER
 
 ARRAYS = ".npz"

@@ -18,6 +18,9 @@ _BLOCK = 1 << 23  # bytes of a file that are read at a time
 _LARGE = 1 << 26  # likewise, where all of it goes into memory
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # the first bytes of a file
 _BOM = b"\xef\xbb\xbf"  # likewise, of UTF-8
+_UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")  # likewise
+_POINT = r"^\s*[+-]?([0-9]+\.[0-9]+|[0-9]{1,3}(\.[0-9]{3})+(,[0-9]+)?)\s*$"  # a date such as 24.12.2024 is none
+_POINT_OR_COMMA = rf"{_POINT}|^\s*[+-]?[0-9]*,?[0-9]+([eE][+-]?[0-9]+)?\s*$"
 _LARGEST = 2**53  # whole number, up to which float64 has all
 
 
@@ -29,7 +32,7 @@ class TextRule(NamedTuple):
         exact: Columns of which no digit may be lost (see `ffattn.files.values.typed_texts`).
         header: Whether the first line of a CSV has the names of columns (see `ffattn.files.headers.find_names`).
         decimal: What stands before the fraction of a number in CSV.
-        encoding: Of the file; UTF-16 is recognised.
+        encoding: Of the file; UTF-16 and UTF-32 with a mark are recognised.
     """
 
     texts: tuple[str, ...] = ()
@@ -94,15 +97,53 @@ def csv_blocks(path: Path, rule: TextRule, size: int = _BLOCK) -> Iterator[Any]:
     first = 0
     for lines in _blocks(path, rule.encoding, size, has_quotes=True):
         if parse is None:
-            delimiter = find_delimiter(lines, "\t" if ".tsv" in path.suffixes else ",")
-            names = find_names(path, lines, delimiter, rule.header)
+            delimiter = find_delimiter(lines, "\t" if ".tsv" in path.suffixes else ",", rule.decimal)
+            names = find_names(path, lines, delimiter, rule.header, rule.decimal)
             parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
         read = csv.ReadOptions(use_threads=False, column_names=names, block_size=max(1, len(lines)))
         with _counted_from(first if names else -1):  # the header is the first line's
-            table = csv.read_csv(io.BytesIO(lines), read, parse, convert)
+            table = _csv_table(lines, read, parse, convert)
         names = table.column_names
+        if rule.decimal == ",":
+            _refuse_points(path, table, first, rule)
         first += table.num_rows
         yield _with_exact_columns(table, rule)
+
+
+def _csv_table(lines: bytes, read: Any, parse: Any, convert: Any) -> Any:
+    """Rows, in which 0x1F is text: pyarrow takes it for a whole number."""
+    import pyarrow as pa
+    from pyarrow import compute, csv
+
+    table = csv.read_csv(io.BytesIO(lines), read, parse, convert)
+    whole = [place for place, column in enumerate(table.schema) if pa.types.is_integer(column.type)]
+    if not whole or b"0x" not in lines.lower():
+        return table
+    kinds = {**convert.column_types, **dict.fromkeys((table.schema[place].name for place in whole), pa.string())}
+    kept = csv.ConvertOptions(null_values=NO_NUMBER, column_types=kinds, decimal_point=convert.decimal_point)
+    texts = csv.read_csv(io.BytesIO(lines), read, parse, kept)
+    for place in whole:
+        if compute.any(compute.match_substring(texts[place], "0x", ignore_case=True)).as_py():
+            table = table.set_column(place, table.schema[place].name, texts[place])
+    return table
+
+
+def _refuse_points(path: Path, table: Any, first: int, rule: TextRule) -> None:
+    """Refuse numbers with points where commas are said to stand before fractions: 1.500 may be 1500 or 1.5."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if name in rule.texts or not pa.types.is_string(column.type):
+            continue
+        values = column.combine_chunks()
+        has_point = compute.match_substring_regex(values, _POINT).fill_null(fill_value=False)
+        are_numbers = compute.all(compute.match_substring_regex(values, _POINT_OR_COMMA)).as_py()
+        if are_numbers and (row := compute.index(has_point, value=True).as_py()) >= 0:
+            raise DataError(
+                f"{path}, row {first + row + 1}, column {name}: {values[row].as_py()!r} has a point beside "
+                "task.decimal=comma; write numbers with a comma before the fraction, and nothing between thousands"
+            )
 
 
 def _with_exact_columns(table: Any, rule: TextRule) -> Any:
@@ -197,8 +238,10 @@ def _open_text(path: Path, encoding: str) -> Any:
     import pyarrow as pa
 
     with pa.input_stream(path, compression="detect") as file:
-        first = file.read(2)
-    if first in _UTF_16:
+        first = file.read(4)
+    if first in _UTF_32:
+        encoding = "utf-32"
+    elif first[:2] in _UTF_16:
         encoding = "utf-16"
     file = pa.input_stream(path, compression="detect")
     return file if encoding == UTF_8 else pa.transcoding_input_stream(file, encoding, "utf8")
@@ -206,6 +249,8 @@ def _open_text(path: Path, encoding: str) -> Any:
 
 def _checked(path: Path, lines: bytes, done: int) -> bytes:
     """Lines without a mark at the beginning of the file; refused unless they are UTF-8."""
+    if done == 0 and b"\0" in lines.partition(b"\n")[0]:
+        raise DataError(f"{path}, line 1: has bytes that are 0, as UTF-16 has; give task.encoding=utf-16-le (or -be)")
     try:
         lines.decode()
     except UnicodeDecodeError as error:

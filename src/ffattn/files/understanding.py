@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ffattn.errors import DataError
-from ffattn.files.layouts import AUTO, LISTS, LONG, TEXT, WIDE, Layout, LeftOut, require_columns, some_of
+from ffattn.files.layouts import AUTO, LISTS, LONG, TEXT, WIDE, Layout, LeftOut, require_columns, some_of, unread_of
+from ffattn.files.notation import other_notation
 from ffattn.files.step_names import AmbiguousNamesError, group_steps
-from ffattn.files.values import holds_words, is_text_type
+from ffattn.files.values import exact_column, holds_words, is_text_type, parse_numbers
 
 _NAMELESS = re.compile(r"|Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
 _ROW_NAMES = {"index", "id", "row", "rowid", "row_id", "rowname", "rownames", "row_name", "row_names", "level_0", "#"}
@@ -43,6 +44,7 @@ def understand(path: Path, table: Any, layout: Layout) -> Layout:
         left_out = [LeftOut(name, "not in task.features") for name in others if name not in said]
     else:
         left_out = _unasked(table, layout, others)
+    left_out += [LeftOut(name, reason) for name, reason in unread_of(table).items()]
     gone = {column.name for column in left_out}
     features = said or tuple(name for name in others if name not in gone)
     form = _form_of(path, table, layout, features)
@@ -160,11 +162,8 @@ def _refuse_no_numbers(path: Path, table: Any, names: tuple[str, ...]) -> None:
 
     for name in names:
         kind = table[name].type
-        if holds_words(path, table, name):
-            raise DataError(
-                f"{path}, column {name}: holds text; name the column that tells sequences apart with id=COLUMN if each "
-                f"row is a step, choose features=[...], or give task.leave_out=[{name}]"
-            )
+        if is_text_type(kind):
+            _refuse_words(path, table, name)
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null, is_text_type)
         if not any(test(kind) for test in tests):
@@ -172,6 +171,24 @@ def _refuse_no_numbers(path: Path, table: Any, names: tuple[str, ...]) -> None:
                 f"{path}, column {name}: holds {kind}, which is neither numbers nor text; if it is no step, give "
                 f"task.leave_out=[{name}]"
             )
+
+
+def _refuse_words(path: Path, table: Any, name: str) -> None:
+    """Refuse a column of steps in which something is no number, by what it looks like."""
+    column = exact_column(path, table, name)
+    is_text = parse_numbers(column).is_text
+    if not is_text.any():
+        return
+    row = int(np.argmax(is_text))
+    where = f"{path}, row {row + 1}, column {name}: {column[row].as_py()!r}"
+    if advice := other_notation(set(column.drop_null().to_pylist())):
+        raise DataError(f"{where} looks like a number or a time, and {advice}")
+    if 2 * is_text.sum() < len(column) - column.null_count:
+        raise DataError(f"{where} is no number, as most values of the column are")
+    raise DataError(
+        f"{path}, column {name}: holds text; name the column that tells sequences apart with id=COLUMN if each "
+        f"row is a step, choose features=[...], or give task.leave_out=[{name}]"
+    )
 
 
 def is_list(kind: Any) -> bool:

@@ -1,6 +1,5 @@
 """The settings of sequences in a file, and what they say of its columns."""
 
-import codecs
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from ffattn.files.headers import ARCHIVE
 from ffattn.files.layouts import FORMS, LONG, TOKENS, WORDS, Windows, column_list
 from ffattn.files.preparation import MISSING, REFUSE
 from ffattn.files.splits import COLUMN, GROUP, RANDOM, SPLITS, STRATIFIED, TIME
-from ffattn.files.tables import PARQUET
+from ffattn.files.tables import PARQUET, TIME_SERIES, locate
 from ffattn.files.text_files import UTF_8, TextRule
+from ffattn.files.time_series import TARGET, has_classes
 from ffattn.rng.streams import MAX_SEED
 from ffattn.settings import setting
 from ffattn.tasks.given import GivenTask
@@ -21,7 +21,7 @@ from ffattn.tasks.given import GivenTask
 SKIP = "skip"
 _DECIMALS = {"point": ".", "comma": ","}
 _LABEL = "0"  # the first column, where those of the UCR archive have the class
-_TARGETS = {".npz": ("y",), ".ts": ("target",)}  # unless given
+_TARGETS = {".npz": ("y",), ".ts": (TARGET,)}  # unless given
 
 
 @dataclass
@@ -72,7 +72,7 @@ class FileSettings(GivenTask):
         if self.header not in (AUTO, True, False):
             raise SettingError("header", self.header, "must be true, false or auto")
         try:
-            codecs.lookup(self.encoding)
+            "a".encode(self.encoding)
         except LookupError as error:
             raise SettingError("encoding", self.encoding, "is not known; utf-8, latin-1 and cp1252 are") from error
 
@@ -142,7 +142,13 @@ class FileSettings(GivenTask):
 
     @property
     def _kind(self) -> str:
-        return CLASSIFICATION if self._is_of_archive and self.kind == AUTO else self.kind
+        """What is said, or what the file says of itself."""
+        if self.kind != AUTO:
+            return self.kind
+        if Path(self.path).suffix == TIME_SERIES and self._targets == (TARGET,):
+            has = has_classes(locate(self.path))
+            return AUTO if has is None else CLASSIFICATION if has else REGRESSION
+        return CLASSIFICATION if self._is_of_archive else AUTO
 
     @property
     def _targets(self) -> tuple[str, ...]:
