@@ -12,13 +12,15 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ffattn.system import signals
+from ffattn.system import quick_start, signals
 
 if TYPE_CHECKING:
     from ffattn.api import fit, load
 
 if signals.is_command():
     signals.take_over()  # before imports that take seconds
+if signals.is_command() or quick_start.is_part_of_command():
+    quick_start.start_quickly()
 
 # Threads that spin while they wait cost up to 80 times when another process has a core; read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

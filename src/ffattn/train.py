@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from omegaconf import DictConfig
 
 from ffattn.config.command import run_command
-from ffattn.config.jobs import Command, Finished, freeze_imports
+from ffattn.config.jobs import Command, Finished
 
 if TYPE_CHECKING:
     from ffattn.config.jobs import Sweep
@@ -63,6 +63,7 @@ def _say_finished(start: "Start") -> None:
 
 def _execute(job: _Job, folder: Path, in_sweep: bool) -> None:
     from ffattn.runs.training import train
+    from ffattn.system.quick_start import freeze_imports
 
     freeze_imports()
     train(job.settings, folder, job.start, quiet=in_sweep)

@@ -1,11 +1,9 @@
 """What a command and a job are, and where each job of a sweep is written."""
 
-import gc
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import chdir, contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,9 +140,3 @@ def _file_name(text: str) -> str:
     if plain == text and len(text) <= _LONGEST:
         return text
     return f"{plain[:_LONGEST]}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
-
-
-@cache
-def freeze_imports() -> None:
-    """Keep the garbage collector from what has been imported, through which it would go for 0.3 s now and then."""
-    gc.freeze()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from torch.utils.tensorboard.summary import hparams
 
 from ffattn.lightning.loggers.guarded import GuardedLogger
 
@@ -33,6 +32,8 @@ def make_tensorboard(folder: Path, settings: dict[str, Any], update: int) -> Ten
         settings: Of the run, in one level.
         update: How many updates have been made; later entries are hidden, since they will be logged again.
     """
+    from torch.utils.tensorboard.summary import hparams  # imports TensorBoard, which runs without curves do not need
+
     _silence_writers()
     logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False, purge_step=update + 1)
     for summary in hparams(_columns(settings), dict.fromkeys(_FINAL_METRICS, 0.0)):
