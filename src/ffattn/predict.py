@@ -42,7 +42,7 @@ def run(config: DictConfig) -> None:
     settings = to_settings(config, Predict)
     settings.accelerator.check("32")
     trained = load(settings.checkpoint, trust, settings.accelerator.torch_device)
-    inputs = read_inputs(Path(settings.input), trained.task, settings.id, settings.time)
+    inputs = read_inputs(Path(settings.input), trained.task, settings.id, settings.time, settings.text)
     total = inputs.sequences
     for note in inputs.notes:
         print(f"{settings.input}: {note}", file=sys.stderr)
@@ -69,7 +69,8 @@ def _identity(settings: "Predict") -> dict[str, Any]:
     """What must be the same for a half-written file to be gone on with."""
     files = {name: os.stat(name) for name in (settings.checkpoint, settings.input)}
     about = {name: [found.st_size, found.st_mtime] for name, found in files.items()}
-    return about | {name: getattr(settings, name) for name in ("id", "time", "on_error", "weights")}
+    decisive = ("id", "time", "header", "decimal", "encoding", "on_error", "weights")
+    return about | {name: getattr(settings, name) for name in decisive}
 
 
 @contextmanager

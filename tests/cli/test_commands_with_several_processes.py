@@ -64,6 +64,7 @@ def dying(tmp_path):
     return ["--config-dir", "mine/conf", "model=dying"]
 
 
+@pytest.mark.slow
 def test_two_machines_share_a_run(start, train, tmp_path):
     """Two of torchrun's nodes, with one process each."""
     alone = train("logger=csv", "trainer.log_every=1", "updates=4")

@@ -131,7 +131,7 @@ def test_before_anything_is_written(kind, stage, number, end_at, assert_usable):
         slow("sweep", "worker import omegaconf", USR1),
         slow("sweep", "worker import torch", INT),
         slow("sweep", "worker import lightning", TERM),
-        ("sweep", "worker write metrics.csv", USR1),
+        slow("sweep", "worker write metrics.csv", USR1),
         slow("sweep", "worker write result.json", TERM),
     ],
 )

@@ -54,7 +54,7 @@ def slurm(workplace, monkeypatch):
     return folder
 
 
-@pytest.mark.parametrize("launcher", few(["slurm", "local"], 0))
+@pytest.mark.parametrize("launcher", few(["slurm", "local"]))
 def test_a_sweep_by_submitit_is_a_sweep(command, workplace, slurm, launcher):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     options = (f"hydra/launcher=submitit_{launcher}", "hydra.sweep.dir=sweep", "hydra.launcher.timeout_min=600")

@@ -138,6 +138,22 @@ def test_a_file_for_the_test_may_be_anything(run, changed, tmp_path):
         prepared(run, Evaluate, tmp_path, words, "split=val")
 
 
+def test_a_test_file_that_has_changed_is_said(run, tmp_path, capsys):
+    path, test = run.folder.parent / "d.csv", tmp_path / "test.csv"
+    table().to_csv(test, index=False)
+    run = ffattn.fit(*OPTIONS, task=task_of(path, test_path=str(test)), folder=tmp_path / "run", quiet=True)
+    prepared(run, Evaluate, tmp_path)
+    assert "has changed" not in capsys.readouterr().err
+    with_value(table(), 5, "x", 1.0).to_csv(test, index=False)
+    prepared(run, Evaluate, tmp_path)
+    assert f"{test}: has changed since training: other values of x" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match="has changed since training: other values of x"):
+        run.load().evaluate()
+    test.rename(tmp_path / "other.csv")
+    prepared(run, Evaluate, tmp_path, f"+task.test_path={tmp_path / 'other.csv'}")
+    assert "has changed" not in capsys.readouterr().err
+
+
 def test_an_unchanged_file_is_evaluated(run, tmp_path):
     assert prepared(run, Evaluate, tmp_path).sequences == 4
     assert run.load().evaluate()["error"] == pytest.approx(run.result["test"]["error"], 1e-5)

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ffattn.config.trained_schema import Predict
 from ffattn.errors import DataError, SettingError
 from ffattn.files import Layout, read_sequences
-from ffattn.files.text_files import TextRule
+from ffattn.files.text_files import TextRule, TextSettings
 from ffattn.files.values import class_names
 from ffattn.inference.on_files import read_inputs
 from ffattn.tasks import File
@@ -202,3 +203,24 @@ def test_names_with_white_space_are_shown_in_quotes(tmp_path):
     (tmp_path / "d.csv").write_text("y, t0, t1\na,1,2\n")
     with pytest.raises(DataError, match='has no column t0; it has y, " t0", " t1"'):
         read_sequences(tmp_path / "d.csv", Layout(of_sequence=("y",), features=("t0",)))
+
+
+def test_another_file_may_be_written_otherwise(tmp_path):
+    frame = pd.DataFrame({"t0": VALUES[:, 0], "t1": VALUES[:, 1], "y": VALUES[:, 2]})
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    task = File(path=str(tmp_path / "d.csv"), target="y")
+    new = frame.rename(columns={"y": "\u00fc"})
+    new.to_csv(tmp_path / "new.csv", index=False, decimal=",", sep=";", encoding="latin-1")
+    with pytest.raises(DataError, match="is not in UTF-8"):
+        read_inputs(tmp_path / "new.csv", task)
+    inputs = read_inputs(tmp_path / "new.csv", task, text=TextSettings(decimal="comma", encoding="latin-1"))
+    raw = next(iter(inputs.pieces))
+    np.testing.assert_array_equal(raw.features["t"].reshape(24, 2), VALUES[:, :2])
+    assert inputs.notes == ("left out: \u00fc (not in training)",)
+
+
+@pytest.mark.parametrize("setting", ["header=maybe", "decimal=dot", "encoding=klingon"])
+def test_settings_of_predict_are_checked(tmp_path, setting):
+    name, value = setting.split("=")
+    with pytest.raises(SettingError, match=setting):
+        Predict("a.ckpt", "in.csv", str(tmp_path / "out.csv"), **{name: value})

@@ -87,3 +87,16 @@ def test_windows_that_do_not_fit_are_refused(tmp_path, steps, message):
     series([60]).to_csv(tmp_path / "d.csv", index=False)
     with pytest.raises(DataError, match=message):
         File(path=str(tmp_path / "d.csv"), target="y", id="pump", time="t", window_steps=steps).describe()
+
+
+def test_windows_without_a_target_are_left_out(tmp_path):
+    frame = series([120])
+    frame.loc[frame.t % 10 == 4, "y"] = np.nan
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    settings = {"target": "y", "id": "pump", "time": "t", "window_steps": 10, "stride": 5}
+    expected = [name for name, rows in by_hand(frame, 10, 5) if np.isfinite(rows.y.iloc[-1])]
+    task = File(path=str(tmp_path / "d.csv"), unlabelled="skip", **settings)
+    assert task._contents.file.ids.tolist() == expected
+    assert "11 sequences without a target are left out" in task.describe()["note"]
+    with pytest.raises(DataError, match="sequence p0:6-15, column y: no finite number"):
+        File(path=str(tmp_path / "d.csv"), **settings).describe()

@@ -41,7 +41,7 @@ needs_a_disk = pytest.mark.skipif(not can_run(*MOUNT), reason="no file system ca
 
 
 @needs_a_disk
-@pytest.mark.parametrize("logger", few(["none", "csv", "tensorboard"], 2))
+@pytest.mark.parametrize("logger", few(["none", "csv", "tensorboard"], 1))
 def test_a_full_disk_ends_a_run_with_one_line(tmp_path, logger):
     size = {"none": 48, "csv": 150, "tensorboard": 150}[logger]  # without curves it is checkpoints that do not fit
     done = train_on_a_disk(tmp_path, size, logger=logger)

@@ -7,6 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny_runs import fit, rows
 
 from ffattn.errors import FFAttnError
+from tests.pairwise import few
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,7 @@ def test_many_are_tensorboard_and_csv(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*noload.*")  # of SQLAlchemy, in MLflow
-@pytest.mark.parametrize("uri", [None, "other.db"])
+@pytest.mark.parametrize("uri", few([None, "other.db"], 0))
 def test_mlflow_has_one_run_for_each_directory(tmp_path, monkeypatch, uri):
     mlflow = pytest.importorskip("mlflow")
     if uri is not None:

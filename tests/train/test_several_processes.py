@@ -67,6 +67,7 @@ def test_two_processes_take_the_course_of_one(tmp_path, name):
     }
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):
     fit(tmp_path / "a", accelerator="ddp_cpu", updates=2)
     fit(tmp_path / "a", accelerator="cpu", updates=4, resume="last")
@@ -121,7 +122,7 @@ class Failing(FFAttention):
     [
         ("raise", "^process 1 failed: RuntimeError: no network today$"),
         pytest.param("read", "^/no/such/file: No such file or directory$", marks=pytest.mark.slow),
-        ("kill", "^process 1 was ended by SIGKILL; .*"),
+        pytest.param("kill", "^process 1 was ended by SIGKILL; .*", marks=pytest.mark.slow),
     ],
 )
 def test_a_process_that_fails_ends_all_of_them(tmp_path, how, line, capfd):

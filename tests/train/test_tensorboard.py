@@ -8,6 +8,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tiny_runs import equal, fit, read
 
 from ffattn.figures import record as records
+from tests.pairwise import few
 
 TRAIN = {f"train/{name}" for name in ("loss", "accuracy", "lr", "updates_per_second")}
 FINAL = {f"{split}/{name}" for split in ("val", "test") for name in ("accuracy", "error")}
@@ -91,7 +92,7 @@ def pictures_of(folder):
 NAMES = ("sequence", "answers", "lengths", "heat_map", "score_function")
 
 
-@pytest.mark.parametrize("options", [{"updates": 5}, {"task__tolerance": 9}], ids=["until its updates", "until solved"])
+@pytest.mark.parametrize("options", few([{"updates": 5}, {"task__tolerance": 9}], 0), ids=["its updates", "solved"])
 def test_pictures_are_there_at_every_so_many_validations_and_at_the_last(tmp_path, options):
     options = {"logger": "tensorboard", "trainer__validate_every": 1, "trainer__pictures": 2} | options
     run = fit(tmp_path / "run", **options)

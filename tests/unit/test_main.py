@@ -1,13 +1,16 @@
 """`python -m ffattn` lists the commands without torch, and runs them as they run by themselves."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 import ffattn.predict
 from ffattn.__main__ import COMMANDS, description_of, main
+from ffattn.runs.result import read_result
 
 
 @pytest.fixture
@@ -68,13 +71,11 @@ def test_torch_is_not_waited_for():
     assert done.stdout.startswith("Usage: python -m ffattn COMMAND ...\n")
 
 
-@pytest.mark.cli
-def test_a_run_says_what_it_would_say(tmp_path):
+def test_a_run_says_what_it_would_say(run, tmp_path, monkeypatch):
     """Its result names the command that makes it again."""
     words = ["T=12", "updates=2", "batch_size=4", "model.hidden=4", "trainer.sequences=4", "trainer.validate_every=2"]
-    words += ["accelerator=cpu", "logger=none", f"hydra.run.dir={tmp_path / 'run'}"]
-    command = [sys.executable, "-m", "ffattn", "train", *words]
-    subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-    from ffattn.runs.result import read_result
-
+    words += ["accelerator=cpu", "logger=none", "trainer.progress=none", f"hydra.run.dir={tmp_path / 'run'}"]
+    monkeypatch.chdir(tmp_path)
+    with mock.patch.dict(os.environ):
+        run("train", *words)
     assert read_result(tmp_path / "run")["command"] == ["python", "-m", "ffattn.train", *words]

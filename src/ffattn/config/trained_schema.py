@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from ffattn.choices import SPLITS
 from ffattn.config.schema import Accelerator, refuse_length, require_same_length
 from ffattn.errors import SettingError
+from ffattn.files.text_files import TextSettings
 from ffattn.rng.streams import MAX_SEED
 from ffattn.settings import Settings, setting
 from ffattn.tasks import Task
@@ -70,6 +71,9 @@ class Predict(Settings):
         output: The file to be written: `.csv`, `.jsonl` or `.parquet`.
         id: The column, or columns, that tell which sequence a row belongs to; the checkpoint's own unless given.
         time: The column by which steps are ordered; likewise.
+        header: Whether the first line of a CSV has names: true, false or `auto`; likewise.
+        decimal: What stands before the fraction of a number in CSV, `point` or `comma`; likewise.
+        encoding: Of CSV and JSON Lines; likewise.
         on_error: What becomes of sequences with values that cannot be used: `stop` at the first, or `skip` them, with a
             word on what is wrong in their row.
         weights: Whether attention weights are written, one for each step (not in `.csv`).
@@ -82,6 +86,9 @@ class Predict(Settings):
     output: str
     id: Any = None
     time: str | None = None
+    header: Any = None
+    decimal: str | None = None
+    encoding: str | None = None
     on_error: str = setting("stop", choices=("stop", "skip"))
     weights: bool = False
     accelerator: Accelerator = field(default_factory=Accelerator)
@@ -89,6 +96,7 @@ class Predict(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.text.rule()  # which refuses what is wrong
         if Path(self.output).suffix not in {".csv", ".jsonl", ".parquet"}:
             raise SettingError("output", self.output, "must end in .csv, .jsonl or .parquet")
         _check_folder(self.output)
@@ -96,6 +104,11 @@ class Predict(Settings):
             raise SettingError("weights", "true", "a list for each sequence needs output=NAME.jsonl or NAME.parquet")
         if Path(self.output).exists() and Path(self.output).samefile(self.input):
             raise SettingError("output", self.output, "is the input")
+
+    @property
+    def text(self) -> TextSettings:
+        """How the cells of the input are read."""
+        return TextSettings(self.header, self.decimal, self.encoding)
 
 
 @dataclass

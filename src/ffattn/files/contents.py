@@ -17,7 +17,7 @@ from ffattn.files.preparation import Preparation
 from ffattn.files.reading import read_sequences
 from ffattn.files.row_groups import ParquetPieces, open_pieces
 from ffattn.files.sequences import RawSequences
-from ffattn.files.splits import PART_TITLES, TRAIN, SplitRule, assign_parts
+from ffattn.files.splits import PART_TITLES, TEST, TRAIN, SplitRule, assign_parts
 from ffattn.files.tables import locate
 from ffattn.files.windows import assign_windows
 
@@ -50,6 +50,18 @@ class FileContents(NamedTuple):
         return understood(self.file)
 
 
+class TestContents(NamedTuple):
+    """A file of the test's own, read.
+
+    Attributes:
+        file: Its sequences, or where they are.
+        fingerprint: As of `FileContents`, and its path.
+    """
+
+    file: RawSequences | ParquetPieces
+    fingerprint: dict[str, Any]
+
+
 class _FileVersion(NamedTuple):
     """What changes when a file does."""
 
@@ -72,9 +84,12 @@ def read_contents(
     Raises:
         DataError: It cannot be read, divided or fitted, or a value of it cannot be used.
     """
+    return _read_and_fit(path, _version_of(path), layout, split_rule, fit_rule, is_whole=is_whole)
+
+
+def _version_of(path: str) -> _FileVersion:
     found = locate(path)
-    version = _FileVersion(found.stat().st_mtime, found.stat().st_size) if found.is_file() else _FileVersion(0.0, 0)
-    return _read_and_fit(path, version, layout, split_rule, fit_rule, is_whole=is_whole)
+    return _FileVersion(found.stat().st_mtime, found.stat().st_size) if found.is_file() else _FileVersion(0.0, 0)
 
 
 @functools.lru_cache(maxsize=4)  # the jobs of a sweep read the same file
@@ -90,6 +105,29 @@ def _read_and_fit(
     # what cannot be used is found now, and not in the middle of the training
     refuse_faults_of_parts(preparation, every, parts, _PARTS)
     return FileContents(file, parts, preparation, fingerprint.plain(parts))
+
+
+def read_test(path: str, layout: Layout, is_whole: bool = True) -> TestContents:
+    """Return the sequences of a file that is all for the test; one that has not changed is not read again.
+
+    Args:
+        path: The file.
+        layout: What its columns must be.
+        is_whole: As of `read_contents`.
+
+    Raises:
+        DataError: It cannot be read, or lacks a column.
+    """
+    return _read_test(path, _version_of(path), layout, is_whole=is_whole)
+
+
+@functools.lru_cache(maxsize=4)
+def _read_test(path: str, version: _FileVersion, layout: Layout, *, is_whole: bool) -> TestContents:
+    file = open_sequences(path, layout, is_whole)
+    fingerprint = Fingerprint()
+    for piece in [file] if isinstance(file, RawSequences) else file:
+        fingerprint.update(piece)
+    return TestContents(file, fingerprint.plain(np.full(len(file.lengths), TEST)) | {"path": path})
 
 
 def open_sequences(path: str | Path, layout: Layout, is_whole: bool = True) -> RawSequences | ParquetPieces:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ffattn.errors import DataError
+from ffattn.errors import DataError, SettingError
 from ffattn.files.headers import AUTO, find_delimiter, find_names, refuse_twins
 from ffattn.files.values import NO_NUMBER, texts_of, typed_texts
 
@@ -43,6 +43,46 @@ class TextRule(NamedTuple):
 
 
 PLAIN = TextRule()
+DECIMALS = {"point": ".", "comma": ","}
+
+
+class TextSettings(NamedTuple):
+    """What a person says of a text file; None for what is not said.
+
+    Attributes:
+        header: true, false or `auto`, as of `TextRule`.
+        decimal: One of `DECIMALS`.
+        encoding: As Python calls it.
+    """
+
+    header: Any = None
+    decimal: str | None = None
+    encoding: str | None = None
+
+    def rule(self, others: TextRule = PLAIN) -> TextRule:
+        """Return how the cells are read.
+
+        Args:
+            others: Tells what is not said.
+
+        Raises:
+            SettingError: A setting is none of these.
+        """
+        if self.header not in (None, AUTO, True, False):
+            raise SettingError("header", self.header, "must be true, false or auto")
+        if self.decimal not in (None, *DECIMALS):
+            raise SettingError("decimal", self.decimal, f"must be one of {', '.join(DECIMALS)}")
+        try:
+            "a".encode(self.encoding or UTF_8)
+        except LookupError as error:
+            raise SettingError("encoding", self.encoding, "is not known; utf-8, latin-1 and cp1252 are") from error
+        return others._replace(
+            header=others.header if self.header is None else self.header,
+            decimal=others.decimal if self.decimal is None else DECIMALS[self.decimal],
+            encoding=others.encoding if self.encoding is None else self.encoding.lower(),
+        )
+
+
 Blocks = Callable[[Path, TextRule, int], Iterator[Any]]
 
 

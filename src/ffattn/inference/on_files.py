@@ -26,6 +26,7 @@ from ffattn.files.describing import left_out_of, notes_of
 from ffattn.files.layouts import LISTS, LONG, column_list
 from ffattn.files.matching import match_layout
 from ffattn.files.tables import ARRAYS, TIME_SERIES
+from ffattn.files.text_files import TextSettings
 from ffattn.inference.checkpoint import TrainedModel
 from ffattn.inference.columns import (
     ID,
@@ -63,7 +64,13 @@ class Inputs:
     notes: tuple[str, ...] = ()
 
 
-def read_inputs(path: Path, task: Task, id: Any = None, time: str | None = None) -> Inputs:  # noqa: A002
+def read_inputs(
+    path: Path,
+    task: Task,
+    id: Any = None,  # noqa: A002
+    time: str | None = None,
+    text: TextSettings | None = None,
+) -> Inputs:
     """Return the sequences of a file without their targets, if it has any, and what is wrong with them.
 
     The file is gone through once; it need not fit into memory, unless the rows of its sequences stand apart.
@@ -73,6 +80,7 @@ def read_inputs(path: Path, task: Task, id: Any = None, time: str | None = None)
         task: What the network was trained on.
         id: The column, or columns, that tell sequences apart, unless they are the same as in training.
         time: The column that orders steps, likewise.
+        text: How cells of CSV and JSON Lines are read, likewise.
 
     Raises:
         DataError: The file cannot be read, or lacks a column.
@@ -81,6 +89,7 @@ def read_inputs(path: Path, task: Task, id: Any = None, time: str | None = None)
     if path.suffix in {ARRAYS, TIME_SERIES} and not isinstance(task, File):
         return _look_through([_by_order(path, task.name, preparation.columns)], preparation)
     demanded = _layout_for(task, preparation, tuple(column_list("id", id)), time)
+    demanded = replace(demanded, text_rule=(text or TextSettings()).rule(demanded.text_rule))
     reader = SequenceReader(path, demanded)
     found = match_layout(path, reader.head(), demanded) if demanded.is_understood else demanded
     reader = replace(reader, layout=found)

@@ -17,13 +17,15 @@ def check_data(task: Task, fingerprint: dict[str, Any], split: Split) -> str:
         split: The part that is evaluated.
 
     Returns:
-        What to say of it, if it cannot be checked.
+        What to say of it: that it cannot be checked, or that a file of the test's own has changed.
 
     Raises:
         DataError: The data, or its split, is another than in training.
     """
-    if not isinstance(task, File) or (split is Split.TEST and task.test_path is not None):
+    if not isinstance(task, File):
         return ""
+    if split is Split.TEST and task.test_path is not None:
+        return _note_on_test(task, fingerprint.get("test", {}))
     if not fingerprint:
         return f"{task.path}: the checkpoint is too old to tell whether this file has changed since its training"
     if found := changes(task.fingerprint(), fingerprint):
@@ -33,3 +35,11 @@ def check_data(task: Task, fingerprint: dict[str, Any], split: Split) -> str:
             "test: +task.test_path=FILE"
         )
     return ""
+
+
+def _note_on_test(task: File, before: dict[str, Any]) -> str:
+    """What has changed in the test's own file; nothing if it is another file, on purpose."""
+    if not before or before.get("path") != task.test_path:
+        return ""
+    found = changes(task.test_fingerprint(), before)
+    return f"{task.test_path}: has changed since training: {found}" if found else ""

@@ -20,13 +20,12 @@ from ffattn.files import (
     RawSequences,
     Scaling,
     SplitRule,
-    open_sequences,
     prepare_inputs,
     prepare_targets,
     read_contents,
     refuse_faults,
 )
-from ffattn.files.contents import understood
+from ffattn.files.contents import TestContents, read_test, understood
 from ffattn.files.describing import describe_layout, left_out_of, notes_of
 from ffattn.files.old_layouts import layout_of_columns
 from ffattn.files.preparation import NUMBER
@@ -156,7 +155,16 @@ class File(FileSettings):
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what tells whether the file and its split have changed (see `GivenTask.fingerprint`)."""
-        return self._contents.fingerprint
+        return self._contents.fingerprint | ({"test": self.test_fingerprint()} if self.test_path is not None else {})
+
+    def test_fingerprint(self) -> dict[str, Any]:
+        """Return what tells whether the test's own file has changed, of which no training sequence is a part."""
+        return self._test_contents.fingerprint
+
+    @property
+    def _test_contents(self) -> TestContents:
+        assert self.test_path is not None
+        return read_test(self.test_path, self.layout_of_others(has_targets=True), self.window is None)
 
     @property
     def _contents(self) -> FileContents:
@@ -171,7 +179,7 @@ class File(FileSettings):
     def given(self, split: Split) -> Sequences:
         """Return the sequences of a split (see `GivenTask.given`)."""
         if split is Split.TEST and self.test_path is not None:
-            file = open_sequences(self.test_path, self.layout_of_others(has_targets=True), self.window is None)
+            file = self._test_contents.file
             self._note(self.test_path, file)
             return self._prepared(file, np.arange(len(file.lengths)))
         contents = self._contents

@@ -12,14 +12,13 @@ from ffattn.files.layouts import FORMS, LONG, TOKENS, WORDS, Windows, column_lis
 from ffattn.files.preparation import MISSING, REFUSE
 from ffattn.files.splits import COLUMN, GROUP, RANDOM, SPLITS, STRATIFIED, TIME
 from ffattn.files.tables import PARQUET, TIME_SERIES, locate
-from ffattn.files.text_files import UTF_8, TextRule
+from ffattn.files.text_files import DECIMALS, UTF_8, TextRule, TextSettings
 from ffattn.files.time_series import TARGET, has_classes
 from ffattn.rng.streams import MAX_SEED
 from ffattn.settings import setting
 from ffattn.tasks.given import GivenTask
 
 SKIP = "skip"
-_DECIMALS = {"point": ".", "comma": ","}
 _LABEL = "0"  # the first column, where those of the UCR archive have the class
 _TARGETS = {".npz": ("y",), ".ts": (TARGET,)}  # unless given
 
@@ -50,14 +49,14 @@ class FileSettings(GivenTask):
     max_categories: int = setting(10_000, low=1)
     window: int | None = setting(None, low=1)
     header: Any = AUTO
-    decimal: str = setting("point", choices=tuple(_DECIMALS))
+    decimal: str = setting("point", choices=tuple(DECIMALS))
     encoding: str = UTF_8
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.path:
             raise SettingError("path", self.path, "must be a file, as in task.path=sensors.csv")
-        self._check_text()
+        TextSettings(self.header, self.decimal, self.encoding).rule()  # which refuses what is wrong
         self._name_columns()
         self._check_split()
         self._check_windows()
@@ -67,14 +66,6 @@ class FileSettings(GivenTask):
             raise SettingError("unlabelled", self.unlabelled, "is for files that are read whole; leave window out")
         if not self._targets:
             raise SettingError("target", None, "missing; give task.target=COLUMN")
-
-    def _check_text(self) -> None:
-        if self.header not in (AUTO, True, False):
-            raise SettingError("header", self.header, "must be true, false or auto")
-        try:
-            "a".encode(self.encoding)
-        except LookupError as error:
-            raise SettingError("encoding", self.encoding, "is not known; utf-8, latin-1 and cp1252 are") from error
 
     def _name_columns(self) -> None:
         """Take columns as names, and refuse those that have two roles."""
@@ -182,8 +173,8 @@ class FileSettings(GivenTask):
 
     @property
     def _text_rule(self) -> TextRule:
-        header = ARCHIVE if self._is_of_archive else self.header
-        return TextRule(header=header, decimal=_DECIMALS[self.decimal], encoding=self.encoding.lower())
+        rule = TextSettings(self.header, self.decimal, self.encoding).rule()
+        return rule._replace(header=ARCHIVE) if self._is_of_archive else rule
 
     @property
     def _split_columns(self) -> tuple[str, ...]:

@@ -140,12 +140,12 @@ def _backward_part(
     numbers, inputs, states, _ = space
     to_read = add_feature_axis(incoming.e)
     before = -1
-    waiting = 0
+    waiting = np.int64(0)
     for tile in tiles_of(plan, part, parts):
         width = plan.width[tile]
         if waiting > 0 and (plan.first[tile] != before or waiting == _MOST_WAITING):
             add_to_gradients(layer, rule, g_state, moments, sums, g, part)
-            waiting = 0
+            waiting = np.int64(0)
         if plan.first[tile] != before:
             before = plan.first[tile]
             _start_sequences(data, layer, plan, tile, incoming, lanes, g_state, folded)
