@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from ffattn.inference.checkpoint import BEST, TrainedModel, checkpoints_of, load
 from ffattn.inference.evaluation import evaluate
 from ffattn.inference.metrics import percent, rename_metrics
-from ffattn.models.feed_forward import FeedForwardNetwork
+from ffattn.models import FeedForwardNetwork
 from ffattn.rng.streams import Split, Stream
 from ffattn.runs.cells import spread_of
 from ffattn.runs.result import RESULT, read_result

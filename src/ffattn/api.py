@@ -93,8 +93,8 @@ def _checked_settings(overrides: tuple[str, ...], settings: dict[str, object]) -
         raise SettingError(key, value, "is part of the task object; set it there")
     if isinstance(task, GivenTask):
         overrides = ("task=file", *overrides)  # for what such tasks have in common: the course of training
-    elif task is not None:
-        objects["T"] = task.length.T
+    if task is not None:
+        objects["T"] = task.length.T  # of given data: known if it has been read already
     checked = to_settings(compose_config("train", [*overrides, *pairs]), Train, objects)
     checked.accelerator.check(checked.precision)
     return checked

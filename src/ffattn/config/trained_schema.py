@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ffattn.choices import SPLITS
 from ffattn.config.schema import Accelerator, refuse_length, require_same_length
 from ffattn.errors import SettingError
 from ffattn.files.text_files import TextSettings
-from ffattn.inference.checkpoint import SPLITS
 from ffattn.rng.streams import MAX_SEED
 from ffattn.settings import Settings, setting
-from ffattn.tasks import GivenTask, Task
+from ffattn.tasks import Task
 
 EXPORTS = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}
 _NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": (), "safetensors": ("safetensors",)}
@@ -50,7 +50,7 @@ class Evaluate(Settings):
         if self.accelerator.processes > 1:
             count = self.accelerator.processes
             raise SettingError("accelerator.devices", count, "evaluation has one process; use accelerator=auto")
-        if isinstance(self.task, GivenTask):
+        if self.task.is_given:
             refuse_length(self.T, self.task)
             self.T = self.task.length.T
         require_same_length(self.T, self.task)

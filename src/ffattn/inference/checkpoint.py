@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ffattn.choices import SPLITS
 from ffattn.errors import CheckpointError, FFAttnError, reason_of
 from ffattn.inference.arrays import column_names, sequences_of
 from ffattn.inference.columns import preparation_of
@@ -30,7 +31,6 @@ BEST = "best.ckpt"
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"  # the last but one, should the last be damaged
 SAFETENSORS = ".safetensors"
-SPLITS = ("val", "test")
 Numbers = Tensor | np.ndarray | list  # what torch.as_tensor takes
 _FORMATS = 1, FORMAT  # that are read
 _MEASURED = "best", "history"  # what of a checkpoint has metrics in it

@@ -12,7 +12,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAUROC, MulticlassF1Score
 from torchmetrics.utilities import dim_zero_cat
 
-from ffattn.models.base import Answer
+from ffattn.models import Answer
 from ffattn.ops.reference import full_precision, valid_steps
 from ffattn.tasks import GivenTask, Task
 from ffattn.tasks.batch import Batch

@@ -3,21 +3,22 @@
 import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
 
 from ffattn.errors import SettingError
-from ffattn.files import Scaling, Target
+from ffattn.files.preparation import Target
+from ffattn.lazy import Bool, Float, Int, Tensor, torch
 from ffattn.rng.streams import BatchWindow, Split, Stream, split_range
 from ffattn.settings import setting
 from ffattn.tasks.base import Baseline, Task
 from ffattn.tasks.batch import Batch
 from ffattn.tasks.length import Length
 from ffattn.tasks.weights import SequenceWeights, weighted_order
+
+if TYPE_CHECKING:
+    from ffattn.files.preprocessing import Scaling
 
 
 @dataclass
@@ -72,7 +73,7 @@ class Sequences(ABC):
         """
 
     @abstractmethod
-    def to(self, device: torch.device) -> "Sequences":
+    def to(self, device: "torch.device") -> "Sequences":
         """On a device."""
 
 
@@ -108,7 +109,7 @@ class Given(Sequences):
             return weighted_order(self.weights, seed, number)
         return shuffled(seed, number, (len(self),), 1)
 
-    def to(self, device: torch.device) -> "Given":
+    def to(self, device: "torch.device") -> "Given":
         """On a device."""
         return Given(self.x.to(device), self.offsets.to(device), self.y.to(device), self.weights)
 
@@ -131,6 +132,7 @@ class GivenTask(Task):
     tolerance: float = setting(0.1, above=0)
     embedding: int = setting(16, low=1)
 
+    is_given: ClassVar[bool] = True
     min_length: ClassVar[int] = 0  # of a length that is not known yet; empty sequences are refused as they are read
 
     def __post_init__(self) -> None:
@@ -165,8 +167,10 @@ class GivenTask(Task):
         """How many sequences a split has."""
         return len(self.on(torch.device("cpu"), split))
 
-    def target_scaling(self) -> Scaling:
+    def target_scaling(self) -> "Scaling":
         """Return the mean and scale of each target, (output,), by which predictions become numbers in its unit."""
+        from ffattn.files.preprocessing import Scaling
+
         return Scaling([Target(str(output)) for output in range(self.num_outputs)])
 
     @property
@@ -196,7 +200,7 @@ class GivenTask(Task):
             sequences = torch.from_numpy(np.sort(places)).to(sequences.device)[sequences]
         return given.batch(sequences, part)
 
-    def on(self, device: torch.device, split: Split) -> Sequences:
+    def on(self, device: "torch.device", split: Split) -> Sequences:
         """A split on a device, where it stays.
 
         Args:
@@ -222,7 +226,7 @@ class GivenTask(Task):
     def error(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Float[Tensor, " batch"]:
         """Cross-entropy in nats; or the squared error of scaled targets, averaged over the outputs."""
         if self.is_classification:
-            return nn.functional.cross_entropy(prediction, y, reduction="none")
+            return torch.nn.functional.cross_entropy(prediction, y, reduction="none")
         return (prediction - y).square().mean(dim=1)
 
     def baseline(self) -> Baseline:
