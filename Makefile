@@ -71,7 +71,7 @@ test-peers:  ## Run the checks of scikit-learn, sktime and aeon, all of them, in
 	$(PYTHON) -m venv .venv-peers
 	grep -v "^numba\|^llvmlite\|^numpy" constraints.txt > .venv-peers/constraints.txt
 	.venv-peers/bin/python -m pip install -q --no-compile --disable-pip-version-check -c .venv-peers/constraints.txt \
-		-e ".[aeon,sktime,test]" polars
+		-e ".[aeon,sktime,test]" polars psutil
 	.venv-peers/bin/python -m pytest -q -n 2 --dist worksteal -m "slow or not slow" tests/estimators $(ARGS)
 
 test-hydra-next:  ## Run the tests of settings, commands and sweeps, in .venv-hydra-next, with Hydra's next release
