@@ -16,7 +16,7 @@ from ffattn.config.jobs import Command, Finished
 
 if TYPE_CHECKING:
     from ffattn.config.jobs import Sweep
-    from ffattn.config.trained_schema import Inspect
+    from ffattn.config.trained_schema import Inspect, refuse_early
     from ffattn.figures.record import AttentionRecord
     from ffattn.inference.checkpoint import TrainedModel
     from ffattn.rng.streams import Stream
@@ -33,11 +33,12 @@ _CAPTIONS = {
 
 
 def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Inspect | Finished":
-    from ffattn.config.trained_schema import Inspect
+    from ffattn.config.trained_schema import Inspect, refuse_early
 
     if importlib.util.find_spec("matplotlib") is None:
         raise ConfigError("python -m ffattn.inspect: needs matplotlib: pip install 'ffattn[pictures]'")
-    from ffattn.runs.evaluating import prepare
+    refuse_early(config, Inspect)
+    from ffattn.runs.evaluating import prepare  # imports torch, which takes seconds: mistakes come first
 
     settings: Inspect | Finished = prepare(Inspect, config, folder, in_sweep)
     if not isinstance(settings, Finished):
