@@ -16,7 +16,7 @@ from ffattn.config.jobs import Command, Finished
 
 if TYPE_CHECKING:
     from ffattn.config.jobs import Sweep
-    from ffattn.config.trained_schema import Inspect, refuse_early
+    from ffattn.config.trained_schema import Inspect
     from ffattn.figures.record import AttentionRecord
     from ffattn.inference.checkpoint import TrainedModel
     from ffattn.rng.streams import Stream
