@@ -96,7 +96,20 @@ def _version_of(path: str) -> _FileVersion:
 def _read_and_fit(
     path: str, version: _FileVersion, layout: Layout, split_rule: SplitRule, fit_rule: FitRule, *, is_whole: bool
 ) -> FileContents:
-    file = open_sequences(path, layout, is_whole)
+    return contents_of(open_sequences(path, layout, is_whole), split_rule, fit_rule)
+
+
+def contents_of(file: RawSequences | ParquetPieces, split_rule: SplitRule, fit_rule: FitRule) -> FileContents:
+    """Return sequences, divided and fitted.
+
+    Args:
+        file: The sequences, or where they are.
+        split_rule: How they are divided.
+        fit_rule: What is fitted.
+
+    Raises:
+        DataError: They cannot be divided or fitted, or a value of them cannot be used.
+    """
     index, pieces = (file, None) if isinstance(file, RawSequences) else (file.index, file)
     parts = assign_parts(index, split_rule) if index.spans is None else assign_windows(index, split_rule)
     preparation = fit_preparation(index, parts == TRAIN, fit_rule, pieces)

@@ -23,7 +23,7 @@ from ffattn.inference.same_data import check_data
 from ffattn.models import Answer, Model, Network, Sizes, build
 from ffattn.nn.masking import resolve_lengths
 from ffattn.rng.streams import Split, Stream
-from ffattn.settings import from_plain
+from ffattn.settings import TARGET, from_plain, to_plain
 from ffattn.tasks import File, Fixed, GivenTask, Length, Task
 
 FORMAT = 2
@@ -198,6 +198,15 @@ class TrainedModel:
     update: int
     fingerprint: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what a checkpoint has: weights and plain values, and no object of this package."""
+        settings: dict[str, Any] = {"task": to_plain(self.task), "model": to_plain(self.model), "seed": self.seed}
+        about = {"format": FORMAT, "settings": settings, "data": self.task.state()}
+        about |= {"update": self.update, "fingerprint": self.fingerprint}
+        state = {f"{_PREFIX}{name}": weight.cpu() for name, weight in self.network.state_dict().items()}
+        trust = tuple(settings[part][TARGET].partition(".")[0] for part in ("task", "model"))
+        return model_from, ({KEY: about, "state_dict": state}, "a pickled model", trust)
+
     @torch.inference_mode()
     def answer(self, x: Numbers, lengths: Numbers | None = None) -> Answer:
         """The network's own outputs for its own inputs, and attention weights; nothing is scaled (see `predict`).
@@ -323,7 +332,27 @@ def load(checkpoint: str | Path, trust: tuple[str, ...] = (), device: str | torc
         CheckpointError: The file is no checkpoint, or of another format.
         SettingError: It names a class outside ffattn and the trusted packages.
     """
-    contents = read(checkpoint)
+    return model_from(read(checkpoint), checkpoint, trust, device)
+
+
+def model_from(
+    contents: dict[str, Any],
+    checkpoint: str | Path = "a pickled model",
+    trust: tuple[str, ...] = (),
+    device: str | torch.device = "cpu",
+) -> TrainedModel:
+    """Return the trained network of a checkpoint that has been read.
+
+    Args:
+        contents: What `read` returned.
+        checkpoint: Where it came from, for messages.
+        trust: As of `load`.
+        device: As of `load`.
+
+    Raises:
+        CheckpointError: The contents are no network's.
+        SettingError: They name a class outside ffattn and the trusted packages.
+    """
     about = contents[KEY]
     try:
         task = task_of(about, ("ffattn", *trust))

@@ -7,6 +7,7 @@ from ffattn.system.lazy_modules import names_from
 if TYPE_CHECKING:
     from ffattn.rng.streams import BatchWindow, Grid
     from ffattn.tasks.add import Add
+    from ffattn.tasks.arrays import Arrays
     from ffattn.tasks.base import Baseline, Classification, Regression, Task
     from ffattn.tasks.batch import Batch
     from ffattn.tasks.file import File
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AMPvsUniProt",
     "Add",
+    "Arrays",
     "Baseline",
     "BasicMotions",
     "Batch",
@@ -62,5 +64,6 @@ __getattr__ = names_from(
     "batch",
     "given",
     "file",
+    "arrays",
     "packaged",
 )

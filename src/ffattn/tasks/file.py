@@ -173,10 +173,14 @@ class File(FileSettings):
         test_share = 0.0 if self.test_path is not None else self.test_share
         split_rule = SplitRule(self.split, self._split_column, self.val_share, test_share, self.split_seed)
         fit_rule = FitRule(self._targets, self._kind, self.missing, self.max_categories)
-        contents = read_contents(self.path, self._layout, split_rule, fit_rule, self.window is None)
+        contents = self._read_contents(self._layout, split_rule, fit_rule)
         if self._restored is None:
             self.length.T = int(contents.file.lengths.max())
         return contents
+
+    def _read_contents(self, layout: Layout, split_rule: SplitRule, fit_rule: FitRule) -> FileContents:
+        """Where the sequences come from."""
+        return read_contents(self.path, layout, split_rule, fit_rule, self.window is None)
 
     def given(self, split: Split) -> Sequences:
         """Return the sequences of a split (see `GivenTask.given`)."""

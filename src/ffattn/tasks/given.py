@@ -15,6 +15,7 @@ from ffattn.settings import setting
 from ffattn.tasks.base import Baseline, Task
 from ffattn.tasks.batch import Batch
 from ffattn.tasks.length import Length
+from ffattn.tasks.weights import SequenceWeights, weighted_order
 
 if TYPE_CHECKING:
     from ffattn.files.preprocessing import Scaling
@@ -84,11 +85,13 @@ class Given(Sequences):
         x: The inputs of all steps, one sequence behind the other, (step, feature).
         offsets: Where each sequence starts, and the end, (sequence + 1,).
         y: Targets, (sequence, output) numbers or (sequence,) class indices.
+        weights: How much each sequence counts in training; all the same if not given.
     """
 
     x: Float[Tensor, "step feature"]
     offsets: Int[Tensor, " end"]
     y: Tensor
+    weights: SequenceWeights | None = None
 
     def batch(self, places: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)) -> Batch:
         """Some sequences (see `Sequences.batch`)."""
@@ -102,11 +105,13 @@ class Given(Sequences):
 
     def order(self, seed: int, number: int) -> Int[np.ndarray, " sequence"]:
         """Any order (see `Sequences.order`)."""
+        if self.weights is not None:
+            return weighted_order(self.weights, seed, number)
         return shuffled(seed, number, (len(self),), 1)
 
     def to(self, device: "torch.device | str") -> "Given":
         """On a device."""
-        return Given(self.x.to(device), self.offsets.to(device), self.y.to(device))
+        return Given(self.x.to(device), self.offsets.to(device), self.y.to(device), self.weights)
 
 
 @dataclass
