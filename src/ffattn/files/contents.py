@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
 
 from ffattn.errors import DataError
 from ffattn.files.faults import refuse_faults_of_parts
@@ -20,6 +19,7 @@ from ffattn.files.sequences import RawSequences
 from ffattn.files.splits import PART_TITLES, TEST, TRAIN, SplitRule, assign_parts
 from ffattn.files.tables import locate
 from ffattn.files.windows import assign_windows
+from ffattn.lazy import Int
 
 _PARTS = (*(f"for {title}" for title in PART_TITLES.values()), "between them")  # in the order of their numbers
 

@@ -15,9 +15,10 @@ from torch import Tensor
 from ffattn.choices import SPLITS
 from ffattn.errors import CheckpointError, FFAttnError, reason_of
 from ffattn.inference.arrays import column_names, sequences_of
+from ffattn.inference.checkpoint_files import KEY, require_file
 from ffattn.inference.columns import preparation_of
 from ffattn.inference.evaluation import evaluate
-from ffattn.inference.metrics import rename_metrics
+from ffattn.inference.metric_names import rename_metrics
 from ffattn.inference.same_data import check_data
 from ffattn.models import Answer, Model, Network, Sizes, build
 from ffattn.nn.masking import resolve_lengths
@@ -26,10 +27,6 @@ from ffattn.settings import TARGET, from_plain, to_plain
 from ffattn.tasks import File, Fixed, GivenTask, Length, Task
 
 FORMAT = 2
-KEY = "ffattn"  # where a checkpoint holds the settings, and the place of the run
-BEST = "best.ckpt"
-LAST = "last.ckpt"
-PREVIOUS = "previous.ckpt"  # the last but one, should the last be damaged
 SAFETENSORS = ".safetensors"
 Numbers = Tensor | np.ndarray | list  # what torch.as_tensor takes
 _FORMATS = 1, FORMAT  # that are read
@@ -66,11 +63,6 @@ def build_network(model: Model, task: Task, seed: int = 0) -> Network:
         return build(model, sizes_of(task))
 
 
-def checkpoints_of(folder: Path) -> Path:
-    """The folder of a run's checkpoints."""
-    return folder / "checkpoints"
-
-
 def read(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint file of any format so far; only tensors and plain values are accepted.
 
@@ -85,10 +77,7 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: The file is missing, damaged, no checkpoint, or of a later format.
     """
-    if Path(path).is_dir():
-        raise CheckpointError(f"{path}: is a folder, not a checkpoint file")
-    if not Path(path).is_file():
-        raise CheckpointError(f"{path}: there is no such file")
+    require_file(path)
     if Path(path).suffix == SAFETENSORS:
         return _read_safetensors(Path(path))
     try:
