@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
 
 from ffattn.errors import DataError
 from ffattn.files.moments import ColumnMoments, refuse_rounding
@@ -23,6 +22,7 @@ from ffattn.files.values import (
     parse_numbers,
     texts_of,
 )
+from ffattn.lazy import Bool
 
 AUTO = "auto"
 REGRESSION = "regression"

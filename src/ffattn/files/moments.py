@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from ffattn.errors import DataError
+from ffattn.lazy import Bool, Float
 
 _ULPS = 4  # numbers that differ by no more than this rounding are the same
 _SMALLEST = 1e-290  # standard deviation: numbers beside it keep their digits

@@ -5,8 +5,7 @@ Axes, everywhere in this package: batch, time, feature, hidden.
 
 from typing import NamedTuple
 
-from jaxtyping import Float, Int
-from torch import Tensor
+from ffattn.lazy import Float, Int, Tensor
 
 
 class Batch(NamedTuple):
