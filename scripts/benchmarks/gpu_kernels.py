@@ -23,8 +23,8 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import KernelInterface
 
+from ffattn.choices import NORMALIZERS, SCORES, TANH_STATES
 from ffattn.ops import triton as ops
-from ffattn.ops.reference import NORMALIZERS, SCORES, TANH_STATES
 from ffattn.rng import Address, Choice
 from ffattn.rng import triton as rng
 

@@ -1,5 +1,6 @@
 """The same as the commands, from Python."""
 
+import itertools
 import re
 import typing
 from datetime import datetime
@@ -9,25 +10,34 @@ from typing import TYPE_CHECKING, Any
 from ffattn.errors import SettingError
 from ffattn.inference.checkpoint import TrainedModel, load
 from ffattn.settings import Settings
-from ffattn.tasks import GivenTask
+from ffattn.tasks import Arrays, GivenTask
 
 if TYPE_CHECKING:
     from ffattn.config.schema import Train
     from ffattn.runs.training import TrainedRun
 
 
-def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, **settings: object) -> "TrainedRun":
-    """Train, as `python -m ffattn.train` does.
+def fit(
+    *given: Any,
+    lengths: Any = None,
+    folder: str | Path | None = None,
+    quiet: bool = False,
+    **settings: object,
+) -> "TrainedRun":
+    """Train, as `python -m ffattn.train` does, or on arrays.
 
     Example:
         run = ffattn.fit(task="multiply", T=500, updates=20_000)
         run = ffattn.fit("model.hidden=64", "optim.lr=0.01", task="add")
         run = ffattn.fit(task=Multiply(length=Fixed(T=500)), model=FFAttention(hidden=64))
+        run = ffattn.fit(X, y, "model.hidden=64", updates=2000)  # the same as task=ffattn.tasks.Arrays(x=X, y=y)
         scores = run.result["test"]
         answers = run.predict(x, lengths)  # for task=file: raw values in, the unit of the target out
 
     Args:
-        *overrides: As on the command line.
+        *given: Overrides as on the command line; before them X and y, if these are what is learned (see
+            `ffattn.tasks.Arrays`, which has settings of their own).
+        lengths: How many steps of each sequence of X are real, (sequence,); all if not given.
         folder: Run directory; a new one under `outputs` if not given.
         quiet: Whether to print nothing but progress.
         **settings: Root keys and groups, instead of `key=value`; a group may also be a settings object of your own.
@@ -42,7 +52,7 @@ def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, 
     """
     from ffattn.runs.resuming import find_start
 
-    checked = _checked_settings(overrides, settings)
+    checked = _checked_settings(*_task_of_arrays(given, lengths, settings))
     if folder is None:
         name = f"seed{checked.seed}_{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
         folder = Path("outputs") / f"{checked.task.name}_{checked.model.name}" / f"T{checked.T}" / name
@@ -54,6 +64,21 @@ def fit(*overrides: str, folder: str | Path | None = None, quiet: bool = False, 
     )
 
 
+def _task_of_arrays(
+    given: tuple[Any, ...], lengths: Any, settings: dict[str, object]
+) -> tuple[tuple[str, ...], dict[str, object]]:
+    """Overrides and settings, with the task of the arrays that stand before them."""
+    arrays = tuple(itertools.takewhile(lambda one: not isinstance(one, str), given))
+    overrides = given[len(arrays) :]
+    if not arrays and lengths is None:
+        return overrides, settings
+    if len(arrays) != 2:
+        raise SettingError("fit", f"{len(arrays)} arrays", "must have X and y, and then overrides")
+    if "task" in settings:
+        raise SettingError("task", settings["task"], "X and y are the task; give either")
+    return overrides, settings | {"task": Arrays(x=arrays[0], y=arrays[1], lengths=lengths)}
+
+
 def _checked_settings(overrides: tuple[str, ...], settings: dict[str, object]) -> "Train":
     from ffattn.config.compose import compose_config
     from ffattn.config.convert import to_settings
@@ -63,10 +88,13 @@ def _checked_settings(overrides: tuple[str, ...], settings: dict[str, object]) -
     _check_objects(objects, settings, typing.get_type_hints(Train))
     pairs = [f"{name}={_quoted(value)}" for name, value in settings.items() if name not in objects]
     task = objects.get("task")
+    if task is not None and (clash := [override for override in overrides if re.match(r"\+*task\b", override)]):
+        key, _, value = clash[0].partition("=")
+        raise SettingError(key, value, "is part of the task object; set it there")
     if isinstance(task, GivenTask):
         overrides = ("task=file", *overrides)  # for what such tasks have in common: the course of training
-    elif task is not None:
-        objects["T"] = task.length.T
+    if task is not None:
+        objects["T"] = task.length.T  # of given data: known if it has been read already
     checked = to_settings(compose_config("train", [*overrides, *pairs]), Train, objects)
     checked.accelerator.check(checked.precision)
     return checked

@@ -33,11 +33,12 @@ _CAPTIONS = {
 
 
 def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Inspect | Finished":
-    from ffattn.config.trained_schema import Inspect
+    from ffattn.config.trained_schema import Inspect, refuse_early
 
     if importlib.util.find_spec("matplotlib") is None:
         raise ConfigError("python -m ffattn.inspect: needs matplotlib: pip install 'ffattn[pictures]'")
-    from ffattn.runs.evaluating import prepare
+    refuse_early(config, Inspect)
+    from ffattn.runs.evaluating import prepare  # imports torch, which takes seconds: mistakes come first
 
     settings: Inspect | Finished = prepare(Inspect, config, folder, in_sweep)
     if not isinstance(settings, Finished):

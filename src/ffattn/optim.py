@@ -5,14 +5,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-
-from torch import nn, optim
-from torch.optim.lr_scheduler import LambdaLR
+from typing import TYPE_CHECKING
 
 from ffattn.errors import SettingError
+from ffattn.lazy import torch
 from ffattn.settings import Settings, setting
 
-Parameters = Iterable[nn.Parameter]
+if TYPE_CHECKING:
+    from torch import nn, optim
+    from torch.optim.lr_scheduler import LambdaLR
+
+    Parameters = Iterable[nn.Parameter]
 
 
 @dataclass
@@ -38,7 +41,7 @@ class Optim(Settings, ABC):
             raise SettingError("horizon", self.horizon, "has no meaning for optim.schedule=constant; leave it out")
 
     @abstractmethod
-    def optimizer(self, parameters: Parameters, fused: bool = True) -> optim.Optimizer:
+    def optimizer(self, parameters: "Parameters", fused: bool = True) -> "optim.Optimizer":
         """Make the optimiser.
 
         Args:
@@ -46,7 +49,7 @@ class Optim(Settings, ABC):
             fused: Whether to use torch's fused kernel: the same result in fewer launches.
         """
 
-    def scheduler(self, optimizer: optim.Optimizer, updates: int) -> LambdaLR | None:
+    def scheduler(self, optimizer: "optim.Optimizer", updates: int) -> "LambdaLR | None":
         """Make the schedule, to be stepped after every update; None where the rate is constant throughout.
 
         Args:
@@ -56,7 +59,7 @@ class Optim(Settings, ABC):
         """
         if self.schedule == "constant" and self.warmup == 0:
             return None
-        return LambdaLR(optimizer, partial(self._factor, self.horizon or updates))
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, partial(self._factor, self.horizon or updates))
 
     def _factor(self, updates: int, update: int) -> float:
         """The share of lr that an update (0-based) gets."""
@@ -86,10 +89,10 @@ class Adam(Optim):
     eps: float = setting(1e-8, above=0)
     weight_decay: float = setting(0.0, low=0)
 
-    def optimizer(self, parameters: Parameters, fused: bool = True) -> optim.Optimizer:
+    def optimizer(self, parameters: "Parameters", fused: bool = True) -> "optim.Optimizer":
         """Make the optimiser (see `Optim.optimizer`)."""
         betas = (self.beta1, self.beta2)
-        return optim.AdamW(parameters, self.lr, betas, self.eps, self.weight_decay, fused=fused)
+        return torch.optim.AdamW(parameters, self.lr, betas, self.eps, self.weight_decay, fused=fused)
 
 
 @dataclass
@@ -106,7 +109,7 @@ class SGD(Optim):
     nesterov: bool = False
     weight_decay: float = setting(0.0, low=0)
 
-    def optimizer(self, parameters: Parameters, fused: bool = True) -> optim.Optimizer:
+    def optimizer(self, parameters: "Parameters", fused: bool = True) -> "optim.Optimizer":
         """Make the optimiser (see `Optim.optimizer`)."""
         nesterov = self.nesterov and self.momentum > 0
-        return optim.SGD(parameters, self.lr, self.momentum, 0, self.weight_decay, nesterov, fused=fused)
+        return torch.optim.SGD(parameters, self.lr, self.momentum, 0, self.weight_decay, nesterov, fused=fused)

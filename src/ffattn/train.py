@@ -24,17 +24,18 @@ class _Job(NamedTuple):
 
 
 def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> _Job | Finished:
-    """Check everything that can be checked without Lightning, which takes seconds to import.
+    """Check everything that can be checked without Lightning, which takes seconds to import, and most without torch.
 
     A sweep that is started again goes on where it was.
     """
     from ffattn.config.convert import to_settings
     from ffattn.config.errors import ConfigError
     from ffattn.config.schema import Train
-    from ffattn.runs.resuming import FRESH, find_start
     from ffattn.system.ranks import world
 
     settings = to_settings(config, Train)
+    from ffattn.runs.resuming import FRESH, find_start  # imports torch, which takes seconds: mistakes come first
+
     settings.accelerator.check(settings.precision)
     if world().size > 1 and in_sweep:
         raise ConfigError(f"-m: start a sweep without {world().starter}; each job starts its own accelerator.devices")

@@ -48,10 +48,8 @@ def test_what_is_shown_is_not_done(tool, capsys):
 
 
 def test_help_is_of_what_the_command_takes(tool, capsys):
-    with pytest.raises(SystemExit) as left:
-        tool("--help")
+    assert tool("--help") == []
     shown = capsys.readouterr().out
-    assert not left.value.code
     assert "output: ???" in shown
     assert "multiply" not in shown  # a task is the checkpoint's
 

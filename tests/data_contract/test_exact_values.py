@@ -110,7 +110,7 @@ def test_times_order_steps_exactly(tmp_path, form, kind):
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_text_that_is_no_time_is_refused_with_the_way_round(tmp_path, form):
-    for values, advice in ((["03/01/2024", "01/02/2024"], "day or month"), (["1982 Apr", "1982 Jan"], "2024-03-01")):
+    for values, advice in ((["03/01/2024", "01/02/2024"], "day or month"), (["19-Apr-82", "20-Apr-82"], "2024-03-01")):
         path = written(tmp_path, form, id=["a", "a"], t=values, x=[0.5, 1.5])
         with pytest.raises(DataError, match=rf"row 1, column t: '{values[0]}' is text, and no time; .*{advice}"):
             read_sequences(path, Layout("id", "t", ("x",)))
@@ -255,11 +255,19 @@ def test_other_headers_are_names(tmp_path, names):
     assert len(read_sequences(path, Layout(of_sequence=(names.split(",")[-1],)))) == 1
 
 
-@pytest.mark.parametrize("text", ["[1, 2.5, 3]", "[1. -2. 3e5]", "70 80 82", "1;2;3"])
+@pytest.mark.parametrize("text", ["70 80 82", "1;2;3", "1.5, 2, 3"])
 def test_arrays_written_as_text_are_no_words(tmp_path, text):
     path = tmp_path / "data.csv"
     path.write_text(f'x,y\n"{text}",a\n"{text}",b\n')
-    with pytest.raises(DataError, match="column x: holds arrays of numbers written as text"):
+    with pytest.raises(DataError, match=r"column x: holds arrays of numbers written as text .* in brackets"):
         read_sequences(path, Layout(of_sequence=("y",)))
     path.write_text("x,y\n1984 was good,a\n20 21,b\n")
     assert read_sequences(path, Layout(of_sequence=("y",))).lengths.tolist() == [3, 2]
+
+
+@pytest.mark.parametrize("texts", [["1,5", "2,25"], ["0x1F", "0x20"] * 15, ["1_000", "2_000"]])
+def test_numbers_in_another_notation_are_no_words(tmp_path, texts):
+    texts = [text.replace("0x", f"0x{i}") for i, text in enumerate(texts)]
+    pd.DataFrame({"x": texts, "y": range(len(texts))}).to_csv(tmp_path / "d.csv", index=False)
+    with pytest.raises(DataError, match=f"column x: '{texts[0]}' looks like a number"):
+        read_sequences(tmp_path / "d.csv", Layout(of_sequence=("y",)))

@@ -7,6 +7,7 @@ the configuration is composed and checked first, and Hydra runs after that. A sw
 import argparse
 import os
 import signal
+import string
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,13 +17,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ffattn.config.compose import Loader, compose_config, resolve_value, without_hydra
 from ffattn.config.errors import ConfigError, DiskError, disk_errors, wants_traceback
 from ffattn.config.explain import explain
-from ffattn.config.hydra_access import VERSION_BASE, command_line_parser
+from ffattn.config.hydra_access import VERSION_BASE, choices_of, command_line_parser
 from ffattn.config.jobs import Command, Finished
 from ffattn.config.lock import locked
 from ffattn.config.paths import conf_dir
@@ -32,7 +33,7 @@ from ffattn.system import signals
 from ffattn.system.ranks import world
 
 _SHOWING = ("cfg", "info")  # of one job
-_PRINTING = ("help", "hydra_help", "shell_completion")
+_PRINTING = ("hydra_help", "shell_completion")
 
 
 def run_command(command: Command) -> None:
@@ -44,7 +45,9 @@ def run_command(command: Command) -> None:
     arguments = read_arguments()
     with short_errors():
         _refuse_other_roots(arguments)
-        if any(getattr(arguments, option) for option in _SHOWING):
+        if arguments.help:
+            print(_help(arguments, command.name))
+        elif any(getattr(arguments, option) for option in _SHOWING):
             _show(arguments, command.name)
         elif any(getattr(arguments, option) for option in _PRINTING):
             _run_hydra(command.name, lambda config: None)
@@ -66,7 +69,9 @@ def run_tool(name: str, work: Callable[[DictConfig], None]) -> None:
     arguments = read_arguments()
     with short_errors():
         _refuse_other_roots(arguments)
-        if any(getattr(arguments, option) for option in _SHOWING):
+        if arguments.help:
+            print(_help(arguments, name))
+        elif any(getattr(arguments, option) for option in _SHOWING):
             _show(arguments, name)
         elif any(getattr(arguments, option) for option in _PRINTING):
             _run_hydra(name, lambda config: None)
@@ -131,6 +136,16 @@ def _extend_import_path(config_dir: str | None) -> None:
         sys.path.insert(0, folder)
         # of the processes, too, that a launcher starts
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
+
+
+def _help(arguments: argparse.Namespace, name: str) -> str:
+    """Return what a command takes, by Hydra's template for it, with the choices and values of its command line."""
+    loader = Loader(name, arguments.config_dir)
+    config = loader.compose(arguments.overrides)
+    template = string.Template(config.hydra.help.template)
+    groups = "".join(f"{group}: {', '.join(names)}\n" for group, names in choices_of(loader.hydra_loader).items())
+    values = OmegaConf.to_yaml(without_hydra(config), resolve=arguments.resolve)
+    return template.safe_substitute(APP_CONFIG_GROUPS=groups, CONFIG=values)
 
 
 def _show(arguments: argparse.Namespace, name: str) -> None:

@@ -12,6 +12,7 @@ import hydra
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.plugin import Plugin
@@ -95,6 +96,24 @@ def make_loader(job_name: str, config_dir: Path | None) -> ConfigLoader:
         GlobalHydra.instance().hydra = outer
     _read_files_once(loader)
     return loader
+
+
+def choices_of(loader: Any) -> dict[str, list[str]]:
+    """Return the choices of each group that is not Hydra's own, by the group's path, both sorted.
+
+    Hydra's loader would copy all that it knows for each question; a loader without this attribute does.
+
+    Args:
+        loader: As `make_loader` made it.
+    """
+    files = getattr(loader, "repository", loader)
+    found: dict[str, list[str]] = {}
+    parents = [name for name in files.get_group_options("", ObjectType.GROUP) if name != "hydra"]
+    while parents:
+        group = parents.pop()
+        found[group] = sorted(files.get_group_options(group, ObjectType.CONFIG))
+        parents += [f"{group}/{name}" for name in files.get_group_options(group, ObjectType.GROUP)]
+    return {group: found[group] for group in sorted(found) if found[group]}
 
 
 def _read_files_once(loader: Any) -> None:

@@ -3,16 +3,14 @@
 import importlib.util
 from dataclasses import dataclass, field
 
-import torch
-
 from ffattn.errors import SettingError
-from ffattn.inference.checkpoint import build_network
+from ffattn.lazy import torch
 from ffattn.models import Model
 from ffattn.optim import Adam, Optim
 from ffattn.rng.streams import MAX_SEED, Split
 from ffattn.settings import Settings, setting
 from ffattn.system.ranks import World, world
-from ffattn.tasks import GivenTask, Task
+from ffattn.tasks import Task
 
 # trainer.on_oom: what happens where memory does not suffice
 STOP = "stop"
@@ -123,7 +121,7 @@ class Accelerator(Settings):
         return "gpu" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
 
     @property
-    def torch_device(self) -> torch.device:
+    def torch_device(self) -> "torch.device":
         """The device that tensors go to."""
         return torch.device("cuda" if self.resolved == "gpu" else "cpu")
 
@@ -244,7 +242,7 @@ class Train(Settings):
 
     def _check_data(self) -> None:
         """What is given has its own sizes and lengths, and what is made has not."""
-        if isinstance(self.task, GivenTask):
+        if self.task.is_given:
             refuse_length(self.T, self.task)
             if self.trainer.sequences is not None:
                 problem = "validation and test are parts of the data; leave it out, with trainer=data"
@@ -274,7 +272,7 @@ class Train(Settings):
         key, shortest = self.task.length.shortest
         if divide == TIME and shortest < count:
             raise SettingError(f"task.length.{key}", shortest, f"must be at least the {count} processes")
-        if divide == TIME and not hasattr(build_network(self.model, self.task), "start"):
+        if divide == TIME and not self._takes_pieces():
             problem = "takes the steps of a sequence in their order, which processes cannot divide; use model=ffattn"
             raise SettingError("model", self.model.name, problem)
         if divide == PARAMETERS and self.precision not in _SHARDED_PRECISIONS:
@@ -283,6 +281,12 @@ class Train(Settings):
         if divide == PARAMETERS and self.trainer.ema_decay is not None:
             problem = "cannot be combined with accelerator=fsdp: averages would need whole parameters"
             raise SettingError("trainer.ema_decay", self.trainer.ema_decay, problem)
+
+    def _takes_pieces(self) -> bool:
+        """Return whether the network can be given a sequence in pieces, for which it is made: only it knows."""
+        from ffattn.inference.checkpoint import build_network
+
+        return hasattr(build_network(self.model, self.task), "start")
 
     def _check_graph(self) -> None:
         """Refuse what cannot be in a CUDA graph: other shapes, another course, numbers read back by the CPU."""
@@ -300,7 +304,7 @@ class Train(Settings):
                 raise SettingError("accelerator.cuda_graph", "true", f"cannot be combined with {obstacle}")
 
 
-def refuse_length(T: int, task: GivenTask) -> None:
+def refuse_length(T: int, task: Task) -> None:
     """Refuse a T for sequences that have lengths of their own; where settings are made again it is known already.
 
     Args:

@@ -16,8 +16,7 @@ from matplotlib.figure import Figure
 from ffattn.figures.answers import draw_answers
 from ffattn.figures.canvas import BLUE, GREEN, GREY, ORANGE, RED, in_digits, new_figure, plain_numbers, shortened
 from ffattn.figures.record import Array, AttentionRecord, to_numpy
-from ffattn.models import Network
-from ffattn.models.feed_forward import FeedForwardNetwork
+from ffattn.models import FeedForwardNetwork, Network
 from ffattn.tasks import GivenTask, Task
 
 _LINES = BLUE, ORANGE, GREEN, RED

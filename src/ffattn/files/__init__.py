@@ -1,17 +1,22 @@
 """Sequences in files: read them, and make numbers of them."""
 
-from ffattn.files.chunks import ScatteredError, SequenceReader
-from ffattn.files.contents import FileContents, open_sequences, read_contents
-from ffattn.files.faults import find_faults, refuse_faults
-from ffattn.files.fitting import FitRule, fit_preparation
-from ffattn.files.layouts import Layout
-from ffattn.files.preparation import Feature, Preparation, Target
-from ffattn.files.preprocessing import Preprocessing, Scaling, prepare_inputs, prepare_targets
-from ffattn.files.reading import read_sequences
-from ffattn.files.row_groups import ParquetPieces, open_pieces
-from ffattn.files.sequences import RawSequences
-from ffattn.files.splits import SplitRule, assign_parts
-from ffattn.files.tables import locate
+from typing import TYPE_CHECKING
+
+from ffattn.system.lazy_modules import names_from
+
+if TYPE_CHECKING:
+    from ffattn.files.chunks import ScatteredError, SequenceReader
+    from ffattn.files.contents import FileContents, open_sequences, read_contents
+    from ffattn.files.faults import find_faults, refuse_faults
+    from ffattn.files.fitting import FitRule, fit_preparation
+    from ffattn.files.layouts import Layout
+    from ffattn.files.preparation import Feature, Preparation, Target
+    from ffattn.files.preprocessing import Preprocessing, Scaling, prepare_inputs, prepare_targets
+    from ffattn.files.reading import read_sequences
+    from ffattn.files.row_groups import ParquetPieces, open_pieces
+    from ffattn.files.sequences import RawSequences
+    from ffattn.files.splits import SplitRule, assign_parts
+    from ffattn.files.tables import locate
 
 __all__ = [
     "Feature",
@@ -39,3 +44,20 @@ __all__ = [
     "read_sequences",
     "refuse_faults",
 ]
+
+__getattr__ = names_from(
+    __name__,
+    __all__,
+    "layouts",
+    "splits",
+    "sequences",
+    "preparation",
+    "fitting",
+    "tables",
+    "reading",
+    "contents",
+    "faults",
+    "chunks",
+    "row_groups",
+    "preprocessing",
+)

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from ffattn.errors import DataError
 from ffattn.files.layouts import with_unread
+from ffattn.lazy import Int
 
 _INPUTS = "x"
 _LENGTHS = "lengths"
@@ -30,7 +30,8 @@ def read_npz(path: Path) -> Any:
 
     arrays, unread = _load_all(path)
     if _INPUTS not in arrays or arrays[_INPUTS].ndim not in {2, 3}:
-        raise DataError(f"{path}: must hold an array x, (sequence, time) or (sequence, time, feature)")
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise DataError(f"{path}: must hold an array x, (sequence, time) or (sequence, time, feature); it has {shapes}")
     x = arrays.pop(_INPUTS)
     x = x[..., None] if x.ndim == 2 else x
     lengths = _lengths(path, x, arrays.pop(_LENGTHS, None))

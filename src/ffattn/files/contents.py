@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
 
 from ffattn.errors import DataError
 from ffattn.files.faults import refuse_faults_of_parts
@@ -20,6 +19,7 @@ from ffattn.files.sequences import RawSequences
 from ffattn.files.splits import PART_TITLES, TEST, TRAIN, SplitRule, assign_parts
 from ffattn.files.tables import locate
 from ffattn.files.windows import assign_windows
+from ffattn.lazy import Int
 
 _PARTS = (*(f"for {title}" for title in PART_TITLES.values()), "between them")  # in the order of their numbers
 
@@ -96,7 +96,20 @@ def _version_of(path: str) -> _FileVersion:
 def _read_and_fit(
     path: str, version: _FileVersion, layout: Layout, split_rule: SplitRule, fit_rule: FitRule, *, is_whole: bool
 ) -> FileContents:
-    file = open_sequences(path, layout, is_whole)
+    return contents_of(open_sequences(path, layout, is_whole), split_rule, fit_rule)
+
+
+def contents_of(file: RawSequences | ParquetPieces, split_rule: SplitRule, fit_rule: FitRule) -> FileContents:
+    """Return sequences, divided and fitted.
+
+    Args:
+        file: The sequences, or where they are.
+        split_rule: How they are divided.
+        fit_rule: What is fitted.
+
+    Raises:
+        DataError: They cannot be divided or fitted, or a value of them cannot be used.
+    """
     index, pieces = (file, None) if isinstance(file, RawSequences) else (file.index, file)
     parts = assign_parts(index, split_rule) if index.spans is None else assign_windows(index, split_rule)
     preparation = fit_preparation(index, parts == TRAIN, fit_rule, pieces)

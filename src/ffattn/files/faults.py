@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from ffattn.errors import DataError
 from ffattn.files.preparation import CATEGORY, NUMBER, REFUSE, Feature, Preparation
 from ffattn.files.sequences import RawSequences
 from ffattn.files.values import parse_numbers, texts_of
+from ffattn.lazy import Bool, Float, Int
 
 _NO_VALUE = "no value"
 

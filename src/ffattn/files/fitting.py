@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from ffattn.errors import DataError
 from ffattn.files.notation import other_notation
@@ -23,6 +22,7 @@ from ffattn.files.values import (
     parse_numbers,
     texts_of,
 )
+from ffattn.lazy import Bool, Float
 
 AUTO = "auto"
 REGRESSION = "regression"

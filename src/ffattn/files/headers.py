@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from itertools import pairwise
+from itertools import chain, islice, pairwise, repeat
 from pathlib import Path
 
 from ffattn.errors import DataError
@@ -13,6 +13,7 @@ AUTO = "auto"
 ARCHIVE = "archive"  # the UCR archive's form: no header, the class first
 _LEAST_COUNTED = 8  # names 0, 1, 2, ... are a header from so many on; fewer may be a row of data
 _SHOWN = 5
+_EVEN = "lines must have as many values as each other, which may be empty where a sequence is shorter"
 
 
 def find_delimiter(lines: bytes, usual: str, decimal: str = ".") -> str:
@@ -42,13 +43,20 @@ def find_names(path: Path, lines: bytes, delimiter: str, header: bool | str, dec
     Raises:
         DataError: The first line is of the other kind.
     """
+    rows = csv.reader(io.StringIO(lines.decode(), newline=""), delimiter=delimiter)
+    first, second = islice(chain((row for row in rows if row), repeat([])), 2)
+    shown = ", ".join(first[:_SHOWN]) + (", ..." if len(first) > _SHOWN else "")
+    if 0 < len(first) < len(second):
+        is_data = header in (False, ARCHIVE)
+        advice = _EVEN if is_data else "a header names each column, and nothing may stand above it"
+        raise DataError(
+            f"{path}: the first line ({shown}) has {len(first)} value{'s' * (len(first) > 1)}, and the next one "
+            f"{len(second)}; {advice}"
+        )
     if header is True:
         return None
-    rows = csv.reader(io.StringIO(lines.decode(), newline=""), delimiter=delimiter)
-    first = next((row for row in rows if row), [])
     if header is False:
         return [str(number) for number in range(len(first))]
-    shown = ", ".join(first[:_SHOWN]) + (", ..." if len(first) > _SHOWN else "")
     is_data = _is_data([cell.replace(decimal, ".") for cell in first])
     if header == ARCHIVE:
         if not is_data:

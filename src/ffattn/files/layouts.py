@@ -1,6 +1,7 @@
 """What the columns of a file are: which tell sequences apart, which are features, and which are of a sequence."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ LISTS = "lists"
 TEXT = "text"
 WIDE = "wide"
 FORMS = (AUTO, LONG, LISTS, TEXT, WIDE)
+_DELIMITERS = "; values of CSV have commas, semicolons, tabs or bars between them, and no spaces"
 _UNREAD = b"ffattn.unread"  # in what pyarrow keeps beside a table
 
 
@@ -181,7 +183,9 @@ def require_columns(path: Path, table: Any, names: list[str]) -> None:
     for name in names:
         if name not in table.column_names:
             reason = f"column {name} {unread[name]}" if name in unread else f"has no column {name}"
-            raise DataError(f"{path}: {reason}; it has {some_of(table.column_names)}")
+            only = table.column_names[0] if table.num_columns == 1 else ""
+            advice = _DELIMITERS if re.search(r"\S\s+\S", only) else ""
+            raise DataError(f"{path}: {reason}; it has {some_of(table.column_names)}{advice}")
 
 
 def with_unread(table: Any, unread: dict[str, str]) -> Any:

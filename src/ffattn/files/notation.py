@@ -8,6 +8,13 @@ from ffattn.files.values import is_number
 _LEAST = 0.9  # of the different texts of a column
 _MOST_CATEGORIES = 20  # values with a unit, dates and codes may be categories if there are so few
 _NO_SPACE = r"[\s\u00a0\u2009\u202f'\u2019_]"  # what stands between thousands
+_YEAR = r"(1[5-9]|2[01])\d\d"
+_NAME = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_MONTH = (  # or week, quarter, or a day with the name of its month
+    rf"{_YEAR}[-/_]\d{{1,2}}|{_YEAR}[-_ .]?[QWM]\d{{1,2}}|Q[1-4][-_ .]?{_YEAR}|"
+    rf"{_YEAR}[-_ .]?{_NAME}|{_NAME}[-_ .]?{_YEAR}|"
+    rf"\d{{1,2}}[-_ ./]+{_NAME}[-_ ./]+\d{{2,4}}|{_NAME}[-_ .]+\d{{1,2}},?[-_ ]+{_YEAR}"
+)
 _NOTATIONS = (
     (r"[+-]?\d{1,3}(,\d{3})+\.\d+|[+-]?\d{1,3}(,\d{3}){2,}", "has commas between thousands; write 1234.5", 0),
     (r"[+-]?\d{1,3}(\.\d{3})+,\d+|[+-]?\d{1,3}(\.\d{3}){2,}", "has points between thousands; write 1234.5", 0),
@@ -21,7 +28,12 @@ _NOTATIONS = (
         0,
     ),
     (r"[+-]?0[xX][0-9a-fA-F]+", "is hexadecimal; write it in digits 0 to 9", _MOST_CATEGORIES),
-    (r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*", "is a date; name it as the time, or leave it out", _MOST_CATEGORIES),
+    (
+        rf"\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}.*|{_MONTH}",
+        "is a date; name it as the time, or leave it out",
+        _MOST_CATEGORIES,
+    ),
+    (r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?", "is a time of day; write it as a number, or leave it out", _MOST_CATEGORIES),
     (r"[+-]?\d+([.,]\d+)?\s?[A-Za-z\u00b5\u00b0\u03a9]{1,4}", "has a unit; write the number alone", _MOST_CATEGORIES),
 )
 
@@ -41,7 +53,7 @@ def other_notation(texts: Collection[str]) -> str | None:
     if all(text.isdecimal() and not text.isascii() for text in others):
         return "is written in other digits than 0 to 9"
     for pattern, advice, most in _NOTATIONS:
-        count = sum(re.fullmatch(pattern, text) is not None for text in others)
+        count = sum(re.fullmatch(pattern, text, re.IGNORECASE) is not None for text in others)
         if count + len(texts) - len(others) >= _LEAST * len(texts) and count >= _LEAST * len(others):
             return advice if len(texts) > most else None
     return None

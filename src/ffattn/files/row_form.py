@@ -2,14 +2,17 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ffattn.errors import DataError
 from ffattn.files.layouts import CHARACTERS, LISTS, TEXT, Layout, TableBlock
+from ffattn.files.list_texts import NESTED, parse_lists
+from ffattn.files.notation import other_notation
 from ffattn.files.sequences import RawSequences
 from ffattn.files.understanding import is_list
-from ffattn.files.values import column_values, exact_column, parse_numbers, texts_in, texts_of, to_array
+from ffattn.files.values import column_values, exact_column, is_text_type, parse_numbers, texts_in, texts_of, to_array
 
 _ARRAY = re.compile(r"[\[(]\s*[-+.\d][-+.\deE,;\s]*[\])]|[-+.]?\d[-+.\deE]*([,;\s]+[-+.]?\d[-+.\deE]*)+")  # of numbers
 
@@ -41,9 +44,7 @@ def _from_lists(block: TableBlock, features: list[str]) -> RawSequences:
     inputs = {}
     offsets = None
     for name in features:
-        column = block.table[name].combine_chunks()
-        if not is_list(column.type):
-            raise DataError(f"{block.path}, column {name}: must hold a list for each sequence, and holds {column.type}")
+        column = _list_column(block, name)
         counts = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
         own = np.concatenate(([0], np.cumsum(counts)))
         if offsets is not None and (wrong := np.flatnonzero(np.diff(own) != np.diff(offsets))).size:
@@ -57,13 +58,27 @@ def _from_lists(block: TableBlock, features: list[str]) -> RawSequences:
     return _numbered_by_row(block, offsets, inputs, features)
 
 
+def _list_column(block: TableBlock, name: str) -> Any:
+    """A column of lists, as such or written as text."""
+    column = block.table[name].combine_chunks()
+    if is_text_type(column.type):
+        return parse_lists(block.path, name, column, block.first)
+    if not is_list(column.type):
+        raise DataError(f"{block.path}, column {name}: must hold a list for each sequence, and holds {column.type}")
+    if is_list(column.type.value_type):
+        raise DataError(f"{block.path}, column {name}: {NESTED}")
+    return column
+
+
 def _refuse_arrays(block: TableBlock, name: str) -> None:
-    """Refuse texts that are all arrays of numbers, whose digits would be words."""
+    """Refuse texts that are all numbers in another notation, or arrays of numbers, whose digits would be words."""
     texts = [text for text in texts_in(block.path, block.table, name) if text]
+    if advice := other_notation(set(texts)):
+        raise DataError(f"{block.path}, column {name}: {texts[0][:40]!r} looks like a number or a time, and {advice}")
     if texts and all(_ARRAY.fullmatch(text.strip()) for text in texts):
         raise DataError(
-            f"{block.path}, column {name}: holds arrays of numbers written as text ({texts[0][:20]!r}); write lists in "
-            "JSON Lines or Parquet, or a column for each step"
+            f"{block.path}, column {name}: holds arrays of numbers written as text ({texts[0][:20]!r}); write them "
+            "in brackets, as in [1, 2, 3], or a column for each step"
         )
 
 

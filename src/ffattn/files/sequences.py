@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+
+from ffattn.lazy import Int
 
 
 @dataclass(frozen=True)

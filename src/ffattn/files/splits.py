@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
 
 from ffattn.errors import DataError
 from ffattn.files.sequences import RawSequences
 from ffattn.files.times import sort_keys
 from ffattn.files.values import texts_of
+from ffattn.lazy import Int
 
 RANDOM = "random"
 STRATIFIED = "stratified"

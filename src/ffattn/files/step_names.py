@@ -5,36 +5,14 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
+from ffattn.files.dates import MONTHS, WEEKDAYS, YEAR, find_date, place_in
+
 VALUE = "value"  # what a feature is called whose columns have no name in common
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _PURE = re.compile(r"[+-]?\d+(\.\d+)?")
-_YEAR = re.compile(r"(?<!\d)(1[5-9]|2[01])\d\d(?!\d)")
 _TIME_WORDS = ("t", "time", "step", "day", "hour", "week", "month", "year", "date", "lag")
 _BACKWARDS = re.compile(r"(?:(?:^|[^a-z])t-|lag[_. -]?)$", re.IGNORECASE)  # before a number of steps ago
-_MONTHS = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-]
-_WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-_DATES = (  # with groups that are in the order of time when they are compared from the first to the last
-    r"(?P<a>\d{4})[-/_](?P<b>\d{1,2})",
-    r"(?P<a>\d{4})[-/_.](?P<b>\d{1,2})[-/_.](?P<c>\d{1,2})(?:[ T_](?P<d>\d{2})[:.](?P<e>\d{2})(?:[:.](?P<f>\d{2}))?)?",
-    r"(?P<a>\d{4})[-_ .]?[QWM](?P<b>\d{1,2})",
-    r"Q(?P<b>[1-4])[-_ .]?(?P<a>\d{4})",
-    r"(?P<a>\d{4})[-_ .]?(?P<month>[a-z]{3,9})",
-    r"(?P<month>[a-z]{3,9})[-_ .]?(?P<a>\d{4})",
-)
 
 
 class AmbiguousNamesError(ValueError):
@@ -148,11 +126,10 @@ def family_of(name: str) -> str | None:
     """
     if _PURE.fullmatch(name):
         return VALUE
-    for place, pattern in enumerate(_DATES):
-        if (match := re.fullmatch(pattern, name.strip(), re.IGNORECASE)) and _date_of(match) is not None:
-            return f"date {place}"
-    for calendar in (_MONTHS, _WEEKDAYS):
-        if _place_in(name, calendar) is not None:
+    if (date := find_date(name)) is not None:
+        return f"date {date.form}"
+    for calendar in (MONTHS, WEEKDAYS):
+        if place_in(name, calendar) is not None:
             return calendar[0]
     found = numbered_name(name)
     return None if found is None else found.feature
@@ -162,7 +139,7 @@ def _step_among(name: str, places: list[re.Match[str]]) -> re.Match[str] | None:
     """The only number; or the one that a word of time precedes; or the last, after a separator and a name."""
     if len(places) <= 1:
         return places[0] if places else None
-    if _YEAR.search(name):
+    if YEAR.search(name):
         return None
     timed = [place for place in places if _word_before(name, place) in _TIME_WORDS]
     last = places[-1]
@@ -188,7 +165,7 @@ def _by_number(names: list[str]) -> list[str]:
         return []
     ordered = _increasing(names, float)
     parts = [name.split(".") for name in names]
-    if all(len(part) == 2 and _YEAR.fullmatch(part[0]) and 1 <= int(part[1]) <= 12 for part in parts):
+    if all(len(part) == 2 and YEAR.fullmatch(part[0]) and 1 <= int(part[1]) <= 12 for part in parts):
         by_month = _increasing(names, lambda name: tuple(map(int, name.split("."))))
         if ordered != by_month:  # 2020.2 and 2020.12
             raise AmbiguousNamesError(
@@ -200,39 +177,19 @@ def _by_number(names: list[str]) -> list[str]:
 
 def _by_date(names: list[str]) -> list[str]:
     """The names in the order of time, if all are dates of one form."""
-    for pattern in _DATES:
-        found = {name: re.fullmatch(pattern, name.strip(), re.IGNORECASE) for name in names}
-        dates = {name: date for name, match in found.items() if match and (date := _date_of(match)) is not None}
-        if len(dates) == len(names):
-            return _increasing(names, dates.__getitem__)
-    return []
-
-
-def _date_of(match: re.Match[str]) -> tuple[int, ...] | None:
-    parts = match.groupdict()
-    year = parts.pop("a")
-    if not _YEAR.fullmatch(year):
-        return None
-    month = parts.pop("month", None)
-    if month is not None:
-        place = _place_in(month, _MONTHS)
-        return None if place is None else (int(year), place)
-    return (int(year), *(int(parts[key] or 0) for key in sorted(parts)))
+    dates = {name: date for name in names if (date := find_date(name)) is not None}
+    if len(dates) < len(names) or len({date.form for date in dates.values()}) > 1:
+        return []
+    return _increasing(names, dates.__getitem__)
 
 
 def _of_calendar(names: list[str]) -> list[str]:
     """The names as they stand, if all are months, or all are weekdays: a year may begin in any of them."""
-    for calendar in (_MONTHS, _WEEKDAYS):
-        places = [_place_in(name, calendar) for name in names]
+    for calendar in (MONTHS, WEEKDAYS):
+        places = [place_in(name, calendar) for name in names]
         if None not in places and len(set(places)) == len(places):
             return names
     return []
-
-
-def _place_in(name: str, calendar: list[str]) -> int | None:
-    given = name.strip().lower().rstrip(".")
-    places = [place for place, full in enumerate(calendar) if len(given) >= 3 and full.startswith(given)]
-    return places[0] if len(places) == 1 else None
 
 
 def _increasing(names: list[str], key: Callable[[str], object]) -> list[str]:

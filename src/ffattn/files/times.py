@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ffattn.errors import DataError
+from ffattn.files.dates import find_date
 from ffattn.files.values import typed_texts
 
 _MONTH = r"^([0-9]{4}-[0-9]{2})$"  # 2024-03 is its first day
-_ADVICE = "write times as numbers, or as 2024-03-01 or 2024-03-01 12:30:00"
+_ADVICE = "write times as numbers, or as 2024-03-01, 2024-03-01 12:30:00, 2024 Mar or 2024 Q1"
 
 
 def sort_keys(column: Any, where: Callable[[int], str]) -> np.ndarray:
@@ -66,8 +67,21 @@ def _keys_of_texts(texts: Any, where: Callable[[int], str]) -> np.ndarray:
         for zone in (None, "UTC"):
             with suppress(pa.ArrowInvalid):
                 return np.asarray(values.cast(pa.timestamp(unit, zone)).cast(pa.int64()).to_numpy(zero_copy_only=False))
+    if (keys := _keys_of_dates(texts)) is not None:
+        return keys
     place = next((place for place, text in enumerate(values.to_pylist()) if not _is_time(text)), 0)
     raise DataError(f"{where(place)}: {texts[place].as_py()!r} is text, and no time; {_advice(texts)}")
+
+
+def _keys_of_dates(texts: Any) -> np.ndarray | None:
+    """Whole numbers in the order of dates, if all are dates of one form."""
+    encoded = texts.dictionary_encode()
+    dates = [find_date(text) for text in encoded.dictionary.to_pylist()]
+    known = [date for date in dates if date is not None and date.is_real]
+    if len(known) < len(dates) or len({date.form for date in known}) != 1:
+        return None
+    keys = [sum(part * 100**power for power, part in enumerate(reversed(date.parts))) for date in known]
+    return np.asarray(np.array(keys, dtype=np.int64)[encoded.indices.to_numpy()])
 
 
 def _is_time(text: str) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ffattn.errors import DataError
 from ffattn.files.layouts import AUTO, LISTS, LONG, TEXT, WIDE, Layout, LeftOut, require_columns, some_of, unread_of
+from ffattn.files.list_texts import holds_list_texts
 from ffattn.files.notation import other_notation
 from ffattn.files.step_names import AmbiguousNamesError, group_steps
 from ffattn.files.values import exact_column, holds_words, is_text_type, parse_numbers
@@ -49,7 +50,7 @@ def understand(path: Path, table: Any, layout: Layout) -> Layout:
     features = said or tuple(name for name in others if name not in gone)
     form = _form_of(path, table, layout, features)
     if form == LISTS and not said:
-        plain = [name for name in features if not is_list(table[name].type)]
+        plain = [name for name in features if not _holds_lists(table, name)]
         left_out += [LeftOut(name, _HOLDS_NO_LIST) for name in plain]
         features = tuple(name for name in features if name not in plain)
     if not features:
@@ -116,7 +117,15 @@ def _names_rows(column: Any) -> bool:
 
 
 def _form_of(path: Path, table: Any, layout: Layout, features: tuple[str, ...]) -> str:
+    lists = [
+        name for name in features if layout.form != TEXT and name not in layout.texts and _holds_lists(table, name)
+    ]
     if layout.has_rows_of_steps:
+        if lists:
+            raise DataError(
+                f"{path}, column {lists[0]}: holds a list in each row, so that a row is a sequence and no step; leave "
+                "id and windows out, or write a row for each step"
+            )
         if layout.form not in {AUTO, LONG}:
             raise DataError(
                 f"{path}: task.form={layout.form} has no column of ids, as each row is a sequence; leave id out"
@@ -126,7 +135,6 @@ def _form_of(path: Path, table: Any, layout: Layout, features: tuple[str, ...]) 
         raise DataError(f"{path}: task.form=long needs the column that tells sequences apart; give task.id=COLUMN")
     if layout.form == WIDE or layout.steps:
         return WIDE
-    lists = [name for name in features if is_list(table[name].type)]
     texts = [name for name in features if name in layout.texts or holds_words(path, table, name)]
     if lists or layout.form == LISTS:
         if (layout.features or not lists) and len(lists) < len(features):
@@ -189,6 +197,10 @@ def _refuse_words(path: Path, table: Any, name: str) -> None:
         f"{path}, column {name}: holds text; name the column that tells sequences apart with id=COLUMN if each "
         f"row is a step, choose features=[...], or give task.leave_out=[{name}]"
     )
+
+
+def _holds_lists(table: Any, name: str) -> bool:
+    return is_list(table[name].type) or holds_list_texts(table[name].combine_chunks())
 
 
 def is_list(kind: Any) -> bool:

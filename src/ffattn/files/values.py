@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from ffattn.errors import DataError
 from ffattn.files.sequences import RawSequences
+from ffattn.lazy import Bool, Float
 
 NO_TEXT = ["", "nan", "NaN", "<NA>", "NaT", "null", "NULL", "N/A", "?"]  # nothing, in columns of text
 NO_NUMBER = [*NO_TEXT, "NA", "None"]  # likewise in columns of numbers; as text these are names

@@ -12,25 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ffattn.choices import SPLITS
 from ffattn.errors import CheckpointError, FFAttnError, reason_of
 from ffattn.inference.arrays import column_names, sequences_of
+from ffattn.inference.checkpoint_files import KEY, require_file
 from ffattn.inference.columns import preparation_of
 from ffattn.inference.evaluation import evaluate
-from ffattn.inference.metrics import rename_metrics
+from ffattn.inference.metric_names import rename_metrics
 from ffattn.inference.same_data import check_data
 from ffattn.models import Answer, Model, Network, Sizes, build
 from ffattn.nn.masking import resolve_lengths
 from ffattn.rng.streams import Split, Stream
-from ffattn.settings import from_plain
+from ffattn.settings import TARGET, from_plain, to_plain
 from ffattn.tasks import File, Fixed, GivenTask, Length, Task
 
 FORMAT = 2
-KEY = "ffattn"  # where a checkpoint holds the settings, and the place of the run
-BEST = "best.ckpt"
-LAST = "last.ckpt"
-PREVIOUS = "previous.ckpt"  # the last but one, should the last be damaged
 SAFETENSORS = ".safetensors"
-SPLITS = ("val", "test")
 Numbers = Tensor | np.ndarray | list  # what torch.as_tensor takes
 _FORMATS = 1, FORMAT  # that are read
 _MEASURED = "best", "history"  # what of a checkpoint has metrics in it
@@ -66,11 +63,6 @@ def build_network(model: Model, task: Task, seed: int = 0) -> Network:
         return build(model, sizes_of(task))
 
 
-def checkpoints_of(folder: Path) -> Path:
-    """The folder of a run's checkpoints."""
-    return folder / "checkpoints"
-
-
 def read(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint file of any format so far; only tensors and plain values are accepted.
 
@@ -85,10 +77,7 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: The file is missing, damaged, no checkpoint, or of a later format.
     """
-    if Path(path).is_dir():
-        raise CheckpointError(f"{path}: is a folder, not a checkpoint file")
-    if not Path(path).is_file():
-        raise CheckpointError(f"{path}: there is no such file")
+    require_file(path)
     if Path(path).suffix == SAFETENSORS:
         return _read_safetensors(Path(path))
     try:
@@ -208,6 +197,15 @@ class TrainedModel:
     seed: int
     update: int
     fingerprint: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what a checkpoint has: weights and plain values, and no object of this package."""
+        settings: dict[str, Any] = {"task": to_plain(self.task), "model": to_plain(self.model), "seed": self.seed}
+        about = {"format": FORMAT, "settings": settings, "data": self.task.state()}
+        about |= {"update": self.update, "fingerprint": self.fingerprint}
+        state = {f"{_PREFIX}{name}": weight.cpu() for name, weight in self.network.state_dict().items()}
+        trust = tuple(settings[part][TARGET].partition(".")[0] for part in ("task", "model"))
+        return model_from, ({KEY: about, "state_dict": state}, "a pickled model", trust)
 
     @torch.inference_mode()
     def answer(self, x: Numbers, lengths: Numbers | None = None) -> Answer:
@@ -334,7 +332,27 @@ def load(checkpoint: str | Path, trust: tuple[str, ...] = (), device: str | torc
         CheckpointError: The file is no checkpoint, or of another format.
         SettingError: It names a class outside ffattn and the trusted packages.
     """
-    contents = read(checkpoint)
+    return model_from(read(checkpoint), checkpoint, trust, device)
+
+
+def model_from(
+    contents: dict[str, Any],
+    checkpoint: str | Path = "a pickled model",
+    trust: tuple[str, ...] = (),
+    device: str | torch.device = "cpu",
+) -> TrainedModel:
+    """Return the trained network of a checkpoint that has been read.
+
+    Args:
+        contents: What `read` returned.
+        checkpoint: Where it came from, for messages.
+        trust: As of `load`.
+        device: As of `load`.
+
+    Raises:
+        CheckpointError: The contents are no network's.
+        SettingError: They name a class outside ffattn and the trusted packages.
+    """
     about = contents[KEY]
     try:
         task = task_of(about, ("ffattn", *trust))

@@ -1,9 +1,17 @@
 """The models."""
 
-from ffattn.models.base import Answer, Model, Network, Sizes
-from ffattn.models.embedded import EmbeddedNetwork, build
-from ffattn.models.feed_forward import FeedForwardNetwork, FFAttention, Mean
-from ffattn.models.recurrent import LSTM, LastStateNetwork, LSTMAttention, LSTMAttentionNetwork
+from typing import TYPE_CHECKING
+
+from ffattn.system.lazy_modules import names_from
+
+if TYPE_CHECKING:
+    from ffattn.models.base import Model, Sizes
+    from ffattn.models.feed_forward import FFAttention, Mean
+    from ffattn.models.networks.base import Answer, Network
+    from ffattn.models.networks.embedded import EmbeddedNetwork, build
+    from ffattn.models.networks.feed_forward import FeedForwardNetwork
+    from ffattn.models.networks.recurrent import LastStateNetwork, LSTMAttentionNetwork
+    from ffattn.models.recurrent import LSTM, LSTMAttention
 
 __all__ = [
     "LSTM",
@@ -20,3 +28,15 @@ __all__ = [
     "Sizes",
     "build",
 ]
+
+__getattr__ = names_from(
+    __name__,
+    __all__,
+    "base",
+    "feed_forward",
+    "recurrent",
+    "networks.base",
+    "networks.feed_forward",
+    "networks.recurrent",
+    "networks.embedded",
+)

@@ -6,23 +6,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ffattn.nn.initialisers import QUERY_INITS, init_linear, init_query
+from ffattn.choices import MEAN, NORMALIZERS, QUERY_INITS, RELU2, SCORES, SOFTMAX
+from ffattn.nn.initialisers import init_linear, init_query
 from ffattn.nn.masking import check_mask, clear_padding, resolve_lengths
 from ffattn.nn.state import AttentionState
 from ffattn.ops import Pooled, attention_pooling, feed_forward_attention
-from ffattn.ops.reference import (
-    MEAN,
-    NORMALIZERS,
-    RELU2,
-    SCORES,
-    SOFTMAX,
-    divisor,
-    full_precision,
-    largest_score,
-    scale_scores,
-    unnormalised_weights,
-    valid_steps,
-)
+from ffattn.ops.reference import divisor, full_precision, largest_score, scale_scores, unnormalised_weights, valid_steps
 
 
 class _Attention(nn.Module, ABC):

@@ -4,9 +4,6 @@ import math
 
 from torch import nn
 
-INITS = ("paper", "he")
-BIAS_INITS = ("zero", "uniform")
-QUERY_INITS = ("normal", "positive")
 _GAIN = {"paper": 1.0, "he": math.sqrt(2.0)}
 
 

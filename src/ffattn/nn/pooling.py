@@ -4,10 +4,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from ffattn.choices import SOFTMAX
 from ffattn.nn.attention import AttentionPooling
 from ffattn.nn.initialisers import init_linear
 from ffattn.nn.masking import check_mask, clear_padding, resolve_lengths
-from ffattn.ops.reference import SOFTMAX, divisor, full_precision, largest_score, unnormalised_weights, valid_steps
+from ffattn.ops.reference import divisor, full_precision, largest_score, unnormalised_weights, valid_steps
 
 
 def resolve_mask(

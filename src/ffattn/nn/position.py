@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-POSITIONS = ("none", "fraction", "sinusoid")
+from ffattn.choices import POSITIONS
+
 NUM_FREQUENCIES = 8
 _BASE = 10_000.0
 

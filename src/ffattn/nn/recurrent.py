@@ -4,10 +4,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ffattn.choices import CELLS
 from ffattn.nn.masking import clear_padding, resolve_lengths
 from ffattn.ops.reference import valid_steps
 
-CELLS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+_LAYERS = dict(zip(CELLS, (nn.LSTM, nn.GRU, nn.RNN), strict=True))
 _PIECE = 32_768  # cuDNN refuses more than 65,535 steps in one call
 
 
@@ -29,7 +30,7 @@ class RecurrentEncoder(nn.Module):
             raise ValueError(f"cell={cell}: must be one of {', '.join(CELLS)}")
         if forget_bias and cell != "lstm":
             raise ValueError(f"forget_bias={forget_bias}: cell={cell} has no forget gates")
-        self.layer = CELLS[cell](num_features, hidden, batch_first=True)
+        self.layer = _LAYERS[cell](num_features, hidden, batch_first=True)
         if forget_bias:
             with torch.no_grad():
                 self.layer.bias_ih_l0[hidden : 2 * hidden] += forget_bias  # gates: input, forget, cell, output

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ffattn.ops.reference import MEAN, NORMALIZERS
+from ffattn.choices import MEAN, NORMALIZERS
 
 _PARAMETER_TYPES = (torch.float32, torch.bfloat16, torch.float16)  # for any sequences; others for their own alone
 

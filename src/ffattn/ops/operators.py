@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ffattn.choices import MEAN, SCORES, TANH_STATES
 from ffattn.kernels.backends import compiled
 from ffattn.ops import reference
 from ffattn.ops.arguments import check_common, check_values, require_choice, require_parameter
 from ffattn.ops.pooled import Pooled
-from ffattn.ops.reference import MEAN, SCORES, TANH_STATES, Results
+from ffattn.ops.reference import Results
 from ffattn.ops.registration import Definition, define
 
 _FUSED_TYPES = (torch.float32, torch.bfloat16)

@@ -17,14 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu, linear
 
-SOFTMAX = "softmax"
-RELU2 = "relu2"
-MEAN = "mean"
-NORMALIZERS = (SOFTMAX, RELU2, MEAN)
-TANH = "tanh"
-LINEAR = "linear"
-TANH_STATES = "tanh_states"
-SCORES = (TANH, LINEAR)
+from ffattn.choices import MEAN, RELU2, SOFTMAX, TANH, TANH_STATES
+
 Results = tuple[Tensor, Tensor, Tensor, Tensor]  # maximum, total, context, scores
 Outer = tuple[Tensor | None, Tensor | None, Tensor | None]  # gradients of total, context and scores
 PIECE = 16_384  # (sequence, step) pairs in a piece: 6.5 MB of states at 100 hidden units; measured best of 2^11..2^15

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from torch import Tensor
+from ffattn.lazy import Tensor
 
 
 class Address(NamedTuple):

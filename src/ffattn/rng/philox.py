@@ -2,9 +2,8 @@
 
 from types import ModuleType
 
-from torch import Tensor
-
 from ffattn.kernels.backends import compiled
+from ffattn.lazy import Tensor
 from ffattn.rng import reference
 from ffattn.rng.inputs import Address, Choice
 

@@ -1,8 +1,6 @@
 """Philox 4x32-10 in plain PyTorch: 32-bit words in int64, which wraps around and leaves the bits right."""
 
-import torch
-from torch import Tensor
-
+from ffattn.lazy import Tensor, torch
 from ffattn.rng.inputs import Address, Choice
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)

@@ -8,11 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-import numpy as np
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
-
+from ffattn.lazy import Float, Int, Tensor, np, torch
 from ffattn.rng.inputs import Address, Choice
 from ffattn.rng.philox import fill_inputs, fill_words
 

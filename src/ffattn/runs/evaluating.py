@@ -13,7 +13,8 @@ from ffattn.config.convert import to_settings, trusted_packages
 from ffattn.config.errors import ConfigError
 from ffattn.config.jobs import Finished
 from ffattn.config.trained_schema import Evaluate
-from ffattn.inference.checkpoint import TrainedModel, checkpoints_of, load, sizes_of
+from ffattn.inference.checkpoint import TrainedModel, load, sizes_of
+from ffattn.inference.checkpoint_files import checkpoints_of
 from ffattn.inference.evaluation import check_length, evaluate
 from ffattn.inference.same_data import check_data
 from ffattn.rng.streams import Split, Stream
@@ -40,8 +41,6 @@ def prepare(kind: type, config: DictConfig, folder: Path, in_sweep: bool) -> Any
     Raises:
         ConfigError: Something is wrong.
     """
-    if OmegaConf.is_missing(config, "checkpoint"):
-        raise ConfigError("checkpoint: missing; give checkpoint=PATH")
     OmegaConf.set_struct(config, False)
     trained = load(str(config.checkpoint), trusted_packages(config))
     _fill_in(kind, config, trained)

@@ -1,21 +1,28 @@
 """The tasks, and the rules for how long their sequences are."""
 
-from ffattn.rng.streams import BatchWindow, Grid
-from ffattn.tasks.add import Add
-from ffattn.tasks.base import Baseline, Classification, Regression, Task
-from ffattn.tasks.batch import Batch
-from ffattn.tasks.file import File
-from ffattn.tasks.given import Given, GivenTask, Own
-from ffattn.tasks.length import Fixed, Length, Paper, Variable
-from ffattn.tasks.marked import MarkedPair
-from ffattn.tasks.multiply import Multiply
-from ffattn.tasks.packaged import AMPvsUniProt, BasicMotions, JapaneseVowels, Plaid, Tecator, Watch
-from ffattn.tasks.temporal_order import TemporalOrder, TemporalOrder2, TemporalOrder3
-from ffattn.tasks.xor import Xor
+from typing import TYPE_CHECKING
+
+from ffattn.system.lazy_modules import names_from
+
+if TYPE_CHECKING:
+    from ffattn.rng.streams import BatchWindow, Grid
+    from ffattn.tasks.add import Add
+    from ffattn.tasks.arrays import Arrays
+    from ffattn.tasks.base import Baseline, Classification, Regression, Task
+    from ffattn.tasks.batch import Batch
+    from ffattn.tasks.file import File
+    from ffattn.tasks.given import Given, GivenTask, Own
+    from ffattn.tasks.length import Fixed, Length, Paper, Variable
+    from ffattn.tasks.marked import MarkedPair
+    from ffattn.tasks.multiply import Multiply
+    from ffattn.tasks.packaged import AMPvsUniProt, BasicMotions, JapaneseVowels, Plaid, Tecator, Watch
+    from ffattn.tasks.temporal_order import TemporalOrder, TemporalOrder2, TemporalOrder3
+    from ffattn.tasks.xor import Xor
 
 __all__ = [
     "AMPvsUniProt",
     "Add",
+    "Arrays",
     "Baseline",
     "BasicMotions",
     "Batch",
@@ -43,3 +50,20 @@ __all__ = [
     "Watch",
     "Xor",
 ]
+
+__getattr__ = names_from(
+    __name__,
+    __all__,
+    "length",
+    "base",
+    "add",
+    "multiply",
+    "xor",
+    "temporal_order",
+    "marked",
+    "batch",
+    "given",
+    "file",
+    "arrays",
+    "packaged",
+)

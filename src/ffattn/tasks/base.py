@@ -6,11 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
-
 from ffattn.errors import SettingError
+from ffattn.lazy import Bool, Float, Int, Tensor, torch
 from ffattn.rng.streams import BatchWindow, Split, Stream, split_range
 from ffattn.settings import TARGET, Settings, setting
 from ffattn.tasks.batch import Batch
@@ -41,6 +38,7 @@ class Task(Settings, ABC):
         num_outputs: How many numbers a model answers with: regression outputs, or one logit for each class.
         categories: How many different numbers each of the last features may have, where those are categories.
         min_length: The fewest steps with which the task makes sense.
+        is_given: Whether sequences are given, a limited number, rather than made (see `tasks.given`).
     """
 
     length: Length = dataclasses.field(default_factory=Paper)
@@ -49,6 +47,7 @@ class Task(Settings, ABC):
     num_outputs: ClassVar[int]
     categories: ClassVar[tuple[int, ...]] = ()
     min_length: ClassVar[int]
+    is_given: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -219,7 +218,7 @@ class Classification(Task):
 
     def error(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Float[Tensor, " batch"]:
         """Cross-entropy, in nats."""
-        return nn.functional.cross_entropy(prediction, y, reduction="none")
+        return torch.nn.functional.cross_entropy(prediction, y, reduction="none")
 
     def baseline(self) -> Baseline:
         """One class for every sequence; equal logits."""

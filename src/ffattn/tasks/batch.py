@@ -6,9 +6,7 @@ Axes, everywhere in this package: batch, time, feature, hidden.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from ffattn.lazy import Float, Int, Tensor, torch
 
 _NAMES = "x", "lengths", "y"
 
@@ -43,7 +41,7 @@ def as_batch(given: Any) -> Batch:
     if isinstance(given, Batch):
         return given
     parts = given if isinstance(given, Mapping) else _named(given)
-    if not {"x", "y"} <= set(parts) <= set(_NAMES) or not all(isinstance(part, Tensor) for part in parts.values()):
+    if not {"x", "y"} <= set(parts) <= set(_NAMES) or not all(isinstance(part, torch.Tensor) for part in parts.values()):
         raise ValueError("a batch must be (x, y), (x, lengths, y), or a dictionary of these tensors")
     x = parts["x"]
     y = parts["y"]

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 
 from ffattn.errors import DataError
 from ffattn.files import (
@@ -18,10 +17,7 @@ from ffattn.files import (
     ParquetPieces,
     Preparation,
     RawSequences,
-    Scaling,
     SplitRule,
-    prepare_inputs,
-    prepare_targets,
     read_contents,
     refuse_faults,
 )
@@ -31,10 +27,16 @@ from ffattn.files.old_layouts import layout_of_columns
 from ffattn.files.preparation import NUMBER
 from ffattn.files.splits import TEST, TIME
 from ffattn.files.windows import NO_PART
+from ffattn.lazy import torch
 from ffattn.rng.streams import Split
+from ffattn.system.lazy_modules import LazyModule
 from ffattn.tasks.file_settings import FileSettings
 from ffattn.tasks.given import Given, Sequences
-from ffattn.tasks.out_of_core import Streamed
+
+if TYPE_CHECKING:
+    from ffattn.files import preprocessing
+else:
+    preprocessing = LazyModule("ffattn.files.preprocessing")  # needs torch, which mistakes do not wait for
 
 _PARTS = {Split.TRAIN: "for training", Split.VAL: "for validation", Split.TEST: "for the test"}
 _LONGEST = "longest"  # of the training sequences, in a checkpoint
@@ -171,10 +173,14 @@ class File(FileSettings):
         test_share = 0.0 if self.test_path is not None else self.test_share
         split_rule = SplitRule(self.split, self._split_column, self.val_share, test_share, self.split_seed)
         fit_rule = FitRule(self._targets, self._kind, self.missing, self.max_categories)
-        contents = read_contents(self.path, self._layout, split_rule, fit_rule, self.window is None)
+        contents = self._read_contents(self._layout, split_rule, fit_rule)
         if self._restored is None:
             self.length.T = int(contents.file.lengths.max())
         return contents
+
+    def _read_contents(self, layout: Layout, split_rule: SplitRule, fit_rule: FitRule) -> FileContents:
+        """Where the sequences come from."""
+        return read_contents(self.path, layout, split_rule, fit_rule, self.window is None)
 
     def given(self, split: Split) -> Sequences:
         """Return the sequences of a split (see `GivenTask.given`)."""
@@ -206,9 +212,11 @@ class File(FileSettings):
     def _prepared(self, file: RawSequences | ParquetPieces, chosen: np.ndarray) -> Sequences:
         if isinstance(file, RawSequences):
             return _in_memory(file.select(chosen), self.preparation)
+        from ffattn.tasks.out_of_core import Streamed
+
         pieces = np.repeat(np.arange(len(file.counts)), file.counts)
         places = np.arange(len(pieces)) - np.repeat(np.cumsum(file.counts) - file.counts, file.counts)
-        targets = prepare_targets(self.preparation, file.index.select(chosen))
+        targets = preprocessing.prepare_targets(self.preparation, file.index.select(chosen))
         assert self.window is not None
         read = functools.lru_cache(self.window)(functools.partial(_prepare_piece, file, self.preparation))
         load = self._loaders.setdefault(file.path, read)
@@ -250,9 +258,9 @@ class File(FileSettings):
         """The columns that are predicted."""
         return tuple(target.name for target in self.preparation.targets)
 
-    def target_scaling(self) -> Scaling:
+    def target_scaling(self) -> "preprocessing.Scaling":
         """Return the mean and scale of each target (see `GivenTask.target_scaling`)."""
-        return Scaling(self.preparation.targets)
+        return preprocessing.Scaling(self.preparation.targets)
 
     def summary(self) -> str:
         """Return the file and its sizes in a few words."""
@@ -283,7 +291,7 @@ class File(FileSettings):
 
     def _describe_classes(self) -> str:
         preparation = self.preparation
-        y = self.on(torch.device("cpu"), Split.TRAIN).y
+        y = self.on("cpu", Split.TRAIN).y
         counts = torch.bincount(y, minlength=len(preparation.classes)).tolist()
         largest = sorted(zip(counts, preparation.classes, strict=True), reverse=True)[:_MOST_CLASSES]
         shares = ", ".join(f"{name} {count / sum(counts):.1%}" for count, name in largest)
@@ -297,13 +305,13 @@ def _and_more(count: int) -> str:
 
 def _in_memory(raw: RawSequences, preparation: Preparation) -> Given:
     """Sequences of a file as tensors."""
-    targets = prepare_targets(preparation, raw)
+    targets = preprocessing.prepare_targets(preparation, raw)
     refuse_faults(preparation, raw)
-    return Given(prepare_inputs(preparation, raw), torch.from_numpy(raw.offsets), targets)
+    return Given(preprocessing.prepare_inputs(preparation, raw), torch.from_numpy(raw.offsets), targets)
 
 
 def _prepare_piece(file: ParquetPieces, preparation: Preparation, piece: int) -> Given:
     """Inputs of the sequences of a piece; their targets are known already."""
     raw = file.read(piece)
     refuse_faults(preparation, raw)
-    return Given(prepare_inputs(preparation, raw), torch.from_numpy(raw.offsets), torch.zeros(len(raw)))
+    return Given(preprocessing.prepare_inputs(preparation, raw), torch.from_numpy(raw.offsets), torch.zeros(len(raw)))

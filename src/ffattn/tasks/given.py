@@ -3,20 +3,22 @@
 import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
 
 from ffattn.errors import SettingError
-from ffattn.files import Scaling, Target
+from ffattn.files.preparation import Target
+from ffattn.lazy import Bool, Float, Int, Tensor, torch
 from ffattn.rng.streams import BatchWindow, Split, Stream, split_range
 from ffattn.settings import setting
 from ffattn.tasks.base import Baseline, Task
 from ffattn.tasks.batch import Batch
 from ffattn.tasks.length import Length
+from ffattn.tasks.weights import SequenceWeights, weighted_order
+
+if TYPE_CHECKING:
+    from ffattn.files.preprocessing import Scaling
 
 
 @dataclass
@@ -71,7 +73,7 @@ class Sequences(ABC):
         """
 
     @abstractmethod
-    def to(self, device: torch.device) -> "Sequences":
+    def to(self, device: "torch.device | str") -> "Sequences":
         """On a device."""
 
 
@@ -83,11 +85,13 @@ class Given(Sequences):
         x: The inputs of all steps, one sequence behind the other, (step, feature).
         offsets: Where each sequence starts, and the end, (sequence + 1,).
         y: Targets, (sequence, output) numbers or (sequence,) class indices.
+        weights: How much each sequence counts in training; all the same if not given.
     """
 
     x: Float[Tensor, "step feature"]
     offsets: Int[Tensor, " end"]
     y: Tensor
+    weights: SequenceWeights | None = None
 
     def batch(self, places: Int[Tensor, " batch"], part: tuple[int, int] = (0, 1)) -> Batch:
         """Some sequences (see `Sequences.batch`)."""
@@ -101,11 +105,13 @@ class Given(Sequences):
 
     def order(self, seed: int, number: int) -> Int[np.ndarray, " sequence"]:
         """Any order (see `Sequences.order`)."""
+        if self.weights is not None:
+            return weighted_order(self.weights, seed, number)
         return shuffled(seed, number, (len(self),), 1)
 
-    def to(self, device: torch.device) -> "Given":
+    def to(self, device: "torch.device | str") -> "Given":
         """On a device."""
-        return Given(self.x.to(device), self.offsets.to(device), self.y.to(device))
+        return Given(self.x.to(device), self.offsets.to(device), self.y.to(device), self.weights)
 
 
 @dataclass
@@ -126,6 +132,7 @@ class GivenTask(Task):
     tolerance: float = setting(0.1, above=0)
     embedding: int = setting(16, low=1)
 
+    is_given: ClassVar[bool] = True
     min_length: ClassVar[int] = 0  # of a length that is not known yet; empty sequences are refused as they are read
 
     def __post_init__(self) -> None:
@@ -158,10 +165,12 @@ class GivenTask(Task):
 
     def size(self, split: Split) -> int:
         """How many sequences a split has."""
-        return len(self.on(torch.device("cpu"), split))
+        return len(self.on("cpu", split))  # which need not be torch's: what is wrong with the data comes first
 
-    def target_scaling(self) -> Scaling:
+    def target_scaling(self) -> "Scaling":
         """Return the mean and scale of each target, (output,), by which predictions become numbers in its unit."""
+        from ffattn.files.preprocessing import Scaling
+
         return Scaling([Target(str(output)) for output in range(self.num_outputs)])
 
     @property
@@ -191,7 +200,7 @@ class GivenTask(Task):
             sequences = torch.from_numpy(np.sort(places)).to(sequences.device)[sequences]
         return given.batch(sequences, part)
 
-    def on(self, device: torch.device, split: Split) -> Sequences:
+    def on(self, device: "torch.device | str", split: Split) -> Sequences:
         """A split on a device, where it stays.
 
         Args:
@@ -217,7 +226,7 @@ class GivenTask(Task):
     def error(self, prediction: Float[Tensor, "batch output"], y: Tensor) -> Float[Tensor, " batch"]:
         """Cross-entropy in nats; or the squared error of scaled targets, averaged over the outputs."""
         if self.is_classification:
-            return nn.functional.cross_entropy(prediction, y, reduction="none")
+            return torch.nn.functional.cross_entropy(prediction, y, reduction="none")
         return (prediction - y).square().mean(dim=1)
 
     def baseline(self) -> Baseline:
@@ -230,8 +239,8 @@ class GivenTask(Task):
         Args:
             split: Which one.
         """
-        training = self.on(torch.device("cpu"), Split.TRAIN).y
-        y = self.on(torch.device("cpu"), split).y
+        training = self.on("cpu", Split.TRAIN).y
+        y = self.on("cpu", split).y
         if self.is_classification:
             counts = torch.bincount(training, minlength=self.num_outputs).double()
             error = -(counts / len(training)).log()[y].mean()

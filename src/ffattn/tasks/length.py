@@ -5,11 +5,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from jaxtyping import Int
-from torch import Tensor
-
 from ffattn.errors import SettingError
+from ffattn.lazy import Int, Tensor, torch
 from ffattn.rng.streams import LENGTH_FIELD, Stream
 from ffattn.settings import Settings, setting
 

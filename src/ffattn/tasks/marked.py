@@ -4,10 +4,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
-
+from ffattn.lazy import Float, Int, Tensor, torch
 from ffattn.rng.streams import BatchWindow, Grid
 from ffattn.tasks.base import Task
 from ffattn.tasks.batch import Batch

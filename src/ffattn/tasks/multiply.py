@@ -4,9 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float
-from torch import Tensor
-
+from ffattn.lazy import Float, Tensor
 from ffattn.rng.streams import Grid
 from ffattn.tasks.base import Baseline, Regression
 from ffattn.tasks.marked import MarkedPair

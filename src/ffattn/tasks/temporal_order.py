@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from jaxtyping import Int
-from torch import Tensor, nn
-
+from ffattn.lazy import Int, Tensor, torch
 from ffattn.rng.streams import BatchWindow
 from ffattn.tasks.base import Classification
 from ffattn.tasks.batch import Batch
@@ -43,7 +40,7 @@ class TemporalOrder(Classification):
         first = torch.zeros_like(window.lengths)
         last = window.lengths - 1
         begin, end = (torch.full_like(first, symbol) for symbol in (_BEGIN, _END))
-        symbols = nn.functional.one_hot(torch.column_stack((begin, end, choices)), len(_SYMBOLS))
+        symbols = torch.nn.functional.one_hot(torch.column_stack((begin, end, choices)), len(_SYMBOLS))
         window.set_steps(x, torch.column_stack((first, last, relevant)), symbols)
         weights = 2 ** torch.arange(len(self.windows) - 1, -1, -1, device=choices.device)
         return Batch(x, window.lengths, (choices * weights).sum(dim=1), relevant)

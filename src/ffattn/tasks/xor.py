@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float, Int
-from torch import Tensor
-
+from ffattn.lazy import Float, Int, Tensor
 from ffattn.rng.streams import Grid
 from ffattn.tasks.base import Classification
 from ffattn.tasks.marked import MarkedPair

@@ -9,8 +9,8 @@ from torch.autograd import gradcheck
 from torch.func import functional_call
 from torch.nn.functional import leaky_relu
 
+from ffattn.choices import NORMALIZERS, SCORES
 from ffattn.nn import AttentionPooling, FeedForwardAttention, RecurrentEncoder
-from ffattn.ops.reference import NORMALIZERS, SCORES
 from tests.pairwise import pairwise
 
 BATCH, TIME, FEATURES, HIDDEN = 3, 7, 2, 5

@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
+from ffattn.choices import POSITIONS
 from ffattn.nn import PositionFeatures
-from ffattn.nn.position import NUM_FREQUENCIES, POSITIONS
+from ffattn.nn.position import NUM_FREQUENCIES
 
 LENGTHS = torch.tensor([5, 3])
 

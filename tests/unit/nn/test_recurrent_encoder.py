@@ -4,8 +4,8 @@ import pytest
 import torch
 from helpers import spoil_padding
 
+from ffattn.choices import CELLS
 from ffattn.nn import RecurrentEncoder
-from ffattn.nn.recurrent import CELLS
 
 LENGTHS = torch.tensor([11, 1, 6])
 every_cell = pytest.mark.parametrize("cell", CELLS)

@@ -9,9 +9,9 @@ from helpers import spoil_padding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ffattn.choices import NORMALIZERS
 from ffattn.models import FFAttention, Mean, Sizes
 from ffattn.nn import AttentionPooling, AttentionState, FeedForwardAttention
-from ffattn.ops.reference import NORMALIZERS
 from tests.pairwise import pairwise
 
 BATCH, TIME, FEATURES, HIDDEN = 3, 29, 2, 5

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ffattn import ops
-from ffattn.ops.reference import NORMALIZERS, SCORES, TANH_STATES
+from ffattn.choices import NORMALIZERS, SCORES, TANH_STATES
 
 SLOPE, SHIFT = 0.125, 0.3125
 OPERATORS = {"feed_forward_attention": SCORES, "attention_pooling": (*SCORES, TANH_STATES)}

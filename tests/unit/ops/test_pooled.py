@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
+from ffattn.choices import NORMALIZERS
 from ffattn.ops import Pooled, attention_pooling
-from ffattn.ops.reference import NORMALIZERS, divisor
+from ffattn.ops.reference import divisor
 
 HIDDEN = 5
 

@@ -5,15 +5,9 @@ import torch
 from operator_cases import FORMS, SMALL, assert_near, everything, make_inputs
 from plain import feed_forward_attention
 
+from ffattn.choices import NORMALIZERS
 from ffattn.ops import reference
-from ffattn.ops.reference import (
-    NORMALIZERS,
-    full_precision,
-    largest_score,
-    scale_scores,
-    unnormalised_weights,
-    valid_steps,
-)
+from ffattn.ops.reference import full_precision, largest_score, scale_scores, unnormalised_weights, valid_steps
 from tests.pairwise import pairwise
 
 BATCH, TIME = len(SMALL.lengths), SMALL.time

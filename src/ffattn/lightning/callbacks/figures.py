@@ -15,7 +15,7 @@ from ffattn.figures.attention import draw_all
 from ffattn.figures.html import page, paragraph, slides
 from ffattn.figures.record import record_attention
 from ffattn.lightning.loggers.tensorboard import boards_of
-from ffattn.models.feed_forward import FeedForwardNetwork
+from ffattn.models import FeedForwardNetwork
 from ffattn.rng.streams import Split, Stream
 from ffattn.system.atomic_files import atomic_write
 from ffattn.tasks import Task

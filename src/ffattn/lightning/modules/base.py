@@ -16,7 +16,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ffattn.errors import TrainingError
 from ffattn.inference.checkpoint import build_network, load_weights
-from ffattn.inference.metrics import ATTENTION_METRICS, STANDARD_METRICS, EvaluationMetrics
+from ffattn.inference.metric_names import ATTENTION_METRICS, STANDARD_METRICS
+from ffattn.inference.metrics import EvaluationMetrics
 from ffattn.lightning.callbacks.curves import Curves
 from ffattn.lightning.private import cache_batch_hooks
 from ffattn.models import Answer, Model

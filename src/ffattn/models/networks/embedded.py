@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ffattn.models.base import Answer, Model, Network, Sizes
+from ffattn.models.base import Model, Sizes
+from ffattn.models.networks.base import Answer, Network
 
 
 class EmbeddedNetwork(Network):
