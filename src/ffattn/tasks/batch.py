@@ -41,7 +41,8 @@ def as_batch(given: Any) -> Batch:
     if isinstance(given, Batch):
         return given
     parts = given if isinstance(given, Mapping) else _named(given)
-    if not {"x", "y"} <= set(parts) <= set(_NAMES) or not all(isinstance(part, torch.Tensor) for part in parts.values()):
+    are_tensors = all(isinstance(part, torch.Tensor) for part in parts.values())
+    if not {"x", "y"} <= set(parts) <= set(_NAMES) or not are_tensors:
         raise ValueError("a batch must be (x, y), (x, lengths, y), or a dictionary of these tensors")
     x = parts["x"]
     y = parts["y"]
