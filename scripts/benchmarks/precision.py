@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import ffattn
 from ffattn.config.schema import PRECISIONS
 from ffattn.errors import SettingError
-from ffattn.inference.metrics import percent
+from ffattn.inference.metric_names import percent
 from ffattn.system.provenance import commit, versions
 
 

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 
 import ffattn
-from ffattn.inference.checkpoint import checkpoints_of, read
+from ffattn.inference.checkpoint import read
+from ffattn.inference.checkpoint_files import checkpoints_of
 
 TASKS = "add", "multiply", "xor", "temporal_order_2", "temporal_order_3"
 MODELS = "ffattn", "mean", "lstm", "lstm_attention"

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import psutil
 
 import ffattn
-from ffattn.inference.checkpoint import KEY, LAST, checkpoints_of, read
+from ffattn.inference.checkpoint import read
+from ffattn.inference.checkpoint_files import KEY, LAST, checkpoints_of
 from ffattn.system.provenance import commit, versions
 
 PARTS = 10  # rows of the table; the first one is the warm-up

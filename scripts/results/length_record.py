@@ -21,9 +21,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ffattn.inference.checkpoint import BEST, TrainedModel, checkpoints_of, load
+from ffattn.inference.checkpoint_files import BEST, checkpoints_of
 from ffattn.inference.evaluation import evaluate
-from ffattn.inference.metrics import percent, rename_metrics
+from ffattn.inference.metric_names import percent, rename_metrics
+from ffattn.inference.trained import TrainedModel, load
 from ffattn.models import FeedForwardNetwork
 from ffattn.rng.streams import Split, Stream
 from ffattn.runs.cells import spread_of

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 
 def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Evaluate | Finished":
-    from ffattn.config.trained_schema import Evaluate
-    from ffattn.runs.evaluating import prepare
+    from ffattn.config.trained_schema import Evaluate, refuse_early
+
+    refuse_early(config, Evaluate)
+    from ffattn.runs.evaluating import prepare  # imports torch, which takes seconds: mistakes come first
 
     settings: Evaluate | Finished = prepare(Evaluate, config, folder, in_sweep)
     return settings

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ffattn.config.jobs import Sweep
     from ffattn.config.trained_schema import Inspect
     from ffattn.figures.record import AttentionRecord
-    from ffattn.inference.checkpoint import TrainedModel
+    from ffattn.inference.trained import TrainedModel
     from ffattn.rng.streams import Stream
     from ffattn.tasks import Task
 
@@ -33,11 +33,12 @@ _CAPTIONS = {
 
 
 def _prepare(config: DictConfig, folder: Path, in_sweep: bool) -> "Inspect | Finished":
-    from ffattn.config.trained_schema import Inspect
+    from ffattn.config.trained_schema import Inspect, refuse_early
 
     if importlib.util.find_spec("matplotlib") is None:
         raise ConfigError("python -m ffattn.inspect: needs matplotlib: pip install 'ffattn[pictures]'")
-    from ffattn.runs.evaluating import prepare
+    refuse_early(config, Inspect)
+    from ffattn.runs.evaluating import prepare  # imports torch, which takes seconds: mistakes come first
 
     settings: Inspect | Finished = prepare(Inspect, config, folder, in_sweep)
     if not isinstance(settings, Finished):
@@ -62,7 +63,7 @@ def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
     from ffattn.figures.attention import draw_all, draw_sequence
     from ffattn.figures.html import page, paragraph, picture, steps_of
     from ffattn.figures.record import record_attention
-    from ffattn.inference.checkpoint import load
+    from ffattn.inference.trained import load
     from ffattn.rng.streams import Split, Stream
     from ffattn.runs.result import FORMAT, write_result
     from ffattn.settings import to_plain

@@ -33,13 +33,16 @@ def run(config: DictConfig) -> None:
     from ffattn.config.convert import to_settings, trusted_packages
     from ffattn.config.trained_schema import Predict
     from ffattn.errors import DataError
-    from ffattn.inference.checkpoint import load
-    from ffattn.inference.columns import NOT_FINITE, PROBLEM, preparation_of
-    from ffattn.inference.on_files import predict, read_inputs
-    from ffattn.inference.output_files import OutputFile
+    from ffattn.inference.checkpoint_files import require_file
 
     trust = trusted_packages(config)
     settings = to_settings(config, Predict)
+    require_file(settings.checkpoint)
+    from ffattn.inference.columns import NOT_FINITE, PROBLEM, preparation_of
+    from ffattn.inference.on_files import predict, read_inputs
+    from ffattn.inference.output_files import OutputFile
+    from ffattn.inference.trained import load  # imports torch, which takes seconds: mistakes come first
+
     settings.accelerator.check("32")
     trained = load(settings.checkpoint, trust, settings.accelerator.torch_device)
     inputs = read_inputs(Path(settings.input), trained.task, settings.id, settings.time, settings.text)

@@ -25,11 +25,14 @@ def run(config: DictConfig) -> None:
     from ffattn.config.convert import to_settings, trusted_packages
     from ffattn.config.trained_schema import Streaming
     from ffattn.errors import DataError
-    from ffattn.inference.checkpoint import load
-    from ffattn.inference.online import Running, answers_every, read_lines
+    from ffattn.inference.checkpoint_files import require_file
 
     trust = trusted_packages(config)
     settings = to_settings(config, Streaming)
+    require_file(settings.checkpoint)
+    from ffattn.inference.online import Running, answers_every, read_lines
+    from ffattn.inference.trained import load  # imports torch, which takes seconds: mistakes come first
+
     running = Running(load(settings.checkpoint, trust))
     columns = tuple(feature.name for feature in running.preparation.features)
     pieces = read_lines(sys.stdin.buffer.read1, columns)  # type: ignore[union-attr]

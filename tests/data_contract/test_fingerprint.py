@@ -11,7 +11,7 @@ from ffattn.config.errors import ConfigError
 from ffattn.config.trained_schema import Evaluate, Inspect
 from ffattn.errors import DataError
 from ffattn.files.fingerprint import changes
-from ffattn.inference.checkpoint import KEY
+from ffattn.inference.checkpoint_files import KEY
 from ffattn.runs.evaluating import prepare
 from ffattn.tasks import File
 from tests.pairwise import each_value

@@ -50,20 +50,6 @@ def test_nothing_heavy_is_imported_that_is_not_needed(modules, needed):
     assert imported_by(*modules) == needed
 
 
-@pytest.mark.parametrize("arguments", [["task=multipy"], ["--help"], ["-m", "taks=add,xor"]], ids=" ".join)
-def test_hydra_answers_alone_what_it_can(arguments):
-    """A mistake in a name, or a question, does not wait for torch."""
-    script = (
-        "import sys; from ffattn import train; sys.argv[0] = 'x'\n"
-        "try: train.main()\n"
-        "except SystemExit: pass\n"
-        "print('torch' in sys.modules)"
-    )
-    command = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    assert done.stdout.splitlines()[-1] == "False"
-
-
 def test_training_knows_no_hydra():
     assert {"hydra", "omegaconf"} & imported_by("ffattn.lightning") == set()
 

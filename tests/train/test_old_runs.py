@@ -13,8 +13,8 @@ import torch
 from tiny_runs import fit, read, rows
 
 import ffattn
-from ffattn.inference.checkpoint import KEY
 from ffattn.inference.checkpoint import read as read_checkpoint
+from ffattn.inference.checkpoint_files import KEY
 from ffattn.lightning.callbacks.validations import HISTORY
 
 OLD = Path(__file__).parents[1] / "data" / "run_of_format_1"

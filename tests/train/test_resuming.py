@@ -22,7 +22,7 @@ from tiny_runs import (
 
 import ffattn
 from ffattn.config.errors import ConfigError
-from ffattn.inference.checkpoint import KEY
+from ffattn.inference.checkpoint_files import KEY
 from tests.pairwise import few
 
 VARIANTS = [

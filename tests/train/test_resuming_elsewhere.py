@@ -7,7 +7,7 @@ import torch
 from tiny_runs import about, fit, fit_until_killed, read, snapshot
 
 from ffattn.config.errors import ConfigError
-from ffattn.inference.checkpoint import KEY
+from ffattn.inference.checkpoint_files import KEY
 
 LONGER = {"updates": 6, "trainer__validate_every": 2}
 

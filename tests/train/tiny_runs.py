@@ -10,7 +10,7 @@ import ffattn
 from ffattn.config.compose import compose_config
 from ffattn.config.convert import to_settings
 from ffattn.config.schema import Train
-from ffattn.inference.checkpoint import KEY
+from ffattn.inference.checkpoint_files import KEY
 from ffattn.lightning import SequenceModule
 from ffattn.rng.streams import Split, Stream
 from ffattn.tasks import Add, Paper

@@ -5,6 +5,7 @@ import functools
 import inspect
 import types
 import typing
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -34,9 +35,26 @@ def to_settings(config: DictConfig, base: type[S], objects: dict[str, Any] | Non
     """
     converter = _Converter(config, objects or {})
     settings: S = converter.build(config, base, "")
-    if converter.problems:
-        raise ConfigError("\n".join(dict.fromkeys(converter.problems)))
+    converter.finish()
     return settings
+
+
+def refuse_mistakes(config: DictConfig, base: type[Settings], later: Collection[str]) -> None:
+    """Refuse values that are wrong already, where others will be filled in: those that are missing or null.
+
+    Args:
+        config: The root node, as for `to_settings`.
+        base: The class that it will become.
+        later: Keys that will be filled in as well, and are not looked at.
+
+    Raises:
+        ConfigError: One line for each mistake.
+    """
+    converter = _Converter(config, {})
+    for field in dataclasses.fields(base):
+        if field.name not in later and config.get(field.name) is not None:  # of a missing one None is what is got
+            converter.value(config, base, field, "")
+    converter.finish()
 
 
 def trusted_packages(config: DictConfig) -> tuple[str, ...]:
@@ -63,6 +81,11 @@ class _Converter:
         self.objects = objects
         self.problems: list[str] = []
 
+    def finish(self) -> None:
+        """Raise all problems together, if there are any."""
+        if self.problems:
+            raise ConfigError("\n".join(dict.fromkeys(self.problems)))
+
     def build(self, node: DictConfig, base: type[Settings], path: str) -> Any:
         """The settings object of a node, or None after a problem."""
         before = len(self.problems)
@@ -70,7 +93,7 @@ class _Converter:
         if cls is None:
             return None
         self._refuse_unknown(node, cls, path)
-        values = {field.name: self._value(node, cls, field, path) for field in dataclasses.fields(cls)}
+        values = {field.name: self.value(node, cls, field, path) for field in dataclasses.fields(cls)}
         if len(self.problems) > before:
             return None
         try:
@@ -99,7 +122,8 @@ class _Converter:
                 keys = f" ({path or 'the root'} has {', '.join(known)})" if not hint else ""
                 self.problems.append(f"{_join(path, str(key))}: unknown key{hint}{keys}")
 
-    def _value(self, node: DictConfig, cls: type[Settings], field: Any, path: str) -> Any:
+    def value(self, node: DictConfig, cls: type[Settings], field: Any, path: str) -> Any:
+        """The value of a field, None after a problem, or what says that the field has a default."""
         if not path and field.name in self.objects:
             return self.objects[field.name]
         key = _join(path, field.name)

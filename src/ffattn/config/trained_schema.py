@@ -5,10 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from omegaconf import DictConfig, OmegaConf
+
 from ffattn.choices import SPLITS
+from ffattn.config.convert import refuse_mistakes, trusted_packages
+from ffattn.config.errors import ConfigError
 from ffattn.config.schema import Accelerator, refuse_length, require_same_length
 from ffattn.errors import SettingError
 from ffattn.files.text_files import TextSettings
+from ffattn.inference.checkpoint_files import require_file
 from ffattn.rng.streams import MAX_SEED
 from ffattn.settings import Settings, setting
 from ffattn.tasks import Task
@@ -54,6 +59,24 @@ class Evaluate(Settings):
             refuse_length(self.T, self.task)
             self.T = self.task.length.T
         require_same_length(self.T, self.task)
+
+
+def refuse_early(config: DictConfig, kind: type[Evaluate]) -> None:
+    """Refuse what can be seen without the checkpoint, which is read with torch: a file or a value that cannot be right.
+
+    Args:
+        config: The values of the command.
+        kind: What they will become.
+
+    Raises:
+        ConfigError: A value is missing or wrong.
+        CheckpointError: There is no such file.
+    """
+    if OmegaConf.is_missing(config, "checkpoint"):
+        raise ConfigError("checkpoint: missing; give checkpoint=PATH")
+    trusted_packages(config)
+    refuse_mistakes(config, kind, later={"task"})
+    require_file(str(config.checkpoint))
 
 
 def _check_folder(output: str) -> None:

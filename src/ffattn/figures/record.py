@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ffattn.files import Scaling, Target
 from ffattn.inference.columns import preparation_of
-from ffattn.inference.metrics import attention_metrics, percent
+from ffattn.inference.metric_names import percent
+from ffattn.inference.metrics import attention_metrics
 from ffattn.models import Answer, Network
 from ffattn.ops.reference import full_precision
 from ffattn.rng.streams import Stream

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from ffattn.errors import DataError
 from ffattn.files.layouts import with_unread
+from ffattn.lazy import Int
 
 _INPUTS = "x"
 _LENGTHS = "lengths"

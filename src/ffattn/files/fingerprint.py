@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from ffattn.files.sequences import RawSequences
 from ffattn.files.values import texts_of
+from ffattn.lazy import Int
 
 _BYTES = 8  # of a digest
 _MOST_COLUMNS = 5  # that are named

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from ffattn.files.values import texts_of
+from ffattn.lazy import Int
 
 NUMBER = "number"
 CATEGORY = "category"

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from ffattn.errors import DataError
 from ffattn.files.layouts import Layout, TableBlock
@@ -16,6 +15,7 @@ from ffattn.files.reading import arrange
 from ffattn.files.sequences import RawSequences
 from ffattn.files.tables import open_parquet
 from ffattn.files.understanding import understand
+from ffattn.lazy import Int
 
 
 @dataclass(frozen=True)

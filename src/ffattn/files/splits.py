@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
 
 from ffattn.errors import DataError
 from ffattn.files.sequences import RawSequences
 from ffattn.files.times import sort_keys
 from ffattn.files.values import texts_of
+from ffattn.lazy import Int
 
 RANDOM = "random"
 STRATIFIED = "stratified"
@@ -21,6 +21,7 @@ TRAIN = 0
 VAL = 1
 TEST = 2
 PART_TITLES = {TRAIN: "training", VAL: "validation", TEST: "the test"}
+PART_WORDS = {part: f"for {title}" for part, title in PART_TITLES.items()}
 _NAMES = {"train": TRAIN, "training": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "dev": VAL, "test": TEST}
 
 

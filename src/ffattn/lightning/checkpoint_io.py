@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ffattn.errors import TrainingError, reason_of
-from ffattn.inference.checkpoint import LAST, PREVIOUS
+from ffattn.inference.checkpoint_files import LAST, PREVIOUS
 from ffattn.system.atomic_files import sync
 
 

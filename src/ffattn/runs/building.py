@@ -8,7 +8,8 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from ffattn.config.schema import ACCUMULATE, IGNORE, PARAMETERS, TIME, Train
-from ffattn.inference.checkpoint import LAST, checkpoints_of, load_weights, read
+from ffattn.inference.checkpoint import load_weights, read
+from ffattn.inference.checkpoint_files import LAST, checkpoints_of
 from ffattn.lightning import CapturedModule, DividedModule, PartedModule, SequenceData, SequenceModule, ShardedModule
 from ffattn.lightning.callbacks.checkpoints import Checkpoints
 from ffattn.lightning.callbacks.curves import Curves

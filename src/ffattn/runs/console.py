@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ffattn.inference.checkpoint import BEST, checkpoints_of
-from ffattn.inference.metrics import STANDARD_METRICS, percent
+from ffattn.inference.checkpoint_files import BEST, checkpoints_of
+from ffattn.inference.metric_names import STANDARD_METRICS, percent
 
 _ATTENTION_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {  # a title, and how the number is written
     "attention_mass": ("attention mass", partial(percent, decimals=2)),

@@ -13,9 +13,11 @@ from ffattn.config.convert import to_settings, trusted_packages
 from ffattn.config.errors import ConfigError
 from ffattn.config.jobs import Finished
 from ffattn.config.trained_schema import Evaluate
-from ffattn.inference.checkpoint import TrainedModel, checkpoints_of, load, sizes_of
+from ffattn.inference.checkpoint import sizes_of
+from ffattn.inference.checkpoint_files import checkpoints_of
 from ffattn.inference.evaluation import check_length, evaluate
 from ffattn.inference.same_data import check_data
+from ffattn.inference.trained import TrainedModel, load
 from ffattn.rng.streams import Split, Stream
 from ffattn.runs.console import print_header, print_metrics
 from ffattn.runs.differences import differences
@@ -40,8 +42,6 @@ def prepare(kind: type, config: DictConfig, folder: Path, in_sweep: bool) -> Any
     Raises:
         ConfigError: Something is wrong.
     """
-    if OmegaConf.is_missing(config, "checkpoint"):
-        raise ConfigError("checkpoint: missing; give checkpoint=PATH")
     OmegaConf.set_struct(config, False)
     trained = load(str(config.checkpoint), trusted_packages(config))
     _fill_in(kind, config, trained)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ffattn.config.errors import DamagedError
-from ffattn.inference.metrics import percent, plain_metrics, rename_metrics
+from ffattn.inference.metric_names import percent, plain_metrics, rename_metrics
 from ffattn.system.atomic_files import atomic_write
 
 __all__ = [

@@ -9,7 +9,8 @@ from ffattn.config.errors import ConfigError, DamagedError
 from ffattn.config.schema import Train
 from ffattn.errors import CheckpointError
 from ffattn.files.fingerprint import changes
-from ffattn.inference.checkpoint import BEST, KEY, LAST, PREVIOUS, checkpoints_of, read
+from ffattn.inference.checkpoint import read
+from ffattn.inference.checkpoint_files import BEST, KEY, LAST, PREVIOUS, checkpoints_of
 from ffattn.runs.differences import decisive_differences
 from ffattn.runs.result import RESULT, read_result
 from ffattn.runs.starting_weights import check_init_from

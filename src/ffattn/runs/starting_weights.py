@@ -7,7 +7,8 @@ from typing import NamedTuple
 from ffattn.config.errors import ConfigError
 from ffattn.config.schema import Train
 from ffattn.errors import CheckpointError, FFAttnError
-from ffattn.inference.checkpoint import KEY, build_network, load_weights, read, task_of
+from ffattn.inference.checkpoint import build_network, load_weights, read, task_of
+from ffattn.inference.checkpoint_files import KEY
 from ffattn.inference.columns import preparation_of
 from ffattn.tasks import Task
 

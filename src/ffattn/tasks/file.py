@@ -5,10 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 
 from ffattn.errors import DataError
 from ffattn.files import (
@@ -18,25 +17,27 @@ from ffattn.files import (
     ParquetPieces,
     Preparation,
     RawSequences,
-    Scaling,
     SplitRule,
-    prepare_inputs,
-    prepare_targets,
     read_contents,
     refuse_faults,
 )
-from ffattn.files.contents import TestContents, read_test, understood
+from ffattn.files.contents import TestContents, read_test
 from ffattn.files.describing import describe_layout, left_out_of, notes_of
 from ffattn.files.old_layouts import layout_of_columns
 from ffattn.files.preparation import NUMBER
-from ffattn.files.splits import TEST, TIME
+from ffattn.files.splits import PART_WORDS, TEST, TIME
 from ffattn.files.windows import NO_PART
+from ffattn.lazy import torch
 from ffattn.rng.streams import Split
+from ffattn.system.lazy_modules import LazyModule
 from ffattn.tasks.file_settings import FileSettings
 from ffattn.tasks.given import Given, Sequences
-from ffattn.tasks.out_of_core import Streamed
 
-_PARTS = {Split.TRAIN: "for training", Split.VAL: "for validation", Split.TEST: "for the test"}
+if TYPE_CHECKING:
+    from ffattn.files import preprocessing
+else:
+    preprocessing = LazyModule("ffattn.files.preprocessing")  # needs torch, which mistakes do not wait for
+
 _LONGEST = "longest"  # of the training sequences, in a checkpoint
 _LAYOUT = "layout"  # likewise, what was understood of the columns
 _MOST_INPUTS = 12  # that are named
@@ -203,16 +204,18 @@ class File(FileSettings):
         return found
 
     def _note(self, path: str, file: RawSequences | ParquetPieces) -> None:
-        new = [column for column in understood(file).left_out if column not in self.layout.left_out]
+        new = [column for column in file.layout.left_out if column not in self.layout.left_out]
         notes = [*notes_of(file if isinstance(file, RawSequences) else file.index), *left_out_of(new)]
         self._notes_by_file[path] = notes if path == self.path else [f"{path}: {note}" for note in notes]
 
     def _prepared(self, file: RawSequences | ParquetPieces, chosen: np.ndarray) -> Sequences:
         if isinstance(file, RawSequences):
             return _in_memory(file.select(chosen), self.preparation)
+        from ffattn.tasks.out_of_core import Streamed
+
         pieces = np.repeat(np.arange(len(file.counts)), file.counts)
         places = np.arange(len(pieces)) - np.repeat(np.cumsum(file.counts) - file.counts, file.counts)
-        targets = prepare_targets(self.preparation, file.index.select(chosen))
+        targets = preprocessing.prepare_targets(self.preparation, file.index.select(chosen))
         assert self.window is not None
         read = functools.lru_cache(self.window)(functools.partial(_prepare_piece, file, self.preparation))
         load = self._loaders.setdefault(file.path, read)
@@ -254,9 +257,9 @@ class File(FileSettings):
         """The columns that are predicted."""
         return tuple(target.name for target in self.preparation.targets)
 
-    def target_scaling(self) -> Scaling:
+    def target_scaling(self) -> "preprocessing.Scaling":
         """Return the mean and scale of each target (see `GivenTask.target_scaling`)."""
-        return Scaling(self.preparation.targets)
+        return preprocessing.Scaling(self.preparation.targets)
 
     def summary(self) -> str:
         """Return the file and its sizes in a few words."""
@@ -265,7 +268,7 @@ class File(FileSettings):
 
     def describe(self) -> dict[str, str]:
         """Return sizes, what is an input, what is predicted, and the constant baseline."""
-        sizes = [f"{self.size(part):,} {name}" for part, name in _PARTS.items()]
+        sizes = [f"{self.size(Split(part)):,} {words}" for part, words in PART_WORDS.items()]
         window = "" if self.window is None else f"; read in pieces, {self.window} at a time"
         how = TIME if self.window_steps is not None else self.split
         return {
@@ -287,7 +290,7 @@ class File(FileSettings):
 
     def _describe_classes(self) -> str:
         preparation = self.preparation
-        y = self.on(torch.device("cpu"), Split.TRAIN).y
+        y = self.on("cpu", Split.TRAIN).y
         counts = torch.bincount(y, minlength=len(preparation.classes)).tolist()
         largest = sorted(zip(counts, preparation.classes, strict=True), reverse=True)[:_MOST_CLASSES]
         shares = ", ".join(f"{name} {count / sum(counts):.1%}" for count, name in largest)
@@ -301,13 +304,13 @@ def _and_more(count: int) -> str:
 
 def _in_memory(raw: RawSequences, preparation: Preparation) -> Given:
     """Sequences of a file as tensors."""
-    targets = prepare_targets(preparation, raw)
+    targets = preprocessing.prepare_targets(preparation, raw)
     refuse_faults(preparation, raw)
-    return Given(prepare_inputs(preparation, raw), torch.from_numpy(raw.offsets), targets)
+    return Given(preprocessing.prepare_inputs(preparation, raw), torch.from_numpy(raw.offsets), targets)
 
 
 def _prepare_piece(file: ParquetPieces, preparation: Preparation, piece: int) -> Given:
     """Inputs of the sequences of a piece; their targets are known already."""
     raw = file.read(piece)
     refuse_faults(preparation, raw)
-    return Given(prepare_inputs(preparation, raw), torch.from_numpy(raw.offsets), torch.zeros(len(raw)))
+    return Given(preprocessing.prepare_inputs(preparation, raw), torch.from_numpy(raw.offsets), torch.zeros(len(raw)))

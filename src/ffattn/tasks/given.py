@@ -73,7 +73,7 @@ class Sequences(ABC):
         """
 
     @abstractmethod
-    def to(self, device: "torch.device") -> "Sequences":
+    def to(self, device: "torch.device | str") -> "Sequences":
         """On a device."""
 
 
@@ -109,7 +109,7 @@ class Given(Sequences):
             return weighted_order(self.weights, seed, number)
         return shuffled(seed, number, (len(self),), 1)
 
-    def to(self, device: "torch.device") -> "Given":
+    def to(self, device: "torch.device | str") -> "Given":
         """On a device."""
         return Given(self.x.to(device), self.offsets.to(device), self.y.to(device), self.weights)
 
@@ -165,7 +165,7 @@ class GivenTask(Task):
 
     def size(self, split: Split) -> int:
         """How many sequences a split has."""
-        return len(self.on(torch.device("cpu"), split))
+        return len(self.on("cpu", split))  # which need not be torch's: what is wrong with the data comes first
 
     def target_scaling(self) -> "Scaling":
         """Return the mean and scale of each target, (output,), by which predictions become numbers in its unit."""
@@ -200,7 +200,7 @@ class GivenTask(Task):
             sequences = torch.from_numpy(np.sort(places)).to(sequences.device)[sequences]
         return given.batch(sequences, part)
 
-    def on(self, device: "torch.device", split: Split) -> Sequences:
+    def on(self, device: "torch.device | str", split: Split) -> Sequences:
         """A split on a device, where it stays.
 
         Args:
@@ -239,8 +239,8 @@ class GivenTask(Task):
         Args:
             split: Which one.
         """
-        training = self.on(torch.device("cpu"), Split.TRAIN).y
-        y = self.on(torch.device("cpu"), split).y
+        training = self.on("cpu", Split.TRAIN).y
+        y = self.on("cpu", split).y
         if self.is_classification:
             counts = torch.bincount(training, minlength=self.num_outputs).double()
             error = -(counts / len(training)).log()[y].mean()

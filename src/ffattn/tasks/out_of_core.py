@@ -63,6 +63,6 @@ class Streamed(Sequences):
     def _counts(self) -> tuple[int, ...]:
         return tuple(np.unique(self.pieces, return_counts=True)[1].tolist())
 
-    def to(self, device: torch.device) -> "Streamed":
+    def to(self, device: torch.device | str) -> "Streamed":
         """Return the same sequences, with batches on a device."""
-        return Streamed(self.load, self.window, self.pieces, self.places, self.y.to(device), device)
+        return Streamed(self.load, self.window, self.pieces, self.places, self.y.to(device), torch.device(device))

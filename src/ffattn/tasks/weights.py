@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from ffattn.errors import DataError
+from ffattn.lazy import Float, Int
 
 
 @dataclass(frozen=True, eq=False)

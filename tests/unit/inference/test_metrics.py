@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from ffattn.inference.metrics import ATTENTION_METRICS, EvaluationMetrics, attention_metrics, full_precision
+from ffattn.inference.metric_names import ATTENTION_METRICS
+from ffattn.inference.metrics import EvaluationMetrics, attention_metrics, full_precision
 from ffattn.models import Answer
 from ffattn.tasks import Add, Xor
 from ffattn.tasks.batch import Batch

@@ -6,7 +6,8 @@ import torch
 
 from ffattn.config.errors import ConfigError
 from ffattn.config.schema import Train, Trainer
-from ffattn.inference.checkpoint import FORMAT, KEY, build_network
+from ffattn.inference.checkpoint import FORMAT, build_network
+from ffattn.inference.checkpoint_files import KEY
 from ffattn.models import FFAttention
 from ffattn.optim import Adam
 from ffattn.runs.starting_weights import check_init_from

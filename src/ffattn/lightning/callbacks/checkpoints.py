@@ -7,8 +7,9 @@ from typing import Any
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Checkpoint
 
-from ffattn.inference.checkpoint import BEST, FORMAT, KEY, LAST, upgrade
-from ffattn.inference.metrics import is_result_metric
+from ffattn.inference.checkpoint import FORMAT, upgrade
+from ffattn.inference.checkpoint_files import BEST, KEY, LAST
+from ffattn.inference.metric_names import is_result_metric
 from ffattn.lightning.callbacks.stopping import StopRule
 from ffattn.lightning.callbacks.validations import Validations
 

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from ffattn.inference.metrics import percent
+from ffattn.inference.metric_names import percent
 from ffattn.lightning.callbacks.rate import UpdateRate
 
 _REFRESH = 0.5  # seconds between looks at the loss, which stall a GPU

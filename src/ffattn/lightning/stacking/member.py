@@ -12,7 +12,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 
 from ffattn.errors import TrainingError
-from ffattn.inference.checkpoint import LAST, load_weights, read
+from ffattn.inference.checkpoint import load_weights, read
+from ffattn.inference.checkpoint_files import LAST
 from ffattn.lightning.callbacks.checkpoints import Checkpoints, save_curves
 from ffattn.lightning.callbacks.curves import Curves
 from ffattn.lightning.data import SequenceData
