@@ -85,15 +85,23 @@ class _Metrics(_WhenNeeded):
         Args:
             module: torchmetrics.
         """
-        import logging
-        from importlib.metadata import version
-
         super().exec_module(module)
-        module.__dict__["__version__"] = version("torchmetrics")
-        module.__dict__["_logger"] = logging.getLogger("torchmetrics")
-        import_module("torchmetrics.utilities")  # before the next, which it is in a circle with
-        module.__dict__["Metric"] = import_module("torchmetrics.metric").Metric
-        module.__dict__["MetricCollection"] = import_module("torchmetrics.collections").MetricCollection
+        try:
+            _fill(module)
+        except (AttributeError, ImportError):  # another version, which has them elsewhere
+            module.__dict__.pop("__getattr__", None)
+            SourceFileLoader.exec_module(self, module)
+
+
+def _fill(module: ModuleType) -> None:
+    import logging
+    from importlib.metadata import version
+
+    module.__dict__["__version__"] = version("torchmetrics")
+    module.__dict__["_logger"] = logging.getLogger("torchmetrics")
+    import_module("torchmetrics.utilities")  # before the next, which it is in a circle with
+    module.__dict__["Metric"] = import_module("torchmetrics.metric").Metric
+    module.__dict__["MetricCollection"] = import_module("torchmetrics.collections").MetricCollection
 
 
 class _PlotsWhenDrawn(SourceFileLoader):
