@@ -4,8 +4,9 @@ ARGS ?=
 # a release candidate is installed only where a bound names one
 HYDRA_NEXT := $(patsubst %,"%>=1.4.0rc3",hydra-core hydra-joblib-launcher hydra-optuna-sweeper hydra-submitit-launcher)
 BIN := .venv/bin
+RUNS := .venv/.runs
 STAMP := .venv/.installed
-# nothing is compiled when it is installed, so that Python must keep what it compiles: else every process does it again
+# what is not compiled when it is installed must be kept when it is first imported: else every process compiles it again
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
@@ -14,28 +15,33 @@ export PYTHONDONTWRITEBYTECODE :=
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-# without bytecode, which Python makes of what is imported: most of what is installed never is, and installing takes half the CPU time
-$(STAMP): pyproject.toml constraints.txt
+# what the commands need, and then what the tests use, without bytecode: most of it is never imported, and compiling it takes
+# half the CPU time
+$(RUNS): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e . -c constraints.txt
+	@touch $@
+
+$(STAMP): $(RUNS)
 	$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check -e ".[dev]" -c constraints.txt
 	@touch $@
 
 install: $(STAMP)  ## Make .venv with everything that the tests use
 
-train: $(STAMP)  ## Train; ARGS="task=multiply T=1000" passes overrides
+train: $(RUNS)  ## Train; ARGS="task=multiply T=1000" passes overrides
 	@$(BIN)/python -m ffattn.train $(ARGS)
 
-sweep: $(STAMP)  ## A small sweep, which goes on where it was when it is started again
+sweep: $(RUNS)  ## A small sweep, which goes on where it was when it is started again
 	@$(BIN)/python -m ffattn.train -m task=add,multiply model=ffattn,mean T=50 seed=0,1 updates=3000 \
 		hydra.sweep.dir=outputs/sweep/example trainer.progress=none $(ARGS)
 
-evaluate: $(STAMP)  ## Evaluate; ARGS="checkpoint=PATH T=10000"
+evaluate: $(RUNS)  ## Evaluate; ARGS="checkpoint=PATH T=10000"
 	@$(BIN)/python -m ffattn.evaluate $(ARGS)
 
 test: $(STAMP)  ## Run the tests; ARGS="-k resume" passes options to pytest
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)
 
-kernels: $(STAMP)  ## Compile the CPU's kernels, once for all; otherwise the first tests do it, each worker for itself
+kernels: $(RUNS)  ## Compile the CPU's kernels, once for all; otherwise the first tests do it, each worker for itself
 	$(BIN)/python -m tests.compile_kernels
 
 coverage: $(STAMP)  ## Run the tests, and print which lines of src no test runs in its own process
@@ -125,7 +131,7 @@ docs-check: $(STAMP)  ## Run the README's commands and examples, and check its l
 docs: $(STAMP)  ## Build the documentation site into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo build/site/index.html
 
-tensorboard: $(STAMP)  ## Look at all runs under outputs/ in a browser
+tensorboard: $(RUNS)  ## Look at all runs under outputs/ in a browser
 	$(BIN)/tensorboard --logdir outputs
 
 benchmark: $(STAMP)  ## Time the operators and a training step; ARGS="--save docs/benchmarks/cpu.md"

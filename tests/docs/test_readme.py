@@ -164,9 +164,11 @@ def test_python_examples_run(workplace, capsys):
     assert "best.ckpt" in capsys.readouterr().out
 
 
-def test_the_examples_of_layers_run():
-    for example in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "layers.md").read_text(), flags=re.DOTALL):
-        exec(compile(example, "layers.md", "exec"), {})
+@pytest.mark.filterwarnings("ignore")  # Lightning's advice about workers
+@pytest.mark.parametrize("page", ["layers.md", "lightning.md"])
+def test_the_examples_of_a_page_run(page):
+    for example in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), flags=re.DOTALL):
+        exec(compile(example.replace("validate_every=100", "validate_every=1"), page, "exec"), {})
 
 
 def test_the_readme_shows_every_choice():

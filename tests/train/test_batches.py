@@ -21,7 +21,13 @@ def data_of(rank=0, world=1, step=0, length="paper", **options):
     )
     device = torch.device("cpu")
     data.trainer = SimpleNamespace(
-        global_rank=rank, world_size=world, global_step=step, strategy=SimpleNamespace(root_device=device)
+        global_rank=rank,
+        world_size=world,
+        global_step=step,
+        strategy=SimpleNamespace(root_device=device),
+        accumulate_grad_batches=data.accumulate,
+        limit_train_batches=1.0,
+        overfit_batches=0,
     )
     return data
 

@@ -63,8 +63,9 @@ class SequenceData(LightningDataModule):
         batch_size: Sequences in a batch, over all processes.
         sequences: Sequences in the validation set, and in the test set, unless the task has its own.
         validate_every: Updates between two validations.
-        accumulate: Batches in an update.
-        distinct_batches: Train on the first so many batches again and again, and validate on them; or None.
+        accumulate: Batches in an update, where there is no Trainer that knows: `accumulate_grad_batches`.
+        distinct_batches: Train on the first so many batches again and again, and validate on them; or None. So does the
+            Trainer's `overfit_batches`.
         divides_time: Whether processes divide the time of all sequences, rather than the sequences.
     """
 
@@ -92,18 +93,21 @@ class SequenceData(LightningDataModule):
 
     def train_dataloader(self) -> BatchLoader:
         """Return batches from the optimiser's step on, to the next validation."""
-        size = self.validate_every * self.accumulate
-        return BatchLoader(self.training_batches, self._until_validation, size, self._group())
+        return BatchLoader(self.training_batches, self._until_validation, self._epoch, self._group())
 
     def val_dataloader(self) -> BatchLoader:
         """Return the validation set; under `distinct_batches` the training batches."""
-        if self.distinct_batches is None:
+        count = self._distinct
+        if count is None:
             return self._evaluation(Split.VAL)
-        count = self.distinct_batches
         return BatchLoader(self.training_batches, lambda: range(count), count)
 
     def test_dataloader(self) -> BatchLoader:
         """Return the test set."""
+        return self._evaluation(Split.TEST)
+
+    def predict_dataloader(self) -> BatchLoader:
+        """Return the test set, for `Trainer.predict`."""
         return self._evaluation(Split.TEST)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -116,7 +120,8 @@ class SequenceData(LightningDataModule):
         Args:
             numbers: Only one where a length depends on the batch.
         """
-        real = [number % self.distinct_batches if self.distinct_batches else number for number in numbers]
+        distinct = self._distinct
+        real = [number % distinct if distinct else number for number in numbers]
         parts = [self._own_sequences(number * self.batch_size, (number + 1) * self.batch_size) for number in real]
         stream = Stream(self.seed, Split.TRAIN)
         together = self.task.training_batch(stream, real[0], torch.cat(parts), self._window)
@@ -141,8 +146,27 @@ class SequenceData(LightningDataModule):
 
     def _until_validation(self) -> range:
         update = self.trainer.global_step if self.trainer else 0
-        end = (update // self.validate_every + 1) * self.validate_every
-        return range(update * self.accumulate, end * self.accumulate)
+        is_cut = self.trainer is not None and self.trainer.limit_train_batches != 1.0  # then Lightning ends an epoch
+        end = (update if is_cut else update // self.validate_every * self.validate_every) + self.validate_every
+        return range(update * self._batches, end * self._batches)
+
+    @property
+    def _batches(self) -> int:
+        """How many batches are in an update: the Trainer knows, where there is one."""
+        return self.trainer.accumulate_grad_batches if self.trainer else self.accumulate
+
+    @property
+    def _epoch(self) -> int:
+        """How many batches are between two validations."""
+        return self.validate_every * self._batches
+
+    @property
+    def _distinct(self) -> int | None:
+        """How many batches are trained on again and again: as is set here, or by the Trainer's `overfit_batches`."""
+        asked = self.trainer.overfit_batches if self.trainer else 0  # type: ignore[attr-defined]
+        if not asked:
+            return self.distinct_batches
+        return asked if isinstance(asked, int) else max(1, int(asked * self._epoch))
 
     def _own_sequences(self, first: int, stop: int) -> Tensor:
         """Return the sequence numbers of this process's part, on its device."""

@@ -1,7 +1,7 @@
 """Attention over sequences that come in pieces."""
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -12,8 +12,28 @@ from ffattn.nn.exchange import merge_all
 from ffattn.nn.masking import require
 from ffattn.ops import Pooled
 
-if TYPE_CHECKING:
-    from ffattn.nn.attention import _Attention
+
+@runtime_checkable
+class Reduces(Protocol):
+    """What a state needs of a layer: how it reduces a piece of each sequence, (batch, time, feature)."""
+
+    normalizer: str
+    length_scale: bool
+
+    def shift(self, device: torch.device) -> Float[Tensor, ""] | None:
+        """One number that is added to all scores."""
+
+    def scale(self, lengths: Int[Tensor, " batch"]) -> Float[Tensor, " batch"] | None:
+        """A factor of the scores of each sequence, by its whole length."""
+
+    def reduce(
+        self,
+        x: Float[Tensor, "batch time feature"],
+        lengths: Int[Tensor, " batch"],
+        shift: Float[Tensor, ""] | None,
+        scale: Float[Tensor, " batch"] | None,
+    ) -> tuple[Pooled, Tensor]:
+        """Attention over the real steps, and raw scores."""
 
 
 class AttentionState:
@@ -34,7 +54,7 @@ class AttentionState:
         lengths: How many steps each whole sequence has, (batch,); needed where scores depend on it.
     """
 
-    def __init__(self, layer: "_Attention", lengths: Int[Tensor, " batch"] | None = None) -> None:
+    def __init__(self, layer: Reduces, lengths: Int[Tensor, " batch"] | None = None) -> None:
         if lengths is None and layer.length_scale and layer.normalizer == "softmax":
             raise ValueError("length_scale multiplies scores by log(length): declare the whole lengths, start(lengths)")
         self.layer = layer

@@ -3,11 +3,13 @@
 import hashlib
 import inspect
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
@@ -16,13 +18,14 @@ from ffattn.errors import TrainingError
 from ffattn.inference.checkpoint import build_network, load_weights
 from ffattn.inference.metric_names import ATTENTION_METRICS, STANDARD_METRICS
 from ffattn.inference.metrics import EvaluationMetrics
+from ffattn.lightning.callbacks.curves import Curves
 from ffattn.lightning.private import cache_batch_hooks
 from ffattn.models import Answer, Model
 from ffattn.nn import Dropout
 from ffattn.ops.reference import full_precision
 from ffattn.optim import Adam, Optim
-from ffattn.tasks import Task
-from ffattn.tasks.batch import Batch
+from ffattn.tasks import GivenTask, Task
+from ffattn.tasks.batch import Batch, as_batch
 
 _NEVER = torch.iinfo(torch.int64).max
 # attributes that are set at every update, and are no tensors; the first is Lightning's, and need not be there
@@ -75,6 +78,7 @@ class SequenceModule(LightningModule):
         self.latest: dict[str, float] = {}  # metrics of the last evaluation
         self.measured: dict[str, float] = {}  # of the training batch that was last looked at
         self.updates_before = 0  # of a run that has been trained, and is only to be tested
+        self.bad_update = torch.tensor(_NEVER)  # no buffer: weight averaging averages those
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Lightning notes the name of every hook here, some 40 times an update; torch's way for modules is slow."""
@@ -86,6 +90,15 @@ class SequenceModule(LightningModule):
     def load(self, contents: dict[str, Any], path: str | Path) -> None:
         """Copy a checkpoint's weights into the network (see `ffattn.inference.checkpoint.load_weights`)."""
         load_weights(self.network, contents, path)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate, which Lightning's `Tuner.lr_find` reads and sets."""
+        return self.optim.lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        self.optim = replace(self.optim, lr=lr)
 
     def forward(self, batch: Batch) -> Answer:
         """Return the network's answers, without weights."""
@@ -108,8 +121,9 @@ class SequenceModule(LightningModule):
     def on_train_start(self) -> None:
         """Start to watch the loss; and set the rate, since the horizon of a resumed schedule may have moved."""
         self.threads = torch.get_num_threads()
-        self.bad_update = torch.tensor(_NEVER, device=self.device)  # no buffers: weight averaging averages those
+        self.bad_update = torch.tensor(_NEVER, device=self.device)
         self.update_number = torch.tensor(0, device=self.device)
+        self.has_curves = any(isinstance(callback, Curves) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:  # a run that used a CUDA graph may go on without one
                 group.update(lr=float(group["lr"]), **({"capturable": False} if "capturable" in group else {}))
@@ -135,11 +149,14 @@ class SequenceModule(LightningModule):
         if gradient_clip_val is not None:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Let all threads work again, if an update has been made."""
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Let all threads work again, if an update has been made; log, under a Trainer of someone else's."""
         torch.set_num_threads(self.threads)
+        if not self.has_curves and self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            measured = self.measure(outputs["loss"], outputs["prediction"], as_batch(batch).y)
+            self.log_dict({f"train/{name}": value for name, value in measured.items()})
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Make dropout and jitter functions of (seed, batch number), so that a resumed run repeats them."""
         update = self.trainer.global_step
         batches = self.trainer.accumulate_grad_batches
@@ -149,9 +166,14 @@ class SequenceModule(LightningModule):
         seed_generators(self.batch_seed, self.device)
         self.update_number.fill_(update + 1)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Return the loss, and the predictions for whoever wants to log them."""
-        loss, prediction = self._loss_of(batch)
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """Return the loss, and the predictions for whoever wants to log them.
+
+        Args:
+            batch: A `Batch`, or what a DataLoader of one's own gives (see `ffattn.tasks.batch.as_batch`).
+            batch_idx: Its place in the epoch.
+        """
+        loss, prediction = self._loss_of(as_batch(batch))
         self._note_if_bad(loss)
         return {"loss": loss, "prediction": prediction.detach()}
 
@@ -213,7 +235,8 @@ class SequenceModule(LightningModule):
                     return f", nor is {kind}{name}"
         return ""
 
-    def _evaluation_step(self, batch: Batch) -> None:
+    def _evaluation_step(self, batch: Any) -> None:
+        batch = as_batch(batch)
         answer = self.forward_with_weights(batch)
         self.metrics.update(answer, batch)
         self.has_weights = answer.weights is not None
@@ -236,7 +259,7 @@ class SequenceModule(LightningModule):
         """Stop before validating if a loss was not finite."""
         self.require_finite()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Count a batch of the validation set."""
         self._evaluation_step(batch)
 
@@ -244,7 +267,7 @@ class SequenceModule(LightningModule):
         """Log `val/accuracy`, `val/error`, `attention/dead` and more."""
         self._log_metrics("val")
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: Any, batch_idx: int) -> None:
         """Count a batch of the test set."""
         self._evaluation_step(batch)
 
@@ -252,9 +275,19 @@ class SequenceModule(LightningModule):
         """Log `test/accuracy` and `test/error`."""
         self._log_metrics("test")
 
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return class indices, (batch,), or numbers in the unit of the targets, (batch, output)."""
+        prediction = full_precision(self(as_batch(batch)).prediction)
+        if self.task.is_classification:
+            return prediction.argmax(dim=1)
+        if isinstance(self.task, GivenTask):
+            return torch.from_numpy(self.task.target_scaling().restore(prediction.cpu()))
+        return prediction
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimiser, and the schedule where there is one."""
-        optimizer = self.optim.optimizer(self.network.parameters(), self.fused)
+        is_clipped = isinstance(self.trainer.precision_plugin, MixedPrecision) and self.trainer.gradient_clip_val
+        optimizer = self.optim.optimizer(self.network.parameters(), self.fused and not is_clipped)
         scheduler = self.optim.scheduler(optimizer, self.updates)
         if scheduler is None:
             return optimizer
