@@ -13,15 +13,8 @@ from ffattn.files.moments import ColumnMoments, refuse_rounding
 from ffattn.files.notation import other_notation
 from ffattn.files.preparation import CATEGORY, MASK, NUMBER, REFUSE, WORD, Feature, Preparation, Target, answer_columns
 from ffattn.files.sequences import RawSequences
-from ffattn.files.values import (
-    are_numbers,
-    class_names,
-    is_number,
-    is_text_type,
-    numbers_of,
-    parse_numbers,
-    texts_of,
-)
+from ffattn.files.targets import are_numbers, class_names, numbers_of
+from ffattn.files.values import is_number, is_text_type, parse_numbers, texts_of
 from ffattn.lazy import Bool
 
 AUTO = "auto"
