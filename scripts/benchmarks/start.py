@@ -184,11 +184,14 @@ def lines(given: argparse.Namespace) -> Iterator[str]:
     yield f"Made by `python -m scripts.benchmarks.start` at commit {commit()}: {versions}."
     yield f"Seconds are medians of {given.rounds} rounds."
     yield "The last columns are ratios of CPU seconds, which other work on the machine disturbs least.\n"
-    yield "## With bytecode\n"
-    yield from table(STARTS, take_turns(STARTS, sources, given.rounds, True))
-    yield "\n## Without bytecode\n"
-    cold = [start for start in STARTS if any(part in start.words for part in COLD)]
-    yield from table(cold, take_turns(cold, sources, given.rounds, False))
+    if given.only != "without":
+        yield "## With bytecode\n"
+        yield from table(STARTS, take_turns(STARTS, sources, given.rounds, True))
+        yield ""
+    if given.only != "with":
+        yield "## Without bytecode\n"
+        cold = [start for start in STARTS if any(part in start.words for part in COLD)]
+        yield from table(cold, take_turns(cold, sources, given.rounds, False))
 
 
 def main() -> None:
@@ -199,6 +202,7 @@ def main() -> None:
     parser.add_argument(
         "--against", type=Path, help="the folder src of another version, which takes turns with this one"
     )
+    parser.add_argument("--only", choices=("with", "without"), help="one table: with or without bytecode")
     parser.add_argument("--save", type=Path, help="a Markdown file to write")
     given = parser.parse_args()
     found = []
