@@ -21,10 +21,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ffattn.inference.checkpoint import TrainedModel, load
 from ffattn.inference.checkpoint_files import BEST, checkpoints_of
 from ffattn.inference.evaluation import evaluate
 from ffattn.inference.metric_names import percent, rename_metrics
+from ffattn.inference.trained import TrainedModel, load
 from ffattn.models import FeedForwardNetwork
 from ffattn.rng.streams import Split, Stream
 from ffattn.runs.cells import spread_of

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ffattn.errors import SettingError
-from ffattn.inference.checkpoint import TrainedModel, load
+from ffattn.inference.trained import TrainedModel, load
 from ffattn.settings import Settings
 from ffattn.tasks import Arrays, GivenTask
 

@@ -19,7 +19,7 @@ from ffattn.config.command import run_tool
 if TYPE_CHECKING:
     from ffattn.config.trained_schema import Export
     from ffattn.files import Preparation
-    from ffattn.inference.checkpoint import TrainedModel
+    from ffattn.inference.trained import TrainedModel
 
 
 def run(config: DictConfig) -> None:
@@ -39,8 +39,9 @@ def run(config: DictConfig) -> None:
     trust = trusted_packages(config)
     settings = to_settings(config, Export)
     require_file(settings.checkpoint)
-    from ffattn.inference.checkpoint import load, read  # imports torch, which takes seconds: mistakes come first
+    from ffattn.inference.checkpoint import read
     from ffattn.inference.exporters import to_safetensors
+    from ffattn.inference.trained import load  # imports torch, which takes seconds: mistakes come first
     from ffattn.system.atomic_files import atomic_write
 
     output = Path(settings.output)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ffattn.config.jobs import Sweep
     from ffattn.config.trained_schema import Inspect
     from ffattn.figures.record import AttentionRecord
-    from ffattn.inference.checkpoint import TrainedModel
+    from ffattn.inference.trained import TrainedModel
     from ffattn.rng.streams import Stream
     from ffattn.tasks import Task
 
@@ -63,7 +63,7 @@ def _execute(settings: "Inspect", folder: Path, in_sweep: bool) -> None:
     from ffattn.figures.attention import draw_all, draw_sequence
     from ffattn.figures.html import page, paragraph, picture, steps_of
     from ffattn.figures.record import record_attention
-    from ffattn.inference.checkpoint import load
+    from ffattn.inference.trained import load
     from ffattn.rng.streams import Split, Stream
     from ffattn.runs.result import FORMAT, write_result
     from ffattn.settings import to_plain

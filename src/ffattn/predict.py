@@ -38,10 +38,10 @@ def run(config: DictConfig) -> None:
     trust = trusted_packages(config)
     settings = to_settings(config, Predict)
     require_file(settings.checkpoint)
-    from ffattn.inference.checkpoint import load  # imports torch, which takes seconds: mistakes come first
     from ffattn.inference.columns import NOT_FINITE, PROBLEM, preparation_of
     from ffattn.inference.on_files import predict, read_inputs
     from ffattn.inference.output_files import OutputFile
+    from ffattn.inference.trained import load  # imports torch, which takes seconds: mistakes come first
 
     settings.accelerator.check("32")
     trained = load(settings.checkpoint, trust, settings.accelerator.torch_device)

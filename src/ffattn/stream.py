@@ -30,8 +30,8 @@ def run(config: DictConfig) -> None:
     trust = trusted_packages(config)
     settings = to_settings(config, Streaming)
     require_file(settings.checkpoint)
-    from ffattn.inference.checkpoint import load  # imports torch, which takes seconds: mistakes come first
     from ffattn.inference.online import Running, answers_every, read_lines
+    from ffattn.inference.trained import load  # imports torch, which takes seconds: mistakes come first
 
     running = Running(load(settings.checkpoint, trust))
     columns = tuple(feature.name for feature in running.preparation.features)

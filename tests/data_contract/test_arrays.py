@@ -7,7 +7,8 @@ import pytest
 
 from ffattn.errors import DataError
 from ffattn.files import Layout, read_sequences
-from ffattn.files.values import class_names, texts_of
+from ffattn.files.targets import class_names
+from ffattn.files.values import texts_of
 from ffattn.inference.on_files import read_inputs
 from ffattn.tasks import File
 

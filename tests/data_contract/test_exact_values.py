@@ -12,9 +12,11 @@ from pyarrow import parquet
 
 from ffattn.errors import DataError
 from ffattn.files import FitRule, Layout, SequenceReader, SplitRule, assign_parts, fit_preparation, read_sequences
+from ffattn.files.targets import class_names
 from ffattn.files.text_files import TextRule
 from ffattn.files.times import sort_keys
-from ffattn.files.values import class_names, parse_numbers, texts_of, typed_texts
+from ffattn.files.typed_texts import typed_texts
+from ffattn.files.values import parse_numbers, texts_of
 
 BIG = 2**53
 VALUES = {

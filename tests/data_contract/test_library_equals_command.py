@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from ffattn.errors import DataError
-from ffattn.inference.checkpoint import TrainedModel, build_network
+from ffattn.inference.checkpoint import build_network
 from ffattn.inference.on_files import predict, read_inputs
 from ffattn.inference.online import Running
+from ffattn.inference.trained import TrainedModel
 from ffattn.models import FFAttention
 from ffattn.tasks import Add, File, Xor
 

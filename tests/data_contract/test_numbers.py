@@ -1,6 +1,7 @@
 """Statistics, metrics and answers at any scale, against NumPy in long double and scikit-learn."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,17 +9,18 @@ from hypothesis import strategies as st
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from ffattn.errors import CheckpointError, DataError
-from ffattn.files.fitting import _RunningMoments
+from ffattn.files.moments import RunningMoments
 from ffattn.files.preparation import NUMBER, Feature, Preparation, Target, answer_columns
 from ffattn.inference.columns import answer_values
 from ffattn.inference.exporters import check_digits
 from ffattn.inference.metrics import NumberMetrics
+from ffattn.tasks import File
 
 NUMBERS = np.random.default_rng(0).normal(size=1000)
 
 
 def moments_of(*pieces):
-    moments = _RunningMoments()
+    moments = RunningMoments()
     for piece in pieces:
         moments.update(piece)
     return moments
@@ -81,3 +83,36 @@ def test_an_export_refuses_what_float32_cannot_hold(mean, scale):
 def test_names_of_answers():
     preparation = Preparation((), (Target("y"),), ("a", "b"))
     assert answer_columns(preparation, weights=True) == ["id", "y", "p_a", "p_b", "weights", "problem"]
+
+
+@pytest.mark.parametrize("value", [-3.4028234663852886e38, -3.4e38, 9.969209968386869e36, 1e20])
+@pytest.mark.parametrize("share", [2, 17])
+@pytest.mark.parametrize("column", ["x", "y"])
+def test_a_number_that_stands_for_no_value_is_refused(tmp_path, value, share, column):
+    frame = pd.DataFrame({"id": np.repeat(np.arange(60), 3), "x": np.random.default_rng(0).normal(size=180)})
+    frame["y"] = frame.groupby("id").x.transform("sum")
+    frame.loc[frame.id % share == 1, column] = value
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    with pytest.raises(DataError, match=rf"column {column}: .*e\+\d\d is too far from the other numbers of the column"):
+        File(path=str(tmp_path / "d.csv"), id="id", target="y").describe()
+
+
+def test_large_numbers_of_one_kind_are_numbers(tmp_path):
+    frame = pd.DataFrame({"id": np.repeat(np.arange(60), 3), "x": np.random.default_rng(0).normal(size=180) * 1e25})
+    frame["y"] = frame.groupby("id").x.transform("sum")
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    task = File(path=str(tmp_path / "d.csv"), id="id", target="y", val_share=0.01, test_share=0.01)
+    assert task.preparation.features[0].scale == pytest.approx(frame.x.std(ddof=0), rel=0.05)
+
+
+@pytest.mark.parametrize(("first", "kind"), [(2**64 - 400, "uint64"), (1_700_000_000_000_000_000, "int64")])
+@pytest.mark.parametrize("column", ["x", "y"])
+def test_whole_numbers_that_are_rounded_into_each_other_are_refused(tmp_path, first, kind, column):
+    frame = pd.DataFrame({"id": np.repeat(np.arange(60), 3), "x": np.arange(180) % 7, "y": np.repeat(np.arange(60), 3)})
+    frame.to_parquet(tmp_path / "good.parquet")
+    frame[column] = (frame[column].astype(kind) + np.array(first, kind)).astype(kind)
+    frame.to_parquet(tmp_path / "d.parquet")
+    settings = {"id": "id", "target": "y", "kind": "regression"}
+    assert File(path=str(tmp_path / "good.parquet"), **settings).feature_names == ("x",)
+    with pytest.raises(DataError, match=f"column {column}: numbers from {first} to .* are hardly told apart"):
+        File(path=str(tmp_path / "d.parquet"), **settings).describe()

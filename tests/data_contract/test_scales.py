@@ -12,12 +12,13 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 
 from ffattn.figures.answers import draw_answers
 from ffattn.figures.record import record_attention
-from ffattn.inference.checkpoint import TrainedModel, build_network
+from ffattn.inference.checkpoint import build_network
 from ffattn.inference.columns import NOT_FINITE, preparation_of
 from ffattn.inference.evaluation import evaluate
 from ffattn.inference.on_files import predict, read_inputs
 from ffattn.inference.online import Running
 from ffattn.inference.output_files import OutputFile
+from ffattn.inference.trained import TrainedModel
 from ffattn.models import FFAttention
 from ffattn.rng.streams import Split, Stream
 from ffattn.tasks import File

@@ -9,8 +9,8 @@ import pytest
 from ffattn.config.trained_schema import Predict
 from ffattn.errors import DataError, SettingError
 from ffattn.files import Layout, read_sequences
+from ffattn.files.targets import class_names
 from ffattn.files.text_files import TextRule, TextSettings
-from ffattn.files.values import class_names
 from ffattn.inference.on_files import read_inputs
 from ffattn.tasks import File
 

@@ -7,8 +7,9 @@ import pytest
 
 from ffattn.errors import DataError
 from ffattn.files import Layout, read_sequences
+from ffattn.files.targets import class_names
 from ffattn.files.time_series import has_classes, read_ts
-from ffattn.files.values import class_names, parse_numbers, texts_of
+from ffattn.files.values import parse_numbers, texts_of
 from ffattn.inference.on_files import read_inputs
 from ffattn.tasks import File
 

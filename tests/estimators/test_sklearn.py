@@ -176,7 +176,7 @@ def test_a_trained_one_is_pickled_as_weights_and_plain_values(tmp_path):
     pickled = pickle.dumps(classifier)
     texts = {argument for _, argument, _ in pickletools.genops(pickled) if isinstance(argument, str)}
     names = {text for text in texts if text.startswith("ffattn")}
-    assert {name for name in names if name.count(".") > 1} <= {"ffattn.inference.checkpoint", *plain_names(classifier)}
+    assert {name for name in names if name.count(".") > 1} <= {"ffattn.inference.trained", *plain_names(classifier)}
     joblib.dump(classifier, tmp_path / "it")
     for again in (pickle.loads(pickled), joblib.load(tmp_path / "it")):
         assert np.array_equal(again.predict_proba(X), classifier.predict_proba(X))

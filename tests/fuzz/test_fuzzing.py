@@ -22,7 +22,7 @@ from ffattn.config.explain import explain
 from ffattn.config.schema import Train
 from ffattn.errors import FFAttnError
 from ffattn.files.tables import read_table
-from ffattn.inference.checkpoint import load
+from ffattn.inference.trained import load
 from ffattn.settings import to_plain
 from tests.odd_words import EXTRA_KEYS, PREFIXES, WORDS
 from tests.pairwise import few

@@ -14,7 +14,7 @@ from ffattn.estimators.inputs import TABLE
 from ffattn.estimators.parameters import NESTED, with_nested
 
 if TYPE_CHECKING:
-    from ffattn.inference.checkpoint import TrainedModel
+    from ffattn.inference.trained import TrainedModel
     from ffattn.tasks import Task
 
 _PART = "part"

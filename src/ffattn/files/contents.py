@@ -16,12 +16,12 @@ from ffattn.files.preparation import Preparation
 from ffattn.files.reading import read_sequences
 from ffattn.files.row_groups import ParquetPieces, open_pieces
 from ffattn.files.sequences import RawSequences
-from ffattn.files.splits import PART_TITLES, TEST, TRAIN, SplitRule, assign_parts
+from ffattn.files.splits import PART_WORDS, TEST, TRAIN, SplitRule, assign_parts
 from ffattn.files.tables import locate
 from ffattn.files.windows import assign_windows
 from ffattn.lazy import Int
 
-_PARTS = (*(f"for {title}" for title in PART_TITLES.values()), "between them")  # in the order of their numbers
+_PARTS = (*PART_WORDS.values(), "between them")  # in the order of their numbers
 
 
 class FileContents(NamedTuple):
@@ -47,7 +47,7 @@ class FileContents(NamedTuple):
     @property
     def layout(self) -> Layout:
         """What the columns of the file are, as it was understood."""
-        return understood(self.file)
+        return self.file.layout
 
 
 class TestContents(NamedTuple):
@@ -159,16 +159,6 @@ def open_sequences(path: str | Path, layout: Layout, is_whole: bool = True) -> R
         return open_pieces(found, layout)
     raw = read_sequences(found, layout)
     return raw if layout.needed is None else _with_values(raw, layout.needed)
-
-
-def understood(file: RawSequences | ParquetPieces) -> Layout:
-    """Return what the columns of a file are, as it was understood.
-
-    Args:
-        file: What `open_sequences` returned.
-    """
-    layout: Layout = file.layout
-    return layout
 
 
 def _with_values(raw: RawSequences, names: tuple[str, ...]) -> RawSequences:

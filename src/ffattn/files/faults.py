@@ -12,6 +12,7 @@ from ffattn.files.values import parse_numbers, texts_of
 from ffattn.lazy import Bool, Float, Int
 
 _NO_VALUE = "no value"
+_MOST = 1e18  # standard deviations
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,10 @@ def _faults_of(feature: Feature, raw: RawSequences, is_strict: bool, refuses_gap
 
 
 def _is_far(feature: Feature, numbers: Float[np.ndarray, " step"]) -> Bool[np.ndarray, " step"]:
-    """Whether single precision, in which networks take their inputs, has no such number once it is standardized."""
+    """Whether single precision, in which networks compute, has no square of such a number once it is standardized."""
     with np.errstate(over="ignore"):
         sizes = np.abs(numbers - feature.mean) / feature.scale
-    return np.asarray((sizes > np.finfo(np.float32).max) & np.isfinite(numbers))
+    return np.asarray((sizes > _MOST) & np.isfinite(numbers))
 
 
 def refuse_faults(preparation: Preparation, raw: RawSequences) -> None:

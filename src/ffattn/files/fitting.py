@@ -1,6 +1,5 @@
 """Fit a preparation on training sequences."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -10,27 +9,18 @@ from typing import NamedTuple
 import numpy as np
 
 from ffattn.errors import DataError
+from ffattn.files.moments import ColumnMoments, refuse_rounding
 from ffattn.files.notation import other_notation
 from ffattn.files.preparation import CATEGORY, MASK, NUMBER, REFUSE, WORD, Feature, Preparation, Target, answer_columns
 from ffattn.files.sequences import RawSequences
-from ffattn.files.values import (
-    are_numbers,
-    class_names,
-    is_number,
-    is_text_type,
-    numbers_of,
-    parse_numbers,
-    texts_of,
-)
-from ffattn.lazy import Bool, Float
+from ffattn.files.targets import are_numbers, class_names, numbers_of
+from ffattn.files.values import is_number, is_text_type, parse_numbers, texts_of
+from ffattn.lazy import Bool
 
 AUTO = "auto"
 REGRESSION = "regression"
 CLASSIFICATION = "classification"
 _MOST_CLASSES = 20  # with more different whole numbers a target is a quantity
-_ULPS = 4  # numbers that differ by no more than this rounding are the same
-_SMALLEST = 1e-290  # standard deviation: numbers beside it keep their digits
-_LARGEST = 1e290
 
 
 class FitRule(NamedTuple):
@@ -88,53 +78,6 @@ def fit_preparation(
 
 
 @dataclass
-class _RunningMoments:
-    """Count, mean and standard deviation of numbers that come in parts, in double precision at any scale."""
-
-    count: int = 0
-    mean: float = 0.0
-    deviation: float = 0.0
-    largest: float = 0.0
-
-    def update(self, numbers: Float[np.ndarray, " number"]) -> None:
-        """Take in some numbers."""
-        if not numbers.size:
-            return
-        mean, deviation, largest = _moments(numbers.astype(np.float64))
-        share = numbers.size / (self.count + numbers.size)
-        between = mean - self.mean
-        within = math.hypot(math.sqrt(1 - share) * self.deviation, math.sqrt(share) * deviation)
-        self.deviation = math.hypot(within, math.sqrt(share * (1 - share)) * between)
-        self.mean = mean if not self.count else self.mean + share * between
-        self.largest = max(self.largest, largest)
-        self.count += numbers.size
-
-    def scale(self, where: str) -> float:
-        """Return the standard deviation, or 1 for numbers that are all the same.
-
-        Args:
-            where: What the numbers are, for messages.
-
-        Raises:
-            DataError: They are too large or too small for double precision.
-        """
-        if self.deviation <= _ULPS * np.finfo(np.float64).eps * self.largest:
-            return 1.0
-        if not _SMALLEST < self.deviation < _LARGEST or not self.largest < _LARGEST:
-            extent = f"mean {self.mean:.3g}, standard deviation {self.deviation:.3g}"
-            raise DataError(f"{where}: {extent} exceeds double precision; give the column in another unit")
-        return self.deviation
-
-
-def _moments(numbers: Float[np.ndarray, " number"]) -> tuple[float, float, float]:
-    """Return mean, standard deviation and largest size, by a power of two that keeps squares in range."""
-    largest = float(np.abs(numbers).max())
-    exponent = math.frexp(largest)[1]
-    scaled = np.ldexp(numbers, -exponent)
-    return math.ldexp(float(scaled.mean()), exponent), math.ldexp(float(scaled.std()), exponent), largest
-
-
-@dataclass
 class _ColumnStatistics:
     """What the training steps of a feature hold, seen in pieces.
 
@@ -152,7 +95,7 @@ class _ColumnStatistics:
     name: str
     kind: str = NUMBER
     has_gaps: bool = False
-    moments: _RunningMoments = field(default_factory=_RunningMoments)
+    moments: ColumnMoments = field(default_factory=ColumnMoments)
     texts: Counter[str] = field(default_factory=Counter)
     numbers_as_text: int = 0
     other_texts: int = 0
@@ -168,7 +111,7 @@ class _ColumnStatistics:
         column = raw.features[self.name]
         if column.dtype != object:
             self.has_gaps |= bool(np.isnan(column).any())
-            self.moments.update(column[steps & np.isfinite(column)])
+            self.moments.update(column, steps, lambda step: raw.where(step, self.name))
             return
         self.kind = WORD if raw.are_words else CATEGORY
         if self.kind == CATEGORY:
@@ -179,7 +122,7 @@ class _ColumnStatistics:
         numbers, is_text = parse_numbers(column)
         is_numeric = ~np.isnan(numbers)
         self.has_gaps |= bool((~is_numeric & ~is_text).any())
-        self.moments.update(numbers[steps & np.isfinite(numbers)])
+        self.moments.update(numbers, steps, lambda step: raw.where(step, self.name))
         if is_text.any() and not self.first_text:
             step = int(np.flatnonzero(is_text)[0])
             self.first_text = f"{raw.where(step, self.name)}: {column[step]!r}"
@@ -199,7 +142,7 @@ class _ColumnStatistics:
         if self.kind == NUMBER or self._is_quantity():
             is_flagged = rule.missing == MASK and self.has_gaps
             scale = self.moments.scale(f"column {self.name}")
-            return Feature(self.name, NUMBER, self.moments.mean, scale, is_flagged)
+            return Feature(self.name, NUMBER, self.moments.all.mean, scale, is_flagged)
         if self.kind == CATEGORY and (advice := other_notation(self.texts)):
             raise DataError(f"{self.first_text} looks like a number or a time, and {advice}")
         if self.numbers_as_text > self.other_texts > 0:
@@ -257,9 +200,10 @@ def _classes(raw: RawSequences, name: str, training: np.ndarray) -> tuple[str, .
 
 
 def _fit_target(raw: RawSequences, name: str, training: np.ndarray) -> Target:
-    moments = _RunningMoments()
-    moments.update(numbers_of(raw, name)[training])
-    return Target(name, moments.mean, moments.scale(f"{raw.path}, column {name}"))
+    refuse_rounding(raw.columns[name], f"{raw.path}, column {name}")
+    moments = ColumnMoments()
+    moments.update(numbers_of(raw, name), training, lambda sequence: raw.at(sequence, name))
+    return Target(name, moments.all.mean, moments.scale(f"{raw.path}, column {name}"))
 
 
 def _refuse_collisions(raw: RawSequences, preparation: Preparation) -> Preparation:

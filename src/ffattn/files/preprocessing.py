@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ffattn.errors import DataError
 from ffattn.files.preparation import NUMBER, Feature, Preparation, Target
 from ffattn.files.sequences import RawSequences
-from ffattn.files.values import class_names, numbers_of, parse_numbers
+from ffattn.files.targets import class_names, numbers_of
+from ffattn.files.values import parse_numbers
 
 _VALUES = 2**17  # of all features, in double precision at a time
 

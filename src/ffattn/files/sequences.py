@@ -1,11 +1,12 @@
 """Sequences as a file holds them, before any number is scaled."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ffattn.files.layouts import Layout
 from ffattn.lazy import Int
 
 
@@ -25,7 +26,7 @@ class RawSequences:
         starts: The time of the first step of each sequence, as numbers (see `ffattn.files.times`); nothing without a
             column of times.
         are_words: Whether features are the words or characters of texts.
-        layout: What the columns of the file are, as it was understood: a `Layout`.
+        layout: What the columns of the file are, as it was understood.
         repeated: How many rows have the id and the time of another one.
         spans: Of windows their first step, the one after the last, and the steps of the series, (sequence, 3).
         unlabelled: How many sequences were left out, since they have no target.
@@ -41,7 +42,7 @@ class RawSequences:
     used: tuple[str, ...]
     starts: np.ndarray | None = None
     are_words: bool = False
-    layout: Any = None
+    layout: Layout = field(default_factory=Layout)
     repeated: int = 0
     spans: Int[np.ndarray, "sequence 3"] | None = None
     unlabelled: int = 0

@@ -21,6 +21,7 @@ TRAIN = 0
 VAL = 1
 TEST = 2
 PART_TITLES = {TRAIN: "training", VAL: "validation", TEST: "the test"}
+PART_WORDS = {part: f"for {title}" for part, title in PART_TITLES.items()}
 _NAMES = {"train": TRAIN, "training": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "dev": VAL, "test": TEST}
 
 

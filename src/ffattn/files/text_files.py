@@ -11,7 +11,8 @@ import numpy as np
 
 from ffattn.errors import DataError, SettingError
 from ffattn.files.headers import AUTO, find_delimiter, find_names, refuse_twins
-from ffattn.files.values import NO_NUMBER, texts_of, typed_texts
+from ffattn.files.typed_texts import typed_texts
+from ffattn.files.values import NO_NUMBER, texts_of
 
 UTF_8 = "utf-8"
 _BLOCK = 1 << 23  # bytes of a file that are read at a time

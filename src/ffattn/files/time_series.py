@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ffattn.errors import DataError
-from ffattn.files.values import parse_numbers, typed_texts
+from ffattn.files.typed_texts import typed_texts
+from ffattn.files.values import parse_numbers
 
 TARGET = "target"
 _CLASS = "classlabel"

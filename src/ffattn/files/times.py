@@ -9,7 +9,7 @@ import numpy as np
 
 from ffattn.errors import DataError
 from ffattn.files.dates import find_date
-from ffattn.files.values import typed_texts
+from ffattn.files.typed_texts import typed_texts
 
 _MONTH = r"^([0-9]{4}-[0-9]{2})$"  # 2024-03 is its first day
 _ADVICE = "write times as numbers, or as 2024-03-01, 2024-03-01 12:30:00, 2024 Mar or 2024 Q1"

@@ -10,6 +10,7 @@ import numpy as np
 from ffattn.errors import DataError
 from ffattn.files.layouts import AUTO, LISTS, LONG, TEXT, WIDE, Layout, LeftOut, require_columns, some_of, unread_of
 from ffattn.files.list_texts import holds_list_texts
+from ffattn.files.moments import refuse_rounding
 from ffattn.files.notation import other_notation
 from ffattn.files.step_names import AmbiguousNamesError, group_steps
 from ffattn.files.values import exact_column, holds_words, is_text_type, parse_numbers
@@ -55,6 +56,8 @@ def understand(path: Path, table: Any, layout: Layout) -> Layout:
         features = tuple(name for name in features if name not in plain)
     if not features:
         raise DataError(f"{path}: has no column that could be a feature; it has {some_of(table.column_names)}")
+    for name in features:
+        refuse_rounding(table[name], f"{path}, column {name}")
     found = replace(layout, form=form, features=features, is_understood=True, left_out=tuple(left_out))
     return _with_steps(path, table, found, is_ordered=bool(said) or layout.form == WIDE) if form == WIDE else found
 

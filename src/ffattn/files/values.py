@@ -5,24 +5,17 @@ Features are numbers in float64, or text.
 """
 
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ffattn.errors import DataError
-from ffattn.files.sequences import RawSequences
 from ffattn.lazy import Bool, Float
 
 NO_TEXT = ["", "nan", "NaN", "<NA>", "NaT", "null", "NULL", "N/A", "?"]  # nothing, in columns of text
 NO_NUMBER = [*NO_TEXT, "NA", "None"]  # likewise in columns of numbers; as text these are names
-_WHOLE = r"^[+-]?[0-9]+$"
-_NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?|(?i:inf|infinity))$"
-_CODE = r"^[+-]?0[0-9]"  # a whole number does not begin with a zero
-_TRUTH = ["true", "True", "TRUE", "false", "False", "FALSE"]
-_PLAIN = r"^-?[0-9]*\.?[0-9]*$"
-_MOST_DIGITS = 38  # that pyarrow's decimals hold
+NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?|(?i:inf|infinity))$"
 
 
 class ParsedNumbers(NamedTuple):
@@ -68,7 +61,7 @@ def exact_values(path: Path, name: str, column: Any) -> Any:
     from pyarrow import compute
 
     if is_text_type(column.type):
-        return _without(_plain_texts(path, name, column), NO_TEXT)
+        return without(_plain_texts(path, name, column), NO_TEXT)
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_floating(column.type):
@@ -128,68 +121,17 @@ def same_values(first: Any, second: Any) -> Bool[np.ndarray, " value"]:
     return np.asarray(same | nothing)
 
 
-def _without(texts: Any, nothing: list[str]) -> Any:
-    """Null in place of what stands for no value."""
-    import pyarrow as pa
-    from pyarrow import compute
-
-    return compute.if_else(compute.is_in(texts, pa.array(nothing)), pa.scalar(None, pa.string()), texts)
-
-
-def typed_texts(texts: Any, decimal: str = ".") -> Any:
-    """Return what the texts of a column are: whole numbers, other numbers, or true and false; otherwise the texts.
-
-    No digit is lost, so numbers with leading zeros (007) are texts, and long ones are decimals.
+def without(texts: Any, nothing: list[str]) -> Any:
+    """Return texts with null in place of what stands for no value.
 
     Args:
         texts: A pyarrow array of text.
-        decimal: What stands before the fraction.
+        nothing: What stands for no value.
     """
     import pyarrow as pa
     from pyarrow import compute
 
-    values = _without(compute.ascii_trim_whitespace(texts), NO_NUMBER)
-    if decimal != ".":
-        values = compute.replace_substring(compute.replace_substring(values, ".", "_"), decimal, ".")
-    if values.null_count == len(values) or compute.any(compute.match_substring_regex(values, _CODE)).as_py():
-        return _without(texts, NO_TEXT)
-    if _all_match(values, _NUMBER):
-        return _exact_numbers(compute.replace_substring_regex(values, r"^\+", ""))
-    if compute.all(compute.is_in(values.drop_null(), pa.array(_TRUTH))).as_py():
-        return compute.utf8_lower(values).cast(pa.bool_())
-    return _without(texts, NO_TEXT)
-
-
-def _all_match(values: Any, pattern: str) -> bool:
-    from pyarrow import compute
-
-    return bool(compute.all(compute.match_substring_regex(values, pattern)).as_py())
-
-
-def _exact_numbers(values: Any) -> Any:
-    """Texts of numbers in the first type that keeps them apart, or as they are if none does."""
-    import pyarrow as pa
-    from pyarrow import compute
-
-    if _all_match(values, _WHOLE):
-        kinds = [pa.int64(), pa.uint64(), pa.decimal128(_MOST_DIGITS, 0)]
-        return _first_cast(values, kinds)
-    numbers = values.cast(pa.float64())
-    fraction = compute.max(compute.utf8_length(compute.replace_substring_regex(values, r"^[^.]*\.?", ""))).as_py()
-    if _all_match(values, _PLAIN) and fraction < _MOST_DIGITS:
-        exact = _first_cast(values, [pa.decimal128(_MOST_DIGITS, fraction)])
-        return numbers if compute.count_distinct(exact) == compute.count_distinct(numbers) else exact
-    return numbers
-
-
-def _first_cast(values: Any, kinds: list[Any]) -> Any:
-    """Values of the first type that holds them, or as they are."""
-    import pyarrow as pa
-
-    for kind in kinds:
-        with suppress(pa.ArrowInvalid):
-            return values.cast(kind)
-    return values
+    return compute.if_else(compute.is_in(texts, pa.array(nothing)), pa.scalar(None, pa.string()), texts)
 
 
 def column_values(path: Path, table: Any, name: str) -> np.ndarray:
@@ -253,8 +195,8 @@ def parse_numbers(column: Any) -> ParsedNumbers:
     if not pa.types.is_string(column.type):
         numbers = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         return ParsedNumbers(numbers, np.zeros(len(column), dtype=bool))
-    values = _without(compute.ascii_trim_whitespace(column), NO_NUMBER)
-    is_numeric = compute.match_substring_regex(values, _NUMBER)
+    values = without(compute.ascii_trim_whitespace(column), NO_NUMBER)
+    is_numeric = compute.match_substring_regex(values, NUMBER)
     numbers = compute.if_else(is_numeric, values, pa.scalar(None, pa.string())).cast(pa.float64())
     is_text = compute.invert(is_numeric).fill_null(fill_value=False).to_numpy(zero_copy_only=False)
     return ParsedNumbers(numbers.to_numpy(zero_copy_only=False), is_text)
@@ -274,7 +216,7 @@ def holds_words(path: Path, table: Any, name: str) -> bool:
 
 def is_number(text: str) -> bool:
     """Return whether a text is a number, in digits with a point: neither `1_000` nor other scripts' digits."""
-    return re.fullmatch(_NUMBER, text.strip()) is not None
+    return re.fullmatch(NUMBER, text.strip()) is not None
 
 
 def texts_of(column: Any) -> list[str | None]:
@@ -307,60 +249,3 @@ def texts_of(column: Any) -> list[str | None]:
 
 def _text_of_number(value: float) -> str:
     return f"{int(value)}" if np.isfinite(value) and value == int(value) else repr(value)
-
-
-def numbers_of(raw: RawSequences, name: str) -> Float[np.ndarray, " sequence"]:
-    """Return a column of the sequences as numbers, all of which are there.
-
-    Args:
-        raw: Sequences.
-        name: The column.
-
-    Raises:
-        DataError: A value is missing, not finite, or text.
-    """
-    numbers = _target_numbers(raw, name).numbers
-    if (bad := np.flatnonzero(~np.isfinite(numbers))).size:
-        shown = texts_of(raw.columns[name].slice(int(bad[0]), 1))[0]
-        given = "" if shown is None else f"; it has {shown}"
-        raise DataError(f"{raw.at(int(bad[0]), name)}: no finite number{given}")
-    return numbers
-
-
-def _target_numbers(raw: RawSequences, name: str) -> ParsedNumbers:
-    import pyarrow as pa
-
-    column = raw.columns[name]
-    if pa.types.is_temporal(column.type):
-        raise DataError(f"{raw.path}, column {name}: holds times, which are neither numbers nor classes")
-    return parse_numbers(column)
-
-
-def are_numbers(raw: RawSequences, name: str) -> bool:
-    """Return whether a column of the sequences holds numbers, as such or as text; true and false are none.
-
-    Args:
-        raw: Sequences.
-        name: The column.
-
-    Raises:
-        DataError: It holds times.
-    """
-    return not _target_numbers(raw, name).is_text.any()
-
-
-def class_names(raw: RawSequences, name: str) -> list[str]:
-    """Return the class of each sequence.
-
-    Args:
-        raw: Sequences.
-        name: The column.
-
-    Raises:
-        DataError: One has none.
-    """
-    texts = texts_of(raw.columns[name])
-    for sequence, text in enumerate(texts):
-        if text is None:
-            raise DataError(f"{raw.at(sequence, name)}: no class")
-    return [str(text) for text in texts]

@@ -15,9 +15,9 @@ from torch.nn.functional import leaky_relu
 
 from ffattn.errors import CheckpointError
 from ffattn.files import Feature, Preparation, Preprocessing, Scaling, Target
-from ffattn.inference.checkpoint import TrainedModel
 from ffattn.inference.checkpoint_files import KEY
 from ffattn.inference.columns import preparation_of
+from ffattn.inference.trained import TrainedModel
 from ffattn.models import Answer, EmbeddedNetwork, FeedForwardNetwork, LastStateNetwork, LSTMAttentionNetwork, Network
 from ffattn.nn.masking import clear_padding
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,7 +27,6 @@ from ffattn.files.layouts import LISTS, LONG, column_list
 from ffattn.files.matching import match_layout
 from ffattn.files.tables import ARRAYS, TIME_SERIES
 from ffattn.files.text_files import TextSettings
-from ffattn.inference.checkpoint import TrainedModel
 from ffattn.inference.columns import (
     ID,
     NOT_FINITE,
@@ -39,10 +38,21 @@ from ffattn.inference.columns import (
     preparation_of,
 )
 from ffattn.inference.evaluation import MAX_STEPS
+from ffattn.models import Answer
 from ffattn.tasks import Batch, File, Given, Task
 
 _SEQUENCES = 1000  # in a batch, at most
 _SHOWN = 5  # problems that are kept in words
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """What is needed of a trained network (see `ffattn.inference.trained.TrainedModel`)."""
+
+    task: Task
+
+    def answer(self, x: Any, lengths: Any = None) -> Answer:
+        """Its outputs for its own inputs."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +172,7 @@ def problems_of(raw: RawSequences, preparation: Preparation) -> dict[int, str]:
 
 
 def predict(
-    trained: TrainedModel, pieces: Iterable[RawSequences], *, weights: bool = False, start: int = 0
+    trained: Answering, pieces: Iterable[RawSequences], *, weights: bool = False, start: int = 0
 ) -> Iterator[dict[str, Any]]:
     """Answer for one sequence after the other, in their order.
 
@@ -186,7 +196,7 @@ def predict(
 
 
 def _answer_rows(
-    trained: TrainedModel, preparation: Preparation, raw: RawSequences, weights: bool, start: int
+    trained: Answering, preparation: Preparation, raw: RawSequences, weights: bool, start: int
 ) -> Iterator[dict[str, Any]]:
     nothing = dict.fromkeys(answer_columns(preparation, weights))
     problems = problems_of(raw, preparation)
@@ -198,7 +208,7 @@ def _answer_rows(
             yield nothing | {PROBLEM: ""} | row | {ID: raw.ids[number]}
 
 
-def outputs_of(trained: TrainedModel, raw: RawSequences) -> Float[Tensor, "batch output"]:
+def outputs_of(trained: Answering, raw: RawSequences) -> Float[Tensor, "batch output"]:
     """Return the network's outputs for sequences, in float64.
 
     Args:
@@ -241,7 +251,7 @@ def _batch_ranges(lengths: Int[np.ndarray, " sequence"], start: int) -> Iterator
 
 
 def _answer_batch(
-    trained: TrainedModel, preparation: Preparation, raw: RawSequences, weights: bool
+    trained: Answering, preparation: Preparation, raw: RawSequences, weights: bool
 ) -> list[dict[str, Any]]:
     batch = _batch(preparation, raw)
     answer = trained.answer(batch.x, batch.lengths)

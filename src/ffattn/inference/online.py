@@ -11,8 +11,8 @@ import torch
 from ffattn.errors import CheckpointError, DataError
 from ffattn.files import RawSequences, prepare_inputs, refuse_faults
 from ffattn.files.tables import parse_csv
-from ffattn.inference.checkpoint import TrainedModel
 from ffattn.inference.columns import answer_values, preparation_of
+from ffattn.inference.trained import TrainedModel
 
 _MOST_BYTES = 2**20  # read at a time
 

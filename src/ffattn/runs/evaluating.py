@@ -13,10 +13,11 @@ from ffattn.config.convert import to_settings, trusted_packages
 from ffattn.config.errors import ConfigError
 from ffattn.config.jobs import Finished
 from ffattn.config.trained_schema import Evaluate
-from ffattn.inference.checkpoint import TrainedModel, load, sizes_of
+from ffattn.inference.checkpoint import sizes_of
 from ffattn.inference.checkpoint_files import checkpoints_of
 from ffattn.inference.evaluation import check_length, evaluate
 from ffattn.inference.same_data import check_data
+from ffattn.inference.trained import TrainedModel, load
 from ffattn.rng.streams import Split, Stream
 from ffattn.runs.console import print_header, print_metrics
 from ffattn.runs.differences import differences

@@ -16,9 +16,10 @@ from rich.console import Console
 from torch import Tensor
 
 from ffattn.config.schema import ACCUMULATE, QUIET, Train
-from ffattn.inference.checkpoint import TrainedModel, load, read
+from ffattn.inference.checkpoint import read
 from ffattn.inference.checkpoint_files import BEST, KEY, LAST, checkpoints_of
 from ffattn.inference.metric_names import is_result_metric
+from ffattn.inference.trained import TrainedModel, load
 from ffattn.lightning import SequenceData, SequenceModule
 from ffattn.lightning.launch import launch
 from ffattn.lightning.loggers import close

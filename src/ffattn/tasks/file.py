@@ -21,11 +21,11 @@ from ffattn.files import (
     read_contents,
     refuse_faults,
 )
-from ffattn.files.contents import TestContents, read_test, understood
+from ffattn.files.contents import TestContents, read_test
 from ffattn.files.describing import describe_layout, left_out_of, notes_of
 from ffattn.files.old_layouts import layout_of_columns
 from ffattn.files.preparation import NUMBER
-from ffattn.files.splits import TEST, TIME
+from ffattn.files.splits import PART_WORDS, TEST, TIME
 from ffattn.files.windows import NO_PART
 from ffattn.lazy import torch
 from ffattn.rng.streams import Split
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 else:
     preprocessing = LazyModule("ffattn.files.preprocessing")  # needs torch, which mistakes do not wait for
 
-_PARTS = {Split.TRAIN: "for training", Split.VAL: "for validation", Split.TEST: "for the test"}
 _LONGEST = "longest"  # of the training sequences, in a checkpoint
 _LAYOUT = "layout"  # likewise, what was understood of the columns
 _MOST_INPUTS = 12  # that are named
@@ -205,7 +204,7 @@ class File(FileSettings):
         return found
 
     def _note(self, path: str, file: RawSequences | ParquetPieces) -> None:
-        new = [column for column in understood(file).left_out if column not in self.layout.left_out]
+        new = [column for column in file.layout.left_out if column not in self.layout.left_out]
         notes = [*notes_of(file if isinstance(file, RawSequences) else file.index), *left_out_of(new)]
         self._notes_by_file[path] = notes if path == self.path else [f"{path}: {note}" for note in notes]
 
@@ -269,7 +268,7 @@ class File(FileSettings):
 
     def describe(self) -> dict[str, str]:
         """Return sizes, what is an input, what is predicted, and the constant baseline."""
-        sizes = [f"{self.size(part):,} {name}" for part, name in _PARTS.items()]
+        sizes = [f"{self.size(Split(part)):,} {words}" for part, words in PART_WORDS.items()]
         window = "" if self.window is None else f"; read in pieces, {self.window} at a time"
         how = TIME if self.window_steps is not None else self.split
         return {

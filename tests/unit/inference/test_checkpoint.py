@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from ffattn.errors import CheckpointError, SettingError
-from ffattn.inference.checkpoint import FORMAT, TrainedModel, load, load_weights, read, sizes_of
+from ffattn.inference.checkpoint import FORMAT, load_weights, read, sizes_of
 from ffattn.inference.checkpoint_files import KEY
+from ffattn.inference.trained import TrainedModel, load
 from ffattn.models import LSTM, FFAttention, Mean, Sizes
 from ffattn.settings import to_plain
 from ffattn.tasks import Add, TemporalOrder3
