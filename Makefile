@@ -10,7 +10,7 @@ STAMP := .venv/.installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train sweep evaluate kernels test test-slow test-busy test-gpu test-gpu-kernels test-ray test-hydra-next test-oldest test-newest kills mutants audit browser screenshots lint types docs docs-check coverage tensorboard benchmark gpu-kernels build format clean
+.PHONY: help install train sweep evaluate kernels test test-slow test-busy test-gpu test-gpu-kernels test-ray test-peers test-hydra-next test-oldest test-newest kills mutants audit browser screenshots lint types docs docs-check coverage tensorboard benchmark gpu-kernels build format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -72,6 +72,13 @@ test-ray:  ## Run the tests of sweeps by Ray, in .venv-ray, with the older packa
 	grep -v "^cloudpickle\|^joblib" constraints.txt > .venv-ray/constraints.txt
 	.venv-ray/bin/python -m pip install -q --disable-pip-version-check -e ".[ray,sweep,test]" -c .venv-ray/constraints.txt
 	.venv-ray/bin/python -m pytest -q tests/cli/test_ray.py $(ARGS)
+
+test-peers:  ## Run the checks of scikit-learn, sktime and aeon, all of them, in .venv-peers, with the Numba that aeon wants
+	$(PYTHON) -m venv .venv-peers
+	grep -v "^numba\|^llvmlite\|^numpy" constraints.txt > .venv-peers/constraints.txt
+	.venv-peers/bin/python -m pip install -q --no-compile --disable-pip-version-check -c .venv-peers/constraints.txt \
+		-e ".[aeon,sktime,test]" polars psutil
+	.venv-peers/bin/python -m pytest -q -n 2 --dist worksteal -m "slow or not slow" tests/estimators $(ARGS)
 
 test-hydra-next:  ## Run the tests of settings, commands and sweeps, in .venv-hydra-next, with Hydra's next release
 	$(PYTHON) -m venv .venv-hydra-next
@@ -148,5 +155,5 @@ format: $(STAMP)  ## Put the code into its standard form
 	$(BIN)/ruff format src tests scripts
 
 clean:  ## Remove everything that is made from the sources; outputs/ stays
-	rm -rf .venv .venv-ray .venv-hydra-next .venv-oldest .venv-newest .venv-mutants .venv-audit dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage src/*.egg-info
+	rm -rf .venv .venv-ray .venv-peers .venv-hydra-next .venv-oldest .venv-newest .venv-mutants .venv-audit dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage src/*.egg-info
 	find src tests scripts -name __pycache__ -type d -exec rm -rf {} +

@@ -7,9 +7,10 @@
 They train as `ffattn.fit` does, on `ffattn.tasks.Arrays`. Torch and Lightning are imported by `fit`.
 """
 
-import ffattn.estimators  # noqa: F401  # says what is missing
+from ffattn.estimators import require_package
 
-# isort: split
+require_package("sklearn")
+
 from typing import Any
 
 import numpy as np
@@ -19,65 +20,12 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from ffattn.estimators.distinct import find_distinct
 from ffattn.estimators.inputs import REFUSE, require_fitted, sequences_of, targets_of, weights_of
-from ffattn.estimators.parameters import NESTED, nested_params, with_nested
+from ffattn.estimators.parameters import ClassifierParameters, EstimatorParameters
 from ffattn.estimators.training import class_texts, task_of, train_estimator
 
 
-class _SequenceEstimator(BaseEstimator):
-    """What both estimators share (see `SequenceClassifier`). Parameters may be anything until `fit` checks them."""
-
-    def __init__(
-        self,
-        model: Any = None,
-        *,
-        hidden: Any = None,
-        updates: Any = 2000,
-        batch_size: Any = 32,
-        lr: Any = 0.003,
-        patience: Any = 20,
-        validation_share: Any = 0.15,
-        missing: Any = "refuse",
-        device: Any = "auto",
-        random_state: Any = None,
-        folder: Any = None,
-        verbose: Any = 0,
-    ) -> None:
-        self.model = model
-        self.hidden = hidden
-        self.updates = updates
-        self.batch_size = batch_size
-        self.lr = lr
-        self.patience = patience
-        self.validation_share = validation_share
-        self.missing = missing
-        self.device = device
-        self.random_state = random_state
-        self.folder = folder
-        self.verbose = verbose
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters.
-
-        Args:
-            deep: Whether to add the settings of the model, as in `model__hidden`.
-        """
-        params: dict[str, Any] = super().get_params(deep=False)
-        return params | (nested_params(self.model) if deep else {})
-
-    def set_params(self, **params: Any) -> "_SequenceEstimator":
-        """Set parameters, and return this estimator.
-
-        Args:
-            **params: By name; `model__hidden=64` sets one of the model.
-
-        Raises:
-            ValueError: There is no such parameter.
-        """
-        nested = {name: value for name, value in params.items() if name.startswith(NESTED)}
-        super().set_params(**{name: value for name, value in params.items() if name not in nested})
-        if nested:
-            self.model = with_nested(self.model, nested)
-        return self
+class _SequenceEstimator(EstimatorParameters, BaseEstimator):
+    """What both estimators share (see `SequenceClassifier`)."""
 
     def __sklearn_tags__(self) -> Tags:
         """Say what input is taken, for scikit-learn."""
@@ -94,7 +42,7 @@ class _SequenceEstimator(BaseEstimator):
         self.trained_, self.n_iter_ = train_estimator(self, task, seed)
 
 
-class SequenceClassifier(ClassifierMixin, _SequenceEstimator):
+class SequenceClassifier(ClassifierMixin, ClassifierParameters, _SequenceEstimator):
     """Classify sequences of any lengths.
 
     Example:
@@ -131,39 +79,6 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):
         n_iter_: How many updates were made.
         trained_: The best network, as `ffattn.load` returns it.
     """
-
-    def __init__(
-        self,
-        model: Any = None,
-        *,
-        hidden: Any = None,
-        updates: Any = 2000,
-        batch_size: Any = 32,
-        lr: Any = 0.003,
-        patience: Any = 20,
-        validation_share: Any = 0.15,
-        class_weight: Any = None,
-        missing: Any = REFUSE,
-        device: Any = "auto",
-        random_state: Any = None,
-        folder: Any = None,
-        verbose: Any = 0,
-    ) -> None:
-        super().__init__(
-            model,
-            hidden=hidden,
-            updates=updates,
-            batch_size=batch_size,
-            lr=lr,
-            patience=patience,
-            validation_share=validation_share,
-            missing=missing,
-            device=device,
-            random_state=random_state,
-            folder=folder,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SequenceClassifier":
         """Train, and return this estimator.

@@ -8,7 +8,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 
 from ffattn.config.compose import Loader
-from ffattn.config.precomposed import PrecomposedLoader, SweepCallbacks, _with_config
+from ffattn.config.precomposed import JobCallbacks, PrecomposedLoader, _with_config
 from ffattn.config.sweep_plan import Plan
 from ffattn.train import COMMAND
 
@@ -50,7 +50,7 @@ def callbacks(*settings):
     """The configuration of a sweep with callbacks, and what tells them."""
     named = [f"+hydra.callbacks.{chr(97 + place)}={{{text}}}" for place, text in enumerate(settings)]
     config = Loader("train").compose(named, is_sweep=True)
-    return config, SweepCallbacks(config)
+    return config, JobCallbacks(config)
 
 
 def settings_of(name, more=""):

@@ -154,6 +154,15 @@ def test_a_test_file_that_has_changed_is_said(run, tmp_path, capsys):
     assert "has changed" not in capsys.readouterr().err
 
 
+def test_a_test_on_the_file_of_training_is_said(tmp_path):
+    table().to_csv(tmp_path / "d.csv", index=False)
+    in_other_order(table()).to_csv(tmp_path / "other.csv", index=False)
+    table()[["y", "kind", "x", "t", "id"]].to_csv(tmp_path / "copy.csv", index=False)
+    note = f"{tmp_path / 'copy.csv'}: has the inputs of the file of training"
+    assert task_of(tmp_path / "d.csv", test_path=str(tmp_path / "copy.csv")).describe()["note"] == note
+    assert "note" not in task_of(tmp_path / "d.csv", test_path=str(tmp_path / "other.csv")).describe()
+
+
 def test_an_unchanged_file_is_evaluated(run, tmp_path):
     assert prepared(run, Evaluate, tmp_path).sequences == 4
     assert run.load().evaluate()["error"] == pytest.approx(run.result["test"]["error"], 1e-5)

@@ -242,3 +242,11 @@ def test_sequences_without_a_target_are_refused_or_left_out_with_a_count(tmp_pat
         sum(task.size(part) for part in Split if part in (Split.TRAIN, Split.VAL, Split.TEST))
         == frame.label.notna().sum()
     )
+
+
+def test_a_class_that_training_lacks_is_named_with_the_way_round(tmp_path):
+    frame = wide(["t0", "t1"], rows=60).assign(label=np.repeat([f"c{i:02}" for i in range(20)], 3))
+    path = written(tmp_path, frame)
+    with pytest.raises(DataError, match=r"class c\d\d has not occurred in training; split=stratified gives"):
+        File(path=path, target="label", val_share=0.3, test_share=0.3).describe()
+    assert len(File(path=path, target="label", split="stratified", val_share=0.3, test_share=0.3).class_names) == 20

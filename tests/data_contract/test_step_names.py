@@ -27,6 +27,7 @@ READ = [
     (["Feb 1990", "Jan 1990", "Mar 1989"], {"value": ["Mar 1989", "Jan 1990", "Feb 1990"]}),
     (["oct", "nov", "dec", "jan"], {"value": ["oct", "nov", "dec", "jan"]}),
     (["Mon", "Tue"], {"value": ["Mon", "Tue"]}),
+    (["Sat", "Sun", "Mon", "Wed"], {"value": ["Sat", "Sun", "Mon", "Wed"]}),
     (["x(t-1)", "x(t-2)"], {"x(t-)": ["x(t-2)", "x(t-1)"]}),
     (["lag_1", "lag_2"], {"lag": ["lag_2", "lag_1"]}),
     (["t0_s1", "t1_s1", "t0_s2", "t1_s2"], {"t_s1": ["t0_s1", "t1_s1"], "t_s2": ["t0_s2", "t1_s2"]}),
@@ -55,6 +56,8 @@ REFUSED = [
     (["1990", "1991", "1990.1"], "1990 and 1990.1 are copies"),
     (["a_1", "a1", "a_2"], "a_1 and a1 are the same step"),
     (["1", "01"], "1 and 01 are the same step"),
+    (["Apr", "Aug", "Feb", "Jan"], r"not in the order of the calendar; give .*value: \[Jan, Feb, Apr, Aug\]"),
+    (["Wed", "Tue", "Mon"], "not in the order of the calendar"),
 ]
 
 

@@ -148,7 +148,7 @@ def test_dates_with_points_are_no_numbers(tmp_path):
     [
         (["0,5", "1,5", "2,25"], "'0,5' looks like a number .* task.decimal=comma reads it in CSV"),
         (["1_000", "2_000", "3_000"], "'1_000' looks like a number .* marks between thousands; write 1234.5"),
-        ([*map(str, range(60)), "much"], "'much' is no number, as most values of the column are"),
+        ([*map(str, range(60)), "much"], "'much' is no number, as most values of the column are.*"),
     ],
 )
 def test_targets_that_look_like_numbers_are_no_classes_by_chance(tmp_path, values, message):

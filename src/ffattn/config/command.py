@@ -5,6 +5,7 @@ the configuration is composed and checked first, and Hydra runs after that. A sw
 """
 
 import argparse
+import copy
 import os
 import signal
 import string
@@ -15,8 +16,9 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import run_job
 from hydra.errors import HydraException
-from hydra.types import RunMode
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -28,6 +30,7 @@ from ffattn.config.jobs import Command, Finished
 from ffattn.config.lock import locked
 from ffattn.config.overrides import usual
 from ffattn.config.paths import conf_dir
+from ffattn.config.precomposed import JobCallbacks
 from ffattn.config.sweeps import run_sweep
 from ffattn.errors import FFAttnError
 from ffattn.system import signals
@@ -184,13 +187,16 @@ def _run_one(arguments: argparse.Namespace, command: Command) -> None:
         _exit(run_sweep(command, arguments.overrides, arguments.config_dir))
         return
     run_dir = Path(resolve_value(config, "hydra.run.dir"))
-    if not isinstance(command.prepare(without_hydra(config), run_dir, False), Finished):
+    if not isinstance(command.prepare(without_hydra(copy.deepcopy(config)), run_dir, False), Finished):
         signals.will_say("interrupted")  # Hydra writes, in a directory with the time of now in its name
-        _run_alone(command)
+        _run_alone(command, loader, config)
 
 
-def _run_alone(command: Command) -> None:
-    """Run one job; what it raises goes around Hydra, which would put a line of its own above the message."""
+def _run_alone(command: Command, loader: Loader, config: DictConfig) -> None:
+    """Run one job; what it raises goes around Hydra, which would put a line of its own above the message.
+
+    Hydra's own command would compose the configuration twice more.
+    """
     errors: list[FFAttnError] = []
 
     def job(config: DictConfig) -> None:
@@ -202,7 +208,14 @@ def _run_alone(command: Command) -> None:
         except FFAttnError as error:
             errors.append(error)
 
-    _run_hydra(command.name, job)
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us instead of Hydra's printer
+    config.hydra.mode = RunMode.RUN
+    callbacks = JobCallbacks(config)
+    context = HydraContext(config_loader=loader.hydra_loader, callbacks=callbacks)  # type: ignore[arg-type]
+    callbacks.on_run_start(config=config, config_name=command.name)
+    done = run_job(job, config, "hydra.run.dir", None, context)
+    callbacks.on_run_end(config=config, config_name=command.name, job_return=done)
+    _ = done.return_value  # raises what the job has raised
     if errors:
         raise errors[0]
 

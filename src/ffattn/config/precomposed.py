@@ -137,15 +137,23 @@ class JobRunner:
             return float("inf")
 
 
-class SweepCallbacks(Callback):
+class JobCallbacks(Callback):
     """Tells the callbacks of the settings, as Hydra does; and jobs send no configuration back: they came with it.
 
     Args:
-        config: Of the sweep.
+        config: Of the sweep, or of the job that runs alone.
     """
 
     def __init__(self, config: DictConfig) -> None:
         self.callbacks = [instantiate(settings) for settings in config.hydra.callbacks.values()]
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Tell all that a job starts which runs alone."""
+        _notify(self.callbacks, "on_run_start", config=config, **kwargs)
+
+    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Tell all that it has ended, the last one first."""
+        _notify(reversed(self.callbacks), "on_run_end", config=config, **kwargs)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Tell all that the sweep starts."""

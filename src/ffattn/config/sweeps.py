@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ffattn.config.errors import DiskError, disk_errors, wants_traceback
 from ffattn.config.jobs import Command, Finished, Sweep
-from ffattn.config.precomposed import CheckingLauncher, JobRunner, PrecomposedLoader, SweepCallbacks
+from ffattn.config.precomposed import CheckingLauncher, JobCallbacks, JobRunner, PrecomposedLoader
 from ffattn.config.sweep_plan import Plan, SweepJob
 from ffattn.config.sweep_signals import handing_on
 from ffattn.errors import FFAttnError
@@ -74,7 +74,7 @@ def _launch(plan: Plan, sweep: Sweep) -> None:
     master = plan.master
     name = plan.command.name
     configure_log(master.hydra.hydra_logging, master.hydra.verbose)
-    callbacks = SweepCallbacks(master)
+    callbacks = JobCallbacks(master)
     callbacks.on_multirun_start(config=master, config_name=name)
     total = len(plan.jobs) or int(master.hydra.sweeper.get("n_trials", 0))
     loader = PrecomposedLoader(plan.loader.hydra_loader)

@@ -1,6 +1,16 @@
-"""What the estimators for scikit-learn and its relatives share."""
+"""What the estimators for scikit-learn, aeon and sktime share."""
 
 from importlib.util import find_spec
 
-if find_spec("sklearn") is None:
-    raise ImportError("needs scikit-learn: pip install 'ffattn[sklearn]'")
+
+def require_package(name: str) -> None:
+    """Refuse to go on without a package, which is in the extra of its name.
+
+    Args:
+        name: Of the package.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    if find_spec(name) is None:
+        raise ImportError(f"ffattn.{name} needs {name}: pip install 'ffattn[{name}]'")

@@ -1,5 +1,6 @@
 """Arrays in memory become the sequences that a file would: numbers in its units, categories and texts as they stand."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,9 +134,12 @@ def split_sequences(x: Any, lengths: Any = None) -> tuple[list[np.ndarray], tupl
         lengths: How many steps of each are real, (sequence,); all if not given.
 
     Raises:
-        DataError: Shapes or names of columns differ, or a length is not on 1..time.
+        DataError: Shapes or names of columns differ, a length is not on 1..time, or only lengths could tell where
+            sequences end.
     """
     parts = list(x) if isinstance(x, list | tuple) else list(_cube(x))
+    if lengths is None and not isinstance(x, list | tuple):
+        _refuse_padding(parts)
     names = _names(parts)
     tables = [_table(number, part, names) for number, part in enumerate(parts)]
     width = tables[0].shape[1] if tables else 0
@@ -194,6 +198,17 @@ def _cube(x: Any) -> np.ndarray:
     if array.ndim not in {2, 3}:
         raise DataError(f"X is {array.dtype} {array.shape}; must be (sequence, time) or (sequence, time, feature)")
     return array[..., None] if array.ndim == 2 else array
+
+
+def _refuse_padding(parts: Sequence[np.ndarray]) -> None:
+    """NaN in all of the last steps of an array is most often no step at all."""
+    for number, part in enumerate(parts):
+        if len(part) > 1 and all(map(_is_nothing, part[-1].tolist())):
+            raise DataError(f"X, sequence {number}: ends in steps without a value; give lengths, which say what is")
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _names(parts: Sequence[Any]) -> tuple[str, ...]:

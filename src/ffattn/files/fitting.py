@@ -10,7 +10,7 @@ import numpy as np
 
 from ffattn.errors import DataError
 from ffattn.files.moments import ColumnMoments, refuse_rounding
-from ffattn.files.notation import other_notation
+from ffattn.files.notation import NO_NUMBER_AMONG_NUMBERS, other_notation
 from ffattn.files.preparation import CATEGORY, MASK, NUMBER, REFUSE, WORD, Feature, Preparation, Target, answer_columns
 from ffattn.files.sequences import RawSequences
 from ffattn.files.targets import are_numbers, class_names, numbers_of
@@ -146,7 +146,7 @@ class _ColumnStatistics:
         if self.kind == CATEGORY and (advice := other_notation(self.texts)):
             raise DataError(f"{self.first_text} looks like a number or a time, and {advice}")
         if self.numbers_as_text > self.other_texts > 0:
-            raise DataError(f"{self.first_text} is no number, as most values of the column are")
+            raise DataError(f"{self.first_text} {NO_NUMBER_AMONG_NUMBERS}")
         frequent = sorted(self.texts, key=lambda text: (-self.texts[text], text))[: rule.max_categories]
         return Feature(self.name, self.kind, values=tuple(sorted(frequent)))
 
@@ -182,7 +182,7 @@ def _refuse_notation(raw: RawSequences, name: str) -> None:
     if advice:
         problem = f"looks like a number or a time, and {advice}"
     elif len(known) > 2 * len(words) and len({text for _, text in known}) > _MOST_CLASSES:
-        problem = "is no number, as most values of the column are"
+        problem = NO_NUMBER_AMONG_NUMBERS
     else:
         return
     sequence, text = words[0]

@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from ffattn.files.values import is_number
 
+NO_NUMBER_AMONG_NUMBERS = "is no number, as most values of the column are; what stands for no value must be empty"
 _LEAST = 0.9  # of the different texts of a column
 _MOST_CATEGORIES = 20  # values with a unit, dates and codes may be categories if there are so few
 _NO_SPACE = r"[\s\u00a0\u2009\u202f'\u2019_]"  # what stands between thousands

@@ -118,5 +118,8 @@ def _class_numbers(preparation: Preparation, raw: RawSequences) -> Tensor:
     places = {text: place for place, text in enumerate(preparation.classes)}
     for sequence, text in enumerate(texts):
         if text not in places:
-            raise DataError(f"{raw.at(sequence, name)}: class {text} has not occurred in training")
+            raise DataError(
+                f"{raw.at(sequence, name)}: class {text} has not occurred in training; split=stratified gives each "
+                "part some of each class that has enough sequences"
+            )
     return torch.tensor([places[text] for text in texts], dtype=torch.int64)

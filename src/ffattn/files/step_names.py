@@ -47,7 +47,7 @@ def group_steps(names: list[str], is_ordered: bool = False) -> dict[str, list[st
     if len(names) == 1:
         return {_single(names[0]): names}
     _refuse_copies(names)
-    for ordered in (_by_number(names), _by_date(names), _of_calendar(names)):
+    for ordered in (_by_number(names), _by_date(names), _of_calendar(names, is_ordered)):
         if ordered:
             return {VALUE: ordered}
     plain = [name for name in names if not _NUMBER.search(name)]
@@ -183,12 +183,20 @@ def _by_date(names: list[str]) -> list[str]:
     return _increasing(names, dates.__getitem__)
 
 
-def _of_calendar(names: list[str]) -> list[str]:
+def _of_calendar(names: list[str], is_ordered: bool) -> list[str]:
     """The names as they stand, if all are months, or all are weekdays: a year may begin in any of them."""
     for calendar in (MONTHS, WEEKDAYS):
-        places = [place_in(name, calendar) for name in names]
-        if None not in places and len(set(places)) == len(places):
-            return names
+        places = [place for name in names if (place := place_in(name, calendar)) is not None]
+        if len(set(places)) < len(names):
+            continue
+        turns = sum(after < before for before, after in pairwise([*places, places[0]]))
+        if turns > 1 and not is_ordered:  # as where they have been sorted by the alphabet
+            by_place = [name for _, name in sorted(zip(places, names, strict=True))]
+            raise AmbiguousNamesError(
+                f"columns {_listed(names)} are not in the order of the calendar; give {_all_of(by_place)} for that "
+                "order, or task.form=wide for that of the file"
+            )
+        return names
     return []
 
 

@@ -208,6 +208,8 @@ def json_blocks(path: Path, rule: TextRule, size: int = _BLOCK) -> Iterator[Any]
     names: list[str] = []
     first = 0
     for lines in _blocks(path, rule.encoding, size):
+        if first == 0 and lines.lstrip().startswith(b"["):
+            raise DataError(f"{path}: is a JSON array; write its objects in a line each, without commas between them")
         with _counted_from(first):
             table = _json_table(path, lines, rule)
         names = names or table.column_names

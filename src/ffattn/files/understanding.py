@@ -11,7 +11,7 @@ from ffattn.errors import DataError
 from ffattn.files.layouts import AUTO, LISTS, LONG, TEXT, WIDE, Layout, LeftOut, require_columns, some_of, unread_of
 from ffattn.files.list_texts import holds_list_texts
 from ffattn.files.moments import refuse_rounding
-from ffattn.files.notation import other_notation
+from ffattn.files.notation import NO_NUMBER_AMONG_NUMBERS, other_notation
 from ffattn.files.step_names import AmbiguousNamesError, group_steps
 from ffattn.files.values import exact_column, holds_words, is_text_type, parse_numbers
 
@@ -195,7 +195,7 @@ def _refuse_words(path: Path, table: Any, name: str) -> None:
     if advice := other_notation(set(column.drop_null().to_pylist())):
         raise DataError(f"{where} looks like a number or a time, and {advice}")
     if 2 * is_text.sum() < len(column) - column.null_count:
-        raise DataError(f"{where} is no number, as most values of the column are")
+        raise DataError(f"{where} {NO_NUMBER_AMONG_NUMBERS}")
     raise DataError(
         f"{path}, column {name}: holds text; name the column that tells sequences apart with id=COLUMN if each "
         f"row is a step, choose features=[...], or give task.leave_out=[{name}]"

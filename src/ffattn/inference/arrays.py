@@ -1,6 +1,5 @@
 """Sequences from arrays that hold what a file would: numbers in its units, categories and texts as they stand there."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +7,10 @@ import numpy as np
 import torch
 
 from ffattn.files import Feature, Preparation, RawSequences
+from ffattn.files.arrays import ArraySequences, checked_lengths
 from ffattn.files.preparation import NUMBER, WORD
 from ffattn.files.row_form import split_text
 from ffattn.files.values import NO_TEXT, texts_of
-
-
-@dataclass(frozen=True)
-class ArraySequences(RawSequences):
-    """Sequences of an array, which messages name by their places."""
-
-    def where(self, step: int, column: str) -> str:
-        """Name a value of a step, both counted from 0."""
-        sequence = int(np.searchsorted(self.offsets, step, side="right")) - 1
-        return f"{self.path}, sequence {self.ids[sequence]}, step {step - self.offsets[sequence]}, column {column}"
 
 
 def column_names(preparation: Preparation) -> tuple[str, ...]:
@@ -51,7 +41,7 @@ def sequences_of(preparation: Preparation, tokens: str, x: Any, lengths: Any = N
         return _raw([np.array(split_text(text, tokens), object)[:, None] for text in _texts(x)], preparation, names)
     tables = _tables(x, names)
     if lengths is not None:
-        tables = [table[:length] for table, length in zip(tables, _checked(lengths, tables), strict=True)]
+        tables = [table[:length] for table, length in zip(tables, checked_lengths(lengths, tables), strict=True)]
     elif not isinstance(x, list | tuple) and (padded := [i for i, table in enumerate(tables) if _ends_empty(table)]):
         raise ValueError(f"x, sequence {padded[0]}: ends in steps without a value; give lengths, which say what is")
     return _raw(tables, preparation, names)
@@ -98,16 +88,6 @@ def _array(x: Any) -> np.ndarray:
     if array.dtype.kind not in "biufOUT":
         raise ValueError(f"x is {array.dtype}; must be numbers, or objects where columns hold text")
     return array
-
-
-def _checked(lengths: Any, tables: list[np.ndarray]) -> list[int]:
-    counts = np.asarray(lengths.cpu() if isinstance(lengths, torch.Tensor) else lengths)
-    if counts.shape != (len(tables),) or counts.dtype.kind not in "iu":
-        raise ValueError(f"lengths are {counts.dtype} {counts.shape}; must be integers, ({len(tables)},)")
-    for number, (count, table) in enumerate(zip(counts.tolist(), tables, strict=True)):
-        if not 1 <= count <= len(table):
-            raise ValueError(f"lengths must be on 1..time; sequence {number} has {len(table)} steps, not {count}")
-    return [int(count) for count in counts]
 
 
 def _ends_empty(table: np.ndarray) -> bool:

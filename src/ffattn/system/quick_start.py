@@ -20,6 +20,8 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+from ffattn.system.lazy_modules import LazyModule
+
 _MARK = "FFATTN_COMMAND"  # which the processes inherit that a command starts
 _SELDOM = 100_000  # objects between two searches while modules are imported
 _USUAL = gc.get_threshold()
@@ -85,15 +87,23 @@ class _Metrics(_WhenNeeded):
         Args:
             module: torchmetrics.
         """
-        import logging
-        from importlib.metadata import version
-
         super().exec_module(module)
-        module.__dict__["__version__"] = version("torchmetrics")
-        module.__dict__["_logger"] = logging.getLogger("torchmetrics")
-        import_module("torchmetrics.utilities")  # before the next, which it is in a circle with
-        module.__dict__["Metric"] = import_module("torchmetrics.metric").Metric
-        module.__dict__["MetricCollection"] = import_module("torchmetrics.collections").MetricCollection
+        try:
+            _fill(module)
+        except (AttributeError, ImportError):  # another version, which has them elsewhere
+            module.__dict__.pop("__getattr__", None)
+            SourceFileLoader.exec_module(self, module)
+
+
+def _fill(module: ModuleType) -> None:
+    import logging
+    from importlib.metadata import version
+
+    module.__dict__["__version__"] = version("torchmetrics")
+    module.__dict__["_logger"] = logging.getLogger("torchmetrics")
+    import_module("torchmetrics.utilities")  # before the next, which it is in a circle with
+    module.__dict__["Metric"] = import_module("torchmetrics.metric").Metric
+    module.__dict__["MetricCollection"] = import_module("torchmetrics.collections").MetricCollection
 
 
 class _PlotsWhenDrawn(SourceFileLoader):
@@ -107,8 +117,8 @@ class _PlotsWhenDrawn(SourceFileLoader):
         """
         with _as_if_missing("matplotlib"):
             super().exec_module(module)
-        module.__dict__["matplotlib"] = _Late("matplotlib")
-        module.__dict__["plt"] = _Late("matplotlib.pyplot")
+        module.__dict__["matplotlib"] = LazyModule("matplotlib")
+        module.__dict__["plt"] = LazyModule("matplotlib.pyplot")
 
 
 class _WithoutScipy(SourceFileLoader):
@@ -130,13 +140,6 @@ class _WithoutScipy(SourceFileLoader):
                 del sys.modules["scipy"]
         if is_hidden and "_HAVE_BLAS" in module.__dict__:
             module.__dict__["_HAVE_BLAS"] = True
-
-
-class _Late(ModuleType):
-    """Stands for a module that is imported when something is asked of it."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(import_module(self.__name__), name)
 
 
 @contextmanager

@@ -186,6 +186,8 @@ class File(FileSettings):
         if split is Split.TEST and self.test_path is not None:
             file = self._test_contents.file
             self._note(self.test_path, file)
+            if self._restored is None and self.test_fingerprint()["inputs"] == self._contents.fingerprint["inputs"]:
+                self._notes_by_file[self.test_path].append(f"{self.test_path}: has the inputs of the file of training")
             return self._prepared(file, np.arange(len(file.lengths)))
         contents = self._contents
         self._note(self.path, contents.file)

@@ -213,6 +213,7 @@ def test_a_sequence_without_steps_is_refused(tmp_path, rows):
         ("data.parquet", b"nonsense", "cannot be read"),
         ("data.npz", b"nonsense", "cannot be read"),
         ("data.jsonl", b"{", "cannot be read"),
+        ("data.jsonl", b'[{"a": 1}]', "is a JSON array; write its objects in a line each"),
         ("data.csv", b"", "cannot be read"),
         ("data.csv", b"a,b\n", "has no rows"),
         ("data.csv", b"a,b\n1,2,3\n", "the first line (a, b) has 2 values, and the next one 3; a header names each"),

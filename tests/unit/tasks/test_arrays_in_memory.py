@@ -135,6 +135,7 @@ def test_weights_count_in_validation():
         ({"x": [[1.0, "a"]] * 20, "lengths": None}, "values of one kind"),
         ({"lengths": [9] * 20}, r"lengths must be on 1..time; sequence 0 has 6 steps, not 9"),
         ({"lengths": [1.5] * 20}, "lengths are float64"),
+        ({"x": np.full((20, 3), np.nan), "lengths": None}, "sequence 0: ends in steps without a value; give lengths"),
         ({"weights": [0] * 20}, "weights are all 0"),
         ({"weights": [-1] * 20}, "at least 0"),
         ({"weights": [1]}, r"weights: has shape \(1,\)"),
