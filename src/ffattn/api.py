@@ -3,6 +3,7 @@
 import itertools
 import re
 import typing
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,8 @@ def fit(
         lengths: How many steps of each sequence of X are real, (sequence,); all if not given.
         folder: Run directory; a new one under `outputs` if not given.
         quiet: Whether to print nothing but progress.
-        **settings: Root keys and groups, instead of `key=value`; a group may also be a settings object of your own.
+        **settings: Root keys and groups, instead of `key=value`. A group may also be a settings object of your own, or
+            all its settings in a mapping: a configuration that you have composed is `ffattn.fit(**config)`.
 
     Returns:
         The finished run: its directory, its result, and its best network.
@@ -86,7 +88,8 @@ def _checked_settings(overrides: tuple[str, ...], settings: dict[str, object]) -
 
     objects: dict[str, Any] = {name: value for name, value in settings.items() if isinstance(value, Settings | type)}
     _check_objects(objects, settings, typing.get_type_hints(Train))
-    pairs = [f"{name}={_quoted(value)}" for name, value in settings.items() if name not in objects]
+    nodes = {name: value for name, value in settings.items() if isinstance(value, Mapping)}
+    pairs = [f"{name}={_quoted(value)}" for name, value in settings.items() if name not in {*objects, *nodes}]
     task = objects.get("task")
     if task is not None and (clash := [override for override in overrides if re.match(r"\+*task\b", override)]):
         key, _, value = clash[0].partition("=")
@@ -95,7 +98,10 @@ def _checked_settings(overrides: tuple[str, ...], settings: dict[str, object]) -
         overrides = ("task=file", *overrides)  # for what such tasks have in common: the course of training
     if task is not None:
         objects["T"] = task.length.T  # of given data: known if it has been read already
-    checked = to_settings(compose_config("train", [*overrides, *pairs]), Train, objects)
+    config = compose_config("train", [*overrides, *pairs])
+    for name, node in nodes.items():
+        config[name] = node
+    checked = to_settings(config, Train, objects)
     checked.accelerator.check(checked.precision)
     return checked
 

@@ -1,13 +1,18 @@
 """What a user can get wrong on the command line, and the message for it: a line for each mistake."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hydra.errors import MissingConfigException
+from omegaconf import OmegaConf
 
 from ffattn.config.compose import compose_config
 from ffattn.config.convert import to_settings
 from ffattn.config.errors import ConfigError, nearest
 from ffattn.config.explain import explain
 from ffattn.config.schema import Train
+from ffattn.config.synonyms import SYNONYMS
 
 EXACT = {
     # unknown key
@@ -25,6 +30,16 @@ EXACT = {
     "optim=sgd optim.beta1=0.5": (
         "optim.beta1: unknown key (optim has lr, schedule, warmup, horizon, momentum, nesterov, weight_decay)"
     ),
+    # what others call it
+    "epochs=3": "epochs: unknown key; it is called updates here",
+    "trainer.max_epochs=3": "trainer.max_epochs: unknown key; it is called updates here",
+    "val_check_interval=10": "val_check_interval: unknown key; it is called trainer.validate_every here",
+    "model.optimizer.lr=0.1": "model.optimizer.lr: unknown key; it is called optim.lr here",
+    "data.batch_size=3": "data.batch_size: unknown key; did you mean batch_size?",
+    "lr=0.1": "lr: unknown key; did you mean optim.lr?",
+    "devices=2": "devices: unknown key; it is called accelerator.devices here",
+    "data=mnist": "data: unknown key; it is called task here",
+    "ckpt_path=last.ckpt": "ckpt_path: unknown key; it is called resume here",
     # wrong type
     "T=abc": "T=abc: must be a whole number",
     "T=1e4": "T=10000.0: must be a whole number; write 10000",
@@ -220,3 +235,34 @@ def test_a_launcher_that_is_not_installed_says_what_brings_it(launcher, extra):
     error = MissingConfigException("no", missing_cfg_file=f"hydra/launcher/{launcher}", options=["basic"])
     line = f"hydra/launcher={launcher}: is not installed; pip install 'ffattn[{extra}]' brings it"
     assert explain(error, None) == line
+
+
+def dotted(node, path=""):
+    """All keys below a node of a configuration, the groups included."""
+    keys = {path} if path else set()
+    if isinstance(node, dict):
+        keys |= {key for name, below in node.items() for key in dotted(below, f"{path}.{name}" if path else name)}
+    return keys
+
+
+def test_a_synonym_is_of_a_key_that_the_command_has():
+    with pytest.raises(ConfigError, match=r"^ckpt_path: unknown key; it is called checkpoint here$"):
+        compose_config("evaluate", ["ckpt_path=last.ckpt"])
+    with pytest.raises(ConfigError, match=r"^max_epochs: unknown key"):
+        compose_config("evaluate", ["max_epochs=3"])
+
+
+def test_every_synonym_is_of_a_setting():
+    variants = ("train", []), ("train", ["optim=sgd", "accelerator=ddp_cpu"]), ("evaluate", ["checkpoint=x"])
+    keys = set().union(*(dotted(OmegaConf.to_container(compose_config(*variant))) for variant in variants))
+    assert {name for names in SYNONYMS.values() for name in names.split()} <= keys | {"hydra.run.dir"}
+    assert not set(SYNONYMS) & keys
+
+
+def test_the_documentation_has_our_names():
+    page = (Path(__file__).parents[2] / "docs" / "lightning.md").read_text().partition("| you know |")[2]
+    rows = [re.findall(r"`([^`]+)`", row) for row in page.splitlines() if row.startswith("| `")]
+    assert len(rows) == 15
+    for names in rows:
+        theirs = [name for name in names if name in SYNONYMS]
+        assert {ours for name in theirs for ours in SYNONYMS[name].split()} == set(names) - set(theirs)

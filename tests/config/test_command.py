@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from unittest import mock
 
@@ -9,8 +10,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from ffattn.config.command import run_tool, short_errors
-from ffattn.config.compose import resolve_value
+from ffattn.config.compose import compose_config, resolve_value
 from ffattn.config.errors import ConfigError
+from ffattn.config.overrides import usual
 from ffattn.errors import DataError
 
 WORDS = "checkpoint=c.ckpt", "input=x.csv", "output=y.csv"
@@ -103,3 +105,37 @@ def test_an_interpolation_that_leads_nowhere_is_named():
     config = OmegaConf.create({"hydra": {"run": {"dir": "outputs/${nothing}"}}})
     with pytest.raises(ConfigError, match=r"^hydra.run.dir: Interpolation key 'nothing' not found$"):
         resolve_value(config, "hydra.run.dir")
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("+experiment=fast", "experiment=fast"),
+        ("+sweep=learning_rate", "sweep=learning_rate"),
+        ("~logger", "logger=none"),
+        ("~trainer.patience", "trainer.patience=null"),
+        ("~trainer.gradient_clip", "trainer.gradient_clip=null"),
+        ("~seed", "~seed"),  # which may not be null: its default
+        ("~trainer", "~trainer"),
+        ("~nothing.here", "~nothing.here"),
+        ("~trainer.patience=20", "~trainer.patience=20"),
+        ("+task.tolerance=3", "+task.tolerance=3"),
+        ("-m", "-m"),
+    ],
+)
+def test_what_others_write_is_taken(written, expected):
+    assert usual([written]) == [expected]
+
+
+def test_what_is_deleted_is_not_there():
+    config = compose_config("train", ["~logger", "task=file", "~trainer.patience"])
+    assert config.trainer.patience is None
+    assert config.logger.kind == "none"
+
+
+@pytest.mark.parametrize("name", ["evaluate", "inspect"])
+def test_help_lists_no_choice_that_is_refused(monkeypatch, capsys, name):
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    run_tool(name, pytest.fail)
+    shown = capsys.readouterr().out.partition("Choices")[2].partition("Settings")[0]
+    assert re.findall(r"^(\w+): ", shown, re.MULTILINE) == ["accelerator", "length", "task"]

@@ -6,12 +6,14 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from tiny_runs import about, before_each_step, equal, fit, in_words, overrides_of, read, rows, targets_of, targets_seen
 
 import ffattn
 from ffattn.config.errors import ConfigError
+from ffattn.config.paths import conf_dir
 from ffattn.errors import TrainingError
 from ffattn.lightning import SequenceModule
 from ffattn.lightning.callbacks.checkpoints import Checkpoints
@@ -265,3 +267,14 @@ def test_a_run_that_lightning_stops_says_how_to_go_on(tmp_path, monkeypatch, cap
     assert capsys.readouterr().err.endswith(
         f"interrupted; continue with hydra.run.dir={tmp_path / 'run'} resume=last\n"
     )
+
+
+def test_a_configuration_that_was_composed_is_the_run(tmp_path):
+    words = ["model=mean", "task=xor", "T=13", "optim.lr=0.1", "trainer.validate_every=1", "trainer.sequences=4"]
+    words += ["updates=1", "batch_size=2", "logger=none", "trainer.progress=none", "accelerator=cpu"]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("train", words)
+    composed = ffattn.fit(**config, folder=tmp_path / "composed", quiet=True)
+    plain = ffattn.fit(*words, folder=tmp_path / "plain", quiet=True)
+    assert composed.result["settings"] == plain.result["settings"]
+    assert composed.result["test"] == plain.result["test"]

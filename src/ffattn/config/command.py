@@ -28,6 +28,7 @@ from ffattn.config.explain import explain
 from ffattn.config.hydra_access import VERSION_BASE, choices_of, command_line_parser
 from ffattn.config.jobs import Command, Finished
 from ffattn.config.lock import locked
+from ffattn.config.overrides import usual
 from ffattn.config.paths import conf_dir
 from ffattn.config.precomposed import JobCallbacks
 from ffattn.config.sweeps import run_sweep
@@ -88,7 +89,8 @@ def read_arguments() -> argparse.Namespace:
     """Return the command line, as Hydra reads it; and let the user's own modules be imported."""
     with short_errors():
         parser = command_line_parser()
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: not _is_option(word))  # Hydra wants options before overrides
+    words = sorted(sys.argv[1:], key=lambda word: not _is_option(word))  # Hydra wants options before overrides
+    sys.argv[1:] = usual(words)
     arguments = parser.parse_args()
     _extend_import_path(arguments.config_dir)
     return arguments
@@ -146,7 +148,9 @@ def _help(arguments: argparse.Namespace, name: str) -> str:
     loader = Loader(name, arguments.config_dir)
     config = loader.compose(arguments.overrides)
     template = string.Template(config.hydra.help.template)
-    groups = "".join(f"{group}: {', '.join(names)}\n" for group, names in choices_of(loader.hydra_loader).items())
+    taken = config.hydra.runtime.choices
+    choices = {group: names for group, names in choices_of(loader.hydra_loader).items() if group.split("/")[0] in taken}
+    groups = "".join(f"{group}: {', '.join(names)}\n" for group, names in choices.items())
     values = OmegaConf.to_yaml(without_hydra(config), resolve=arguments.resolve)
     return template.safe_substitute(APP_CONFIG_GROUPS=groups, CONFIG=values)
 
@@ -209,7 +213,7 @@ def _run_alone(command: Command, loader: Loader, config: DictConfig) -> None:
     callbacks = JobCallbacks(config)
     context = HydraContext(config_loader=loader.hydra_loader, callbacks=callbacks)  # type: ignore[arg-type]
     callbacks.on_run_start(config=config, config_name=command.name)
-    done = run_job(job, config, "hydra.run.dir", None, context)
+    done = run_job(job, config, job_dir_key="hydra.run.dir", job_subdir_key=None, hydra_context=context)
     callbacks.on_run_end(config=config, config_name=command.name, job_return=done)
     _ = done.return_value  # raises what the job has raised
     if errors:

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ffattn.config.errors import ConfigError
 from ffattn.config.explain import explain
 from ffattn.config.hydra_access import make_loader
+from ffattn.config.overrides import usual
 from ffattn.config.paths import conf_dir
 
 _OPTIONAL_GROUPS = {
@@ -145,7 +146,7 @@ def compose_config(name: str, overrides: list[str], config_dir: str | None = Non
     Raises:
         ConfigError: An override names a key or a choice that does not exist, or cannot be read.
     """
-    return without_hydra(Loader(name, config_dir).compose(overrides))
+    return without_hydra(Loader(name, config_dir).compose(usual(overrides)))
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

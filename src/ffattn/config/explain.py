@@ -9,6 +9,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from ffattn.config.errors import nearest
 from ffattn.config.paths import conf_dir
+from ffattn.config.synonyms import synonym
 
 _EXTRAS = {  # choices that come with packages of their own
     ("hydra/launcher", "joblib"): "sweep",
@@ -64,6 +65,8 @@ def _unknown_key(name: str, defaults: DictConfig, message: str) -> str:
         return f"{key}: exists already; write it without the +"
     groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
     keys = [*groups, *_keys(defaults)]
+    if (ours := synonym(key, keys)) is not None:
+        return f"{key}: unknown key; it is called {ours} here"
     parent, _, leaf = key.rpartition(".")
     moved = [name for name in keys if parent and name.endswith(f".{parent}")]  # length.min is task.length.min
     hint = f"; did you mean {moved[0]}.{leaf}?" if moved else nearest(key, keys)
