@@ -124,7 +124,7 @@ def environment_of(source: Path, folder: Path, has_bytecode: bool) -> dict[str, 
 
 
 def take_turns(starts: list[Start], sources: list[Path], rounds: int, has_bytecode: bool) -> list[list[list[Taken]]]:
-    """Start everything once to warm up, and then in turns.
+    """Train something, which compiles kernels and bytecode where that is missing, and then start everything in turns.
 
     Args:
         starts: What.
@@ -138,15 +138,15 @@ def take_turns(starts: list[Start], sources: list[Path], rounds: int, has_byteco
     taken: list[list[list[Taken]]] = [[[] for _ in starts] for _ in sources]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        trained = Start("", f"-m ffattn.train {TINY} hydra.run.dir={folder}/trained")
-        measure(trained, folder, 0, environment_of(sources[0], folder, True))
-        for number in range(rounds + 1):
+        trained = Start("", f"-m ffattn.train {TINY} hydra.run.dir={folder}/trained resume=last")
+        for source in reversed(sources):
+            measure(trained, folder, 0, environment_of(source, folder, True))
+        for number in range(rounds):
             for place, start in enumerate(starts):
                 for source, found in zip(sources, taken, strict=True):
                     environment = environment_of(source, folder, has_bytecode)
-                    one = measure(start, folder, 1000 * number + sources.index(source) * 100 + place, environment)
-                    if number:
-                        found[place].append(one)
+                    own = 1000 * number + 100 * sources.index(source) + place
+                    found[place].append(measure(start, folder, own, environment))
     return taken
 
 
@@ -184,11 +184,14 @@ def lines(given: argparse.Namespace) -> Iterator[str]:
     yield f"Made by `python -m scripts.benchmarks.start` at commit {commit()}: {versions}."
     yield f"Seconds are medians of {given.rounds} rounds."
     yield "The last columns are ratios of CPU seconds, which other work on the machine disturbs least.\n"
-    yield "## With bytecode\n"
-    yield from table(STARTS, take_turns(STARTS, sources, given.rounds, True))
-    yield "\n## Without bytecode\n"
-    cold = [start for start in STARTS if any(part in start.words for part in COLD)]
-    yield from table(cold, take_turns(cold, sources, given.rounds, False))
+    if given.only != "without":
+        yield "## With bytecode\n"
+        yield from table(STARTS, take_turns(STARTS, sources, given.rounds, True))
+        yield ""
+    if given.only != "with":
+        yield "## Without bytecode\n"
+        cold = [start for start in STARTS if any(part in start.words for part in COLD)]
+        yield from table(cold, take_turns(cold, sources, given.rounds, False))
 
 
 def main() -> None:
@@ -199,6 +202,7 @@ def main() -> None:
     parser.add_argument(
         "--against", type=Path, help="the folder src of another version, which takes turns with this one"
     )
+    parser.add_argument("--only", choices=("with", "without"), help="one table: with or without bytecode")
     parser.add_argument("--save", type=Path, help="a Markdown file to write")
     given = parser.parse_args()
     found = []

@@ -213,7 +213,7 @@ def _run_alone(command: Command, loader: Loader, config: DictConfig) -> None:
     callbacks = JobCallbacks(config)
     context = HydraContext(config_loader=loader.hydra_loader, callbacks=callbacks)  # type: ignore[arg-type]
     callbacks.on_run_start(config=config, config_name=command.name)
-    done = run_job(job, config, "hydra.run.dir", None, context)
+    done = run_job(job, config, job_dir_key="hydra.run.dir", job_subdir_key=None, hydra_context=context)
     callbacks.on_run_end(config=config, config_name=command.name, job_return=done)
     _ = done.return_value  # raises what the job has raised
     if errors:

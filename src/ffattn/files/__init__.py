@@ -45,7 +45,7 @@ __all__ = [
     "refuse_faults",
 ]
 
-__getattr__ = names_from(
+__getattr__, __dir__ = names_from(
     __name__,
     __all__,
     "layouts",

@@ -29,7 +29,7 @@ __all__ = [
     "build",
 ]
 
-__getattr__ = names_from(
+__getattr__, __dir__ = names_from(
     __name__,
     __all__,
     "base",

@@ -19,8 +19,10 @@ class LazyModule(ModuleType):
         return found
 
 
-def names_from(package: str, names: Collection[str], *modules: str) -> Callable[[str], Any]:
-    """Return a package's `__getattr__`, which looks for a name in its modules, one after the other.
+def names_from(
+    package: str, names: Collection[str], *modules: str
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return a package's `__getattr__`, which looks for a name in its modules, one after the other; and its `__dir__`.
 
     Args:
         package: Full name of the package.
@@ -37,4 +39,4 @@ def names_from(package: str, names: Collection[str], *modules: str) -> Callable[
                     return found[name]
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    return find
+    return find, lambda: sorted({*vars(import_module(package)), *names})

@@ -51,7 +51,7 @@ __all__ = [
     "Xor",
 ]
 
-__getattr__ = names_from(
+__getattr__, __dir__ = names_from(
     __name__,
     __all__,
     "length",
