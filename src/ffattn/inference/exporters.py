@@ -1,6 +1,7 @@
 """A trained network as a graph of plain operations, with its preparation, for use without this package."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import BytesIO
@@ -207,7 +208,9 @@ def to_torch_export(model: ExportedModel, path: Path, example: Example, about: s
     program = torch.export.export(model, tuple(example), dynamic_shapes=_dynamic_shapes())
     file = BytesIO()  # on a full disk its own writer would end the process
     torch.export.save(program, file, extra_files={f"{KEY}.json": about})
-    path.write_bytes(file.getbuffer())
+    file.seek(0)
+    with path.open("wb") as target:  # not by its buffer, which an error would hold on to when the file is gone
+        shutil.copyfileobj(file, target)
     return partial(_run_module, torch.export.load(path).module())
 
 
