@@ -39,12 +39,12 @@ def run(tmp_path_factory):
     """A run that has learned something, with pictures."""
     return ffattn.fit(
         "trainer.pictures=1",
-        "trainer.validate_every=200",
+        "trainer.validate_every=100",
         "trainer.progress=quiet",
         "trainer.sequences=200",
         folder=tmp_path_factory.mktemp("browser") / "run",
         T=50,
-        updates=600,
+        updates=300,
         accelerator="cpu",
     )
 

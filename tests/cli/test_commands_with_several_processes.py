@@ -115,7 +115,7 @@ def interrupt_when_training(started, number, folders):
 
 
 @pytest.mark.signals
-@pytest.mark.parametrize(("accelerator", "number"), few([("fsdp", signal.SIGUSR1), ("ddp_cpu", signal.SIGINT)], 0))
+@pytest.mark.parametrize(("accelerator", "number"), few([("fsdp", signal.SIGUSR1), ("ddp_cpu", signal.SIGINT)]))
 def test_after_a_signal_processes_save_where_they_are(start, train, tmp_path, accelerator, number):
     run = tmp_path / "run"
     started = start("ffattn.train", *RUN[:-1], f"accelerator={accelerator}", *LONG, f"hydra.run.dir={run}")

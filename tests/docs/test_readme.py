@@ -81,7 +81,13 @@ def shortened(arguments):
     return [argument for i, argument in enumerate(short) if i not in places]
 
 
-@pytest.mark.parametrize("arguments", commands("train"), ids=" ".join)
+def in_processes(arguments):
+    """As a parameter: several processes take seconds to start, and are tested in tests/train."""
+    marks = [pytest.mark.slow] if "accelerator.devices=2" in arguments else []
+    return pytest.param(arguments, id=" ".join(arguments), marks=marks)
+
+
+@pytest.mark.parametrize("arguments", [in_processes(arguments) for arguments in commands("train")])
 def test_training_commands_run(arguments, workplace, monkeypatch, capsys):
     if "resume=last" in arguments:
         arguments = [argument for argument in arguments if not argument.startswith("updates=")]
@@ -114,7 +120,7 @@ def test_commands_in_the_documentation_run(words, workplace, monkeypatch, capsys
         pytest.importorskip("sktime")
     first = [re.sub(r",.*", "", word) for word in words.split() if word not in {"-m", "--cfg", "job"}]
     if any(key in words for key in ("--cfg", "accelerator.num_nodes", "accelerator.devices", "hydra/launcher=")):
-        # these need other machines; the README's own commands start several processes
+        # these need several processes, or other machines
         run(train, monkeypatch, [*first, "--cfg", "job"])
         assert "_target_: ffattn.tasks." in capsys.readouterr().out
     else:

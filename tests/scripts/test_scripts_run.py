@@ -19,6 +19,7 @@ SMALL = {
     "benchmarks.larger_than_memory": "--gigabytes 0.07 --updates 5",
     "checks.plain_lightning": "",
     "benchmarks.pooling": "",
+    "benchmarks.start": "--rounds 1 --only with",
     "benchmarks.precision": "--T 50 --updates 20 --validate-every 10 --accelerator cpu",
     "results.real_data": "table --data japanese_vowels --seeds 1 "
     "--models mean 'MiniRocket + ridge' '1-NN with time warping'",

@@ -51,6 +51,7 @@ def test_mlflow_has_one_run_for_each_directory(tmp_path, monkeypatch, uri):
     assert found["run"].info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_wandb_stays_here(tmp_path):
     pytest.importorskip("wandb")
     for name in ("a", "b"):

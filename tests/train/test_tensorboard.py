@@ -122,6 +122,7 @@ def test_contexts_are_in_the_projector(tmp_path):
     assert len(metadata.read_text().splitlines()) == len(tensors.read_text().splitlines()) == 200
 
 
+@pytest.mark.slow
 def test_pictures_change_nothing_of_the_run(tmp_path):
     options = {"logger": "tensorboard", "updates": 4, "model": "lstm_attention"}
     plain = fit(tmp_path / "a", **options)

@@ -68,6 +68,7 @@ def test_a_changed_helper_in_another_file_recompiles_the_kernel(copy):
     assert _run(folder) == (ONE + 1, 0)
 
 
+@pytest.mark.slow
 def test_two_checkouts_do_not_disturb_each_other_in_one_cache(copy, tmp_path):
     cache = str(tmp_path / "cache")
     one, other = copy("one"), copy("other")

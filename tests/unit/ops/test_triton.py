@@ -1,7 +1,5 @@
 """The Triton kernels against the plain twin, outputs and gradients: on a GPU where there is one, else interpreted."""
 
-from functools import cache
-
 import pytest
 import torch
 from helpers import spoil_padding
@@ -81,34 +79,19 @@ def test_bfloat16_inputs_are_summed_in_float32(form, parameters):
     assert_agrees(form, SMALL, ["context"], [torch.bfloat16] + [parameters] * 4, BARS)
 
 
-@cache
-def undisturbed(form):
-    """Inputs, and what comes of them: the same for both tests that compare with it, since interpreting takes time."""
-    inputs = make_inputs(form)
-    return inputs, everything(form, inputs, SMALL.lengths)
-
-
 @pytest.mark.usefixtures("short_pieces")
 @each_value(form=PLAIN_FORMS)
-def test_garbage_in_padding_reaches_nothing(form):
-    (x, *parameters), clean = undisturbed(form)
+def test_garbage_in_padding_and_a_nan_in_a_sequence_reach_no_other_step(form):
+    x, *parameters = make_inputs(form)
+    clean = everything(form, [x, *parameters], SMALL.lengths)
     lengths = torch.tensor(SMALL.lengths)
-    spoiled = everything(form, [spoil_padding(x, lengths), *parameters], SMALL.lengths)
-    for name, tensor in clean.items():
-        assert torch.equal(spoiled[name], tensor), name
-    assert not clean["d x"][torch.arange(SMALL.time) >= lengths[:, None]].any()
-
-
-@pytest.mark.usefixtures("short_pieces")
-@each_value(form=PLAIN_FORMS)
-def test_a_nan_in_a_sequence_stays_in_it(form):
-    (x, *parameters), clean = undisturbed(form)
-    x = x.clone()
-    x[0, 3, 1] = torch.nan
-    spoiled = everything(form, [x, *parameters], SMALL.lengths)
+    dirty = spoil_padding(x, lengths)
+    dirty[0, 3, 1] = torch.nan
+    spoiled = everything(form, [dirty, *parameters], SMALL.lengths)
     assert spoiled["context"][0].isnan().any()
     for name in ("maximum", "total", "context", "scores", "d x"):
         assert torch.equal(spoiled[name][1:], clean[name][1:]), name
+    assert not clean["d x"][torch.arange(SMALL.time) >= lengths[:, None]].any()
 
 
 @pytest.mark.parametrize("form", [f for f in PLAIN_FORMS if not f.is_embedded and f.normalizer != "mean"], ids=str)
