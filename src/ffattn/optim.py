@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ffattn.errors import SettingError
-from ffattn.lazy import torch
 from ffattn.settings import Settings, setting
+from ffattn.system.lazy import torch
 
 if TYPE_CHECKING:
     from torch import nn, optim

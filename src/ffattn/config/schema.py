@@ -4,11 +4,11 @@ import importlib.util
 from dataclasses import dataclass, field
 
 from ffattn.errors import SettingError
-from ffattn.lazy import torch
 from ffattn.models import Model
 from ffattn.optim import Adam, Optim
 from ffattn.rng.streams import MAX_SEED, Split
 from ffattn.settings import Settings, setting
+from ffattn.system.lazy import torch
 from ffattn.system.ranks import World, world
 from ffattn.tasks import Task
 

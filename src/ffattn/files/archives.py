@@ -7,7 +7,7 @@ import numpy as np
 
 from ffattn.errors import DataError
 from ffattn.files.layouts import with_unread
-from ffattn.lazy import Int
+from ffattn.system.lazy import Int
 
 _INPUTS = "x"
 _LENGTHS = "lengths"

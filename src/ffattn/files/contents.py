@@ -19,7 +19,7 @@ from ffattn.files.sequences import RawSequences
 from ffattn.files.splits import PART_WORDS, TEST, TRAIN, SplitRule, assign_parts
 from ffattn.files.tables import locate
 from ffattn.files.windows import assign_windows
-from ffattn.lazy import Int
+from ffattn.system.lazy import Int
 
 _PARTS = (*PART_WORDS.values(), "between them")  # in the order of their numbers
 

@@ -9,7 +9,7 @@ from ffattn.errors import DataError
 from ffattn.files.preparation import CATEGORY, NUMBER, REFUSE, Feature, Preparation
 from ffattn.files.sequences import RawSequences
 from ffattn.files.values import parse_numbers, texts_of
-from ffattn.lazy import Bool, Float, Int
+from ffattn.system.lazy import Bool, Float, Int
 
 _NO_VALUE = "no value"
 _MOST = 1e18  # standard deviations

@@ -8,7 +8,7 @@ import numpy as np
 
 from ffattn.files.sequences import RawSequences
 from ffattn.files.values import texts_of
-from ffattn.lazy import Int
+from ffattn.system.lazy import Int
 
 _BYTES = 8  # of a digest
 _MOST_COLUMNS = 5  # that are named

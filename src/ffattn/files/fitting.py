@@ -15,7 +15,7 @@ from ffattn.files.preparation import CATEGORY, MASK, NUMBER, REFUSE, WORD, Featu
 from ffattn.files.sequences import RawSequences
 from ffattn.files.targets import are_numbers, class_names, numbers_of
 from ffattn.files.values import is_number, is_text_type, parse_numbers, texts_of
-from ffattn.lazy import Bool
+from ffattn.system.lazy import Bool
 
 AUTO = "auto"
 REGRESSION = "regression"

@@ -9,7 +9,7 @@ from ffattn.files.layouts import Layout, TableBlock
 from ffattn.files.sequences import RawSequences
 from ffattn.files.times import sort_keys
 from ffattn.files.values import column_values, exact_column, same_values, texts_of
-from ffattn.lazy import Int
+from ffattn.system.lazy import Int
 
 
 def arrange_steps(block: TableBlock, layout: Layout) -> RawSequences:

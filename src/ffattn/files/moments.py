@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ffattn.errors import DataError
-from ffattn.lazy import Bool, Float
+from ffattn.system.lazy import Bool, Float
 
 _ULPS = 4  # numbers that differ by no more than this rounding are the same
 _SMALLEST = 1e-290  # standard deviation: numbers beside it keep their digits

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ffattn.files.values import texts_of
-from ffattn.lazy import Int
+from ffattn.system.lazy import Int
 
 NUMBER = "number"
 CATEGORY = "category"

@@ -15,7 +15,7 @@ from ffattn.files.reading import arrange
 from ffattn.files.sequences import RawSequences
 from ffattn.files.tables import open_parquet
 from ffattn.files.understanding import understand
-from ffattn.lazy import Int
+from ffattn.system.lazy import Int
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ffattn.files.layouts import Layout
-from ffattn.lazy import Int
+from ffattn.system.lazy import Int
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from ffattn.errors import DataError
 from ffattn.files.sequences import RawSequences
 from ffattn.files.times import sort_keys
 from ffattn.files.values import texts_of
-from ffattn.lazy import Int
+from ffattn.system.lazy import Int
 
 RANDOM = "random"
 STRATIFIED = "stratified"

@@ -5,7 +5,7 @@ import numpy as np
 from ffattn.errors import DataError
 from ffattn.files.sequences import RawSequences
 from ffattn.files.values import ParsedNumbers, parse_numbers, texts_of
-from ffattn.lazy import Float
+from ffattn.system.lazy import Float
 
 
 def numbers_of(raw: RawSequences, name: str) -> Float[np.ndarray, " sequence"]:

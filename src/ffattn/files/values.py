@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ffattn.errors import DataError
-from ffattn.lazy import Bool, Float
+from ffattn.system.lazy import Bool, Float
 
 NO_TEXT = ["", "nan", "NaN", "<NA>", "NaT", "null", "NULL", "N/A", "?"]  # nothing, in columns of text
 NO_NUMBER = [*NO_TEXT, "NA", "None"]  # likewise in columns of numbers; as text these are names

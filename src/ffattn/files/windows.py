@@ -8,7 +8,7 @@ from ffattn.errors import DataError
 from ffattn.files.layouts import Layout
 from ffattn.files.sequences import RawSequences
 from ffattn.files.splits import PART_TITLES, TEST, TRAIN, VAL, SplitRule
-from ffattn.lazy import Int
+from ffattn.system.lazy import Int
 
 NO_PART = -1  # of a window that has steps of two parts
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ffattn.lazy import Tensor
+from ffattn.system.lazy import Tensor
 
 
 class Address(NamedTuple):

@@ -3,9 +3,9 @@
 from types import ModuleType
 
 from ffattn.kernels.backends import compiled
-from ffattn.lazy import Tensor
 from ffattn.rng import reference
 from ffattn.rng.inputs import Address, Choice
+from ffattn.system.lazy import Tensor
 
 
 def _implementation(out: Tensor) -> ModuleType:

@@ -1,7 +1,7 @@
 """Philox 4x32-10 in plain PyTorch: 32-bit words in int64, which wraps around and leaves the bits right."""
 
-from ffattn.lazy import Tensor, torch
 from ffattn.rng.inputs import Address, Choice
+from ffattn.system.lazy import Tensor, torch
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from ffattn.lazy import Float, Int, Tensor, np, torch
 from ffattn.rng.inputs import Address, Choice
 from ffattn.rng.philox import fill_inputs, fill_words
+from ffattn.system.lazy import Float, Int, Tensor, np, torch
 
 MAX_SEED = 2**63 - 1
 LENGTH_FIELD = 255  # the field that lengths are drawn from; tasks number theirs from 0

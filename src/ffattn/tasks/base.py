@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from ffattn.errors import SettingError
-from ffattn.lazy import Bool, Float, Int, Tensor, torch
 from ffattn.rng.streams import BatchWindow, Split, Stream, split_range
 from ffattn.settings import TARGET, Settings, setting
+from ffattn.system.lazy import Bool, Float, Int, Tensor, torch
 from ffattn.tasks.batch import Batch
 from ffattn.tasks.length import Length, Paper
 

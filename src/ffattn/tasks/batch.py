@@ -6,7 +6,7 @@ Axes, everywhere in this package: batch, time, feature, hidden.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ffattn.lazy import Float, Int, Tensor, torch
+from ffattn.system.lazy import Float, Int, Tensor, torch
 
 _NAMES = "x", "lengths", "y"
 

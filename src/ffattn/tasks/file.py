@@ -27,8 +27,8 @@ from ffattn.files.old_layouts import layout_of_columns
 from ffattn.files.preparation import NUMBER
 from ffattn.files.splits import PART_WORDS, TEST, TIME
 from ffattn.files.windows import NO_PART
-from ffattn.lazy import torch
 from ffattn.rng.streams import Split
+from ffattn.system.lazy import torch
 from ffattn.system.lazy_modules import LazyModule
 from ffattn.tasks.file_settings import FileSettings
 from ffattn.tasks.given import Given, Sequences

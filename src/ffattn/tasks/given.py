@@ -9,9 +9,9 @@ import numpy as np
 
 from ffattn.errors import SettingError
 from ffattn.files.preparation import Target
-from ffattn.lazy import Bool, Float, Int, Tensor, torch
 from ffattn.rng.streams import BatchWindow, Split, Stream, split_range
 from ffattn.settings import setting
+from ffattn.system.lazy import Bool, Float, Int, Tensor, torch
 from ffattn.tasks.base import Baseline, Task
 from ffattn.tasks.batch import Batch
 from ffattn.tasks.length import Length

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ffattn.errors import SettingError
-from ffattn.lazy import Int, Tensor, torch
 from ffattn.rng.streams import LENGTH_FIELD, Stream
 from ffattn.settings import Settings, setting
+from ffattn.system.lazy import Int, Tensor, torch
 
 MAX_T = 2**31 - 1  # so that relevant steps are drawn without bias
 

@@ -4,8 +4,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ffattn.lazy import Float, Int, Tensor, torch
 from ffattn.rng.streams import BatchWindow, Grid
+from ffattn.system.lazy import Float, Int, Tensor, torch
 from ffattn.tasks.base import Task
 from ffattn.tasks.batch import Batch
 

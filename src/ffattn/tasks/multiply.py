@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ffattn.lazy import Float, Tensor
 from ffattn.rng.streams import Grid
+from ffattn.system.lazy import Float, Tensor
 from ffattn.tasks.base import Baseline, Regression
 from ffattn.tasks.marked import MarkedPair
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ffattn.lazy import Int, Tensor, torch
 from ffattn.rng.streams import BatchWindow
+from ffattn.system.lazy import Int, Tensor, torch
 from ffattn.tasks.base import Classification
 from ffattn.tasks.batch import Batch
 

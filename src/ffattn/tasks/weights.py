@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from ffattn.errors import DataError
-from ffattn.lazy import Float, Int
+from ffattn.system.lazy import Float, Int
 
 
 @dataclass(frozen=True, eq=False)

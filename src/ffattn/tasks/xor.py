@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ffattn.lazy import Float, Int, Tensor
 from ffattn.rng.streams import Grid
+from ffattn.system.lazy import Float, Int, Tensor
 from ffattn.tasks.base import Classification
 from ffattn.tasks.marked import MarkedPair
 
