@@ -54,6 +54,7 @@ def test_without_matplotlib_it_is_one_line(look, monkeypatch, workplace):
     assert not (workplace / "looked").exists()
 
 
+@pytest.mark.slow
 def test_several_looks_are_a_sweep(look, command, workplace):
     done = command("inspect", "-m", BEST, "accelerator=cpu", "index=0,1", "sequences=3", "hydra.sweep.dir=several")
     assert done.status == 0, done.err

@@ -132,6 +132,7 @@ def test_pictures_change_nothing_of_the_run(tmp_path):
     assert not pictures_of(plain.folder)
 
 
+@pytest.mark.slow
 def test_pictures_are_of_the_averaged_weights_that_are_scored(tmp_path, monkeypatch):
     seen = []
 
