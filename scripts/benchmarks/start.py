@@ -3,9 +3,9 @@
     python -m scripts.benchmarks.start
     python -m scripts.benchmarks.start --against OTHER/src --save docs/benchmarks/start.md
 
-Each line is a process of its own. All take turns, beside processes that only import torch and Lightning, and medians
-are quoted: in seconds from the start of the process, with its children. Without bytecode, Python compiles every module
-that it imports, as where PYTHONDONTWRITEBYTECODE is set and nothing has been compiled before.
+Each row of the table is one command, timed in a new process, in turn with processes that only import torch or
+Lightning. Times are medians in seconds, of the process and its children. In the runs without bytecode Python compiles
+each module that it imports, as it does where PYTHONDONTWRITEBYTECODE is set in a new environment.
 """
 
 import argparse
@@ -60,7 +60,7 @@ STARTS = [
     Start("the same in two processes", f"-m ffattn.train {TINY} accelerator=ddp_cpu accelerator.devices=2 {RUN}"),
     Start("`ffattn.evaluate`, ten sequences", "-m ffattn.evaluate checkpoint={trained} sequences=10 " + RUN),
 ]
-COLD = ("import", "help", "nosuch", "patiense", "T=-1", "lr=abc", "val_share")  # what is measured without bytecode, too
+COLD = ("import", "help", "nosuch", "patiense", "T=-1", "lr=abc", "val_share")  # also timed without bytecode
 
 
 class Taken(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ffattn.errors import SettingError
 from ffattn.inference.trained import TrainedModel, load
-from ffattn.settings import Settings
+from ffattn.settings import TARGET, Settings
 from ffattn.tasks import Arrays, GivenTask
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def fit(
         folder: Run directory; a new one under `outputs` if not given.
         quiet: Whether to print nothing but progress.
         **settings: Root keys and groups, instead of `key=value`. A group may also be a settings object of your own, or
-            all its settings in a mapping: a configuration that you have composed is `ffattn.fit(**config)`.
+            settings in a mapping: `trainer={"patience": 5}`, or a configuration that you have composed, `**config`.
 
     Returns:
         The finished run: its directory, its result, and its best network.
@@ -82,6 +82,8 @@ def _task_of_arrays(
 
 
 def _checked_settings(overrides: tuple[str, ...], settings: dict[str, object]) -> "Train":
+    from omegaconf import OmegaConf
+
     from ffattn.config.compose import compose_config
     from ffattn.config.convert import to_settings
     from ffattn.config.schema import Train
@@ -90,20 +92,27 @@ def _checked_settings(overrides: tuple[str, ...], settings: dict[str, object]) -
     _check_objects(objects, settings, typing.get_type_hints(Train))
     nodes = {name: value for name, value in settings.items() if isinstance(value, Mapping)}
     pairs = [f"{name}={_quoted(value)}" for name, value in settings.items() if name not in {*objects, *nodes}]
+    _refuse_clashes(overrides, [*objects, *nodes])
     task = objects.get("task")
-    if task is not None and (clash := [override for override in overrides if re.match(r"\+*task\b", override)]):
-        key, _, value = clash[0].partition("=")
-        raise SettingError(key, value, "is part of the task object; set it there")
     if isinstance(task, GivenTask):
         overrides = ("task=file", *overrides)  # for what such tasks have in common: the course of training
     if task is not None:
         objects["T"] = task.length.T  # of given data: known if it has been read already
     config = compose_config("train", [*overrides, *pairs])
     for name, node in nodes.items():
-        config[name] = node
+        config[name] = node if TARGET in node else OmegaConf.merge(config[name], node)
     checked = to_settings(config, Train, objects)
     checked.accelerator.check(checked.precision)
     return checked
+
+
+def _refuse_clashes(overrides: tuple[str, ...], given: list[str]) -> None:
+    """Refuse an override of what is given as an object or a mapping, which would be lost."""
+    owners = {name: name for name in given} | ({"T": "task", "length": "task"} if "task" in given else {})
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if (owner := owners.get(key.split(".")[0].partition("@")[0])) is not None:
+            raise SettingError(key, value, f"is part of the {owner} object; set it there")
 
 
 def _check_objects(objects: dict[str, Any], settings: dict[str, object], hints: dict[str, Any]) -> None:

@@ -19,9 +19,10 @@ from sklearn.utils import Tags, check_consistent_length, check_random_state, com
 from sklearn.utils.multiclass import check_classification_targets
 
 from ffattn.estimators.distinct import find_distinct
-from ffattn.estimators.inputs import REFUSE, require_fitted, sequences_of, targets_of, weights_of
+from ffattn.estimators.inputs import require_fitted, sequences_of, targets_of, weights_of
 from ffattn.estimators.parameters import ClassifierParameters, EstimatorParameters
 from ffattn.estimators.training import class_texts, task_of, train_estimator
+from ffattn.files.preparation import REFUSE
 
 
 class _SequenceEstimator(EstimatorParameters, BaseEstimator):

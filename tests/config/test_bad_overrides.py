@@ -31,15 +31,15 @@ EXACT = {
         "optim.beta1: unknown key (optim has lr, schedule, warmup, horizon, momentum, nesterov, weight_decay)"
     ),
     # what others call it
-    "epochs=3": "epochs: unknown key; it is called updates here",
-    "trainer.max_epochs=3": "trainer.max_epochs: unknown key; it is called updates here",
-    "val_check_interval=10": "val_check_interval: unknown key; it is called trainer.validate_every here",
-    "model.optimizer.lr=0.1": "model.optimizer.lr: unknown key; it is called optim.lr here",
+    "epochs=3": "epochs: unknown key; use updates, in optimiser steps",
+    "trainer.max_epochs=3": "trainer.max_epochs: unknown key; use updates, in optimiser steps",
+    "val_check_interval=10": "val_check_interval: unknown key; use trainer.validate_every, in updates",
+    "model.optimizer.lr=0.1": "model.optimizer.lr: unknown key; use optim.lr",
     "data.batch_size=3": "data.batch_size: unknown key; did you mean batch_size?",
     "lr=0.1": "lr: unknown key; did you mean optim.lr?",
-    "devices=2": "devices: unknown key; it is called accelerator.devices here",
-    "data=mnist": "data: unknown key; it is called task here",
-    "ckpt_path=last.ckpt": "ckpt_path: unknown key; it is called resume here",
+    "devices=2": "devices: unknown key; use accelerator.devices",
+    "data=mnist": "data: unknown key; use task",
+    "ckpt_path=last.ckpt": "ckpt_path: unknown key; use resume",
     # wrong type
     "T=abc": "T=abc: must be a whole number",
     "T=1e4": "T=10000.0: must be a whole number; write 10000",
@@ -246,7 +246,7 @@ def dotted(node, path=""):
 
 
 def test_a_synonym_is_of_a_key_that_the_command_has():
-    with pytest.raises(ConfigError, match=r"^ckpt_path: unknown key; it is called checkpoint here$"):
+    with pytest.raises(ConfigError, match=r"^ckpt_path: unknown key; use checkpoint$"):
         compose_config("evaluate", ["ckpt_path=last.ckpt"])
     with pytest.raises(ConfigError, match=r"^max_epochs: unknown key"):
         compose_config("evaluate", ["max_epochs=3"])

@@ -14,7 +14,7 @@ LOADERS = ["train_dataloader", "val_dataloader", "test_dataloader"]
 LENGTHS = {"paper": Paper(T=12), "variable": Variable(T=30, min=12)}
 
 
-def data_of(rank=0, world=1, step=0, length="paper", **options):
+def data_of(rank=0, world=1, step=0, length="paper", accumulate=1, **options):
     """The data of a process that has made some optimiser steps."""
     data = SequenceData(
         Add(length=LENGTHS[length]), **({"batch_size": 7, "sequences": 17, "validate_every": 3} | options)
@@ -25,7 +25,7 @@ def data_of(rank=0, world=1, step=0, length="paper", **options):
         world_size=world,
         global_step=step,
         strategy=SimpleNamespace(root_device=device),
-        accumulate_grad_batches=data.accumulate,
+        accumulate_grad_batches=accumulate,
         limit_train_batches=1.0,
         overfit_batches=0,
     )

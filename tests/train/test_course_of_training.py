@@ -1,5 +1,6 @@
 """When a run validates, keeps, stops and fails; and what it leaves alone."""
 
+import re
 import signal
 from pathlib import Path
 from unittest.mock import Mock
@@ -14,10 +15,13 @@ from tiny_runs import about, before_each_step, equal, fit, in_words, overrides_o
 import ffattn
 from ffattn.config.errors import ConfigError
 from ffattn.config.paths import conf_dir
-from ffattn.errors import TrainingError
+from ffattn.errors import SettingError, TrainingError
 from ffattn.lightning import SequenceModule
 from ffattn.lightning.callbacks.checkpoints import Checkpoints
 from ffattn.lightning.callbacks.stopping import StopRule
+from ffattn.models import FFAttention
+from ffattn.optim import Adam
+from ffattn.tasks import Add, Fixed
 
 
 @pytest.mark.parametrize(
@@ -278,3 +282,28 @@ def test_a_configuration_that_was_composed_is_the_run(tmp_path):
     plain = ffattn.fit(*words, folder=tmp_path / "plain", quiet=True)
     assert composed.result["settings"] == plain.result["settings"]
     assert composed.result["test"] == plain.result["test"]
+
+
+def test_a_part_of_a_group_may_be_a_mapping(tmp_path):
+    words = ["T=12", "updates=1", "batch_size=2", "model.hidden=4", "logger=none", "accelerator=cpu"]
+    run = ffattn.fit(*words, trainer={"log_every": 7}, folder=tmp_path / "run", quiet=True)
+    assert run.result["settings"]["trainer"]["log_every"] == 7
+    assert run.result["settings"]["trainer"]["sequences"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("override", "given", "message"),
+    [
+        ("model.hidden=3", {"model": FFAttention(hidden=7)}, "model.hidden=3: is part of the model object"),
+        ("+model.hidden=3", {"model": FFAttention(hidden=7)}, "model.hidden=3: is part of the model object"),
+        ("optim=sgd", {"optim": Adam()}, "optim=sgd: is part of the optim object"),
+        ("trainer.patience=3", {"trainer": {"log_every": 7}}, "trainer.patience=3: is part of the trainer object"),
+        ("task=xor", {"task": Add(Fixed(T=12))}, "task=xor: is part of the task object"),
+        ("T=50", {"task": Add(Fixed(T=12))}, "T=50: is part of the task object"),
+        ("length=variable", {"task": Add(Fixed(T=12))}, "length=variable: is part of the task object"),
+    ],
+)
+def test_an_override_of_what_is_given_is_refused(tmp_path, override, given, message):
+    with pytest.raises(SettingError, match=f"^{re.escape(message)}; set it there$"):
+        ffattn.fit(override, **given, folder=tmp_path / "run")
+    assert not list(tmp_path.iterdir())

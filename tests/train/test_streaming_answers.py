@@ -11,6 +11,8 @@ import pytest
 import torch
 from tiny_runs import fit
 
+from ffattn import stream
+from ffattn.config.compose import compose_config
 from ffattn.errors import DataError
 from ffattn.inference.checkpoint import CheckpointError
 from ffattn.inference.online import Running, answers_every, read_lines
@@ -133,3 +135,25 @@ def test_the_command_answers_before_the_end(finished):
         rest = [json.loads(line) for line in process.stdout]
     assert [first["steps"], *(answer["steps"] for answer in rest)] == [2, 3]
     assert process.returncode == 0
+
+
+class Typed:
+    """A standard input that was typed before."""
+
+    def __init__(self, text):
+        self.buffer = io.BytesIO(text)
+
+
+def test_the_last_answer_is_that_of_all_lines(finished, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", Typed(b"value,marker\n0.5,0\n0.25,1\n1,1\n"))
+    stream.run(compose_config("stream", [f"checkpoint={finished.checkpoint}", "every=2"]))
+    first, last = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    whole = finished.load().predict(torch.tensor([[[0.5, 0], [0.25, 1], [1, 1]]]))
+    assert (first["steps"], last["steps"]) == (2, 3)
+    assert last["answer"] == pytest.approx(float(whole), rel=1e-5)
+
+
+def test_an_empty_input_is_one_line(finished, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", Typed(b"value,marker\n"))
+    with pytest.raises(DataError, match=r"^standard input: has no steps; expected lines of CSV under a header$"):
+        stream.run(compose_config("stream", [f"checkpoint={finished.checkpoint}"]))

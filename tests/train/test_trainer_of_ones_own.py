@@ -114,12 +114,30 @@ def test_a_loader_of_ones_own_has_the_same_course(make):
     torch.testing.assert_close(own.state_dict(), streamed.state_dict())
 
 
-def test_all_steps_are_real_unless_lengths_say_otherwise():
-    x, y = torch.rand(2, 3, 2), torch.tensor([0.5, 1.5])
-    batch = as_batch((x, y))
+@pytest.mark.parametrize("y", [torch.tensor([0.5, 1.5]), torch.tensor([[0.5], [1.5]]), torch.tensor([1, 2])])
+def test_all_steps_are_real_and_a_number_is_an_output(y):
+    """A loss of (batch,) and (batch, 1) would pair each target with all predictions."""
+    batch = as_batch((torch.rand(2, 3, 2), y), is_classification=False)
     assert batch.lengths.tolist() == [3, 3]
-    assert batch.y.tolist() == [[0.5], [1.5]]
-    assert as_batch(batch) is batch
+    assert batch.y.is_floating_point()
+    torch.testing.assert_close(batch.y, y.reshape(2, 1).float())
+
+
+def test_classes_are_indices():
+    batch = as_batch((torch.rand(2, 3, 2), torch.tensor([1, 0], dtype=torch.int32)), is_classification=True)
+    assert (batch.y.dtype, batch.y.tolist()) == (torch.int64, [1, 0])
+    for y in (torch.tensor([1.0, 0.0]), torch.eye(2), torch.eye(2).long()):
+        with pytest.raises(ValueError, match=r"must be class indices, integers \(batch,\)"):
+            as_batch((torch.rand(2, 3, 2), y), is_classification=True)
+
+
+def test_with_accumulation_it_logs_once_for_each_update():
+    logged = []
+    trained = module()
+    trained.log_dict = lambda values: logged.append(dict(values)) if "train/loss" in values else None
+    own = trainer(max_epochs=1, accumulate_grad_batches=2, log_every_n_steps=1, limit_val_batches=0)
+    own.fit(trained, datamodule=SequenceData(TASK, **SIZES))
+    assert len(logged) == own.global_step == 3
 
 
 @pytest.mark.parametrize(
@@ -131,11 +149,12 @@ def test_all_steps_are_real_unless_lengths_say_otherwise():
         ((torch.rand(2, 3), torch.rand(2)), r"x \(2, 3\), y \(2,\); must be x \(batch, time, feature\)"),
         ((torch.rand(2, 3, 2), torch.rand(3)), r"y \(3,\); must be"),
         ((torch.rand(2, 3, 2), torch.tensor([3]), torch.rand(2)), r"lengths \(1,\)"),
+        ((torch.rand(2, 3, 2), torch.rand(2, 1, 1)), r"must be numbers, \(batch,\) or \(batch, output\)"),
     ],
 )
 def test_what_is_no_batch_is_one_line(given, message):
     with pytest.raises(ValueError, match=message):
-        as_batch(given)
+        as_batch(given, is_classification=False)
 
 
 def test_the_tuner_finds_a_rate_and_a_batch_size():

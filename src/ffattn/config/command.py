@@ -200,6 +200,7 @@ def _run_alone(command: Command, loader: Loader, config: DictConfig) -> None:
     errors: list[FFAttnError] = []
 
     def job(config: DictConfig) -> None:
+        """Work in the directory that Hydra has made."""
         try:
             folder = Path(HydraConfig.get().runtime.output_dir)
             signals.will_say(command.interrupted(folder))

@@ -14,11 +14,11 @@ from omegaconf.errors import OmegaConfBaseException
 from ffattn.config.errors import ConfigError
 from ffattn.config.explain import explain
 from ffattn.config.hydra_access import make_loader
-from ffattn.config.overrides import usual
+from ffattn.config.overrides import NULL_GROUPS, usual
 from ffattn.config.paths import conf_dir
 
 _OPTIONAL_GROUPS = {
-    "train": {"experiment", "sweep"},
+    "train": set(NULL_GROUPS),
     "evaluate": {"task"},
     "inspect": {"task"},
     "predict": set(),

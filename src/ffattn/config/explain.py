@@ -66,7 +66,7 @@ def _unknown_key(name: str, defaults: DictConfig, message: str) -> str:
     groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
     keys = [*groups, *_keys(defaults)]
     if (ours := synonym(key, keys)) is not None:
-        return f"{key}: unknown key; it is called {ours} here"
+        return f"{key}: unknown key; use {ours}"
     parent, _, leaf = key.rpartition(".")
     moved = [name for name in keys if parent and name.endswith(f".{parent}")]  # length.min is task.length.min
     hint = f"; did you mean {moved[0]}.{leaf}?" if moved else nearest(key, keys)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ffattn.config.schema import Train
 
-_NULL_GROUPS = "experiment", "sweep"  # without a choice until one is given, so that others write a + in front
+NULL_GROUPS = "experiment", "sweep"  # without a choice until one is given, so that others write a + in front
 _NONE_GROUPS = ("logger",)  # have a choice that is called none
 
 
@@ -24,7 +24,7 @@ def usual(words: Iterable[str]) -> list[str]:
 
 def _usual(word: str) -> str:
     key = word[1:].partition("=")[0]
-    if word.startswith("+") and key in _NULL_GROUPS:
+    if word.startswith("+") and key in NULL_GROUPS:
         return word[1:]
     if not word.startswith("~") or "=" in word:
         return word

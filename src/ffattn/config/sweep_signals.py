@@ -35,6 +35,7 @@ def handing_on(folders: Callable[[], list[Path]], finish: Callable[[], object]) 
     tries = 0
 
     def hand_on(number: int) -> None:
+        """Let the jobs save, and end them if Ctrl-C comes again."""
         nonlocal first, tries
         children = _children()
         if first is None:

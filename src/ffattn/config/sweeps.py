@@ -39,6 +39,7 @@ def run_sweep(command: Command, overrides: list[str], config_dir: str | None) ->
     sweep = command.sweep()
 
     def finish() -> int:
+        """Sum up, and return the status."""
         return sweep.finish(plan.root, {job.folder: _finished(job) for job in plan.jobs.values()})
 
     return max(_run_jobs(plan, sweep, finish), finish())

@@ -69,11 +69,17 @@ SYNONYMS = {
     "d_model": "model.hidden",
     "units": "model.hidden",
 }
+_UNITS = {  # that differ from theirs
+    "updates": "optimiser steps",
+    "trainer.validate_every": "updates",
+    "trainer.sequences": "sequences",
+    "trainer.patience": "validations",
+}
 _ALWAYS = "hydra.run.dir"  # of every command; it is no setting of ours
 
 
 def synonym(key: str, known: Collection[str]) -> str | None:
-    """Return our key for a setting, by the name that others have for it; None if it is nobody's.
+    """Return our key for a setting, with its unit where it is another, by others' name for it; None if it is nobody's.
 
     Args:
         key: What was given, which is no key here.
@@ -83,4 +89,5 @@ def synonym(key: str, known: Collection[str]) -> str | None:
     parts = key.split(".")
     shorter = (".".join(parts[first:]) for first in range(len(parts)))
     meant = next((SYNONYMS[name] for name in shorter if name in SYNONYMS), "")
-    return next((name for name in meant.split() if name in ours), None)
+    found = next((name for name in meant.split() if name in ours), None)
+    return f"{found}, in {_UNITS[found]}" if found in _UNITS else found

@@ -8,7 +8,8 @@ import hashlib
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+
+from ffattn.system.lazy import Float, Int
 
 VAL = "val"
 TRAIN = "train"

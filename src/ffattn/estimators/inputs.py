@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 
-REFUSE = "refuse"  # as of `ffattn.files.preparation`, whose import takes seconds
+from ffattn.files.preparation import REFUSE
 
 TABLE = "table"  # rows are sequences of numbers: scikit-learn's columns are the steps
 _LISTS = "sequences"

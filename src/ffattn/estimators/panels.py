@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ffattn.estimators.inputs import REFUSE
+from ffattn.files.preparation import REFUSE
 
 TAGS = {"capability:multivariate": True, "capability:unequal_length": True}
 MISSING = "capability:missing_values"

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ffattn.errors import SettingError
+from ffattn.files.preparation import REFUSE
 
 if TYPE_CHECKING:
     from ffattn.models import Model
@@ -81,7 +82,7 @@ class EstimatorParameters:
         lr: Any = 0.003,
         patience: Any = 20,
         validation_share: Any = 0.15,
-        missing: Any = "refuse",
+        missing: Any = REFUSE,
         device: Any = "auto",
         random_state: Any = None,
         folder: Any = None,
@@ -140,7 +141,7 @@ class ClassifierParameters(EstimatorParameters):
         patience: Any = 20,
         validation_share: Any = 0.15,
         class_weight: Any = None,
-        missing: Any = "refuse",
+        missing: Any = REFUSE,
         device: Any = "auto",
         random_state: Any = None,
         folder: Any = None,

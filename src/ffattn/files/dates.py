@@ -51,9 +51,9 @@ class Date(NamedTuple):
         """Whether a calendar has it."""
         if self.form in _MOST:
             return 1 <= self.parts[1] <= _MOST[self.form]
-        year, month, day, hour, minute, second = (*self.parts, *(1, 0, 0, 0)[len(self.parts) - 2 :])
+        day = self.parts if len(self.parts) > 2 else (*self.parts, 1)
         try:
-            datetime.datetime(year, month, day, hour, minute, second)
+            datetime.datetime(*day)  # type: ignore[arg-type]  # year, month, day, and what there is of a time
         except ValueError:
             return False
         return True

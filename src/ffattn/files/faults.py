@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ffattn.errors import DataError
+from ffattn.files.notation import other_notation
 from ffattn.files.preparation import CATEGORY, NUMBER, REFUSE, Feature, Preparation
 from ffattn.files.sequences import RawSequences
 from ffattn.files.values import parse_numbers, texts_of
 from ffattn.system.lazy import Bool, Float, Int
 
 _NO_VALUE = "no value"
+_NO_NUMBER = "is no number"
 _MOST = 1e18  # standard deviations
 
 
@@ -34,6 +36,8 @@ class Fault:
         step = int(np.flatnonzero(self.steps)[0]) if step is None else step
         value = raw.features[self.name][step]
         shown = self.problem if self.problem == _NO_VALUE else f"{value} {self.problem}"
+        if self.problem == _NO_NUMBER and (advice := other_notation({str(value)})):
+            shown = f"{value} {advice}"
         return f"{raw.where(step, self.name)}: {shown}"
 
 
@@ -59,7 +63,7 @@ def _faults_of(feature: Feature, raw: RawSequences, is_strict: bool, refuses_gap
     faults = []
     if feature.kind == NUMBER:
         numbers, is_text = parse_numbers(column)
-        faults.append(Fault(feature.name, is_text, "is no number"))
+        faults.append(Fault(feature.name, is_text, _NO_NUMBER))
         faults.append(Fault(feature.name, np.isinf(numbers), "is not finite"))
         faults.append(Fault(feature.name, _is_far(feature, numbers), "is too far from the numbers of training"))
         gaps = np.isnan(numbers) & ~is_text

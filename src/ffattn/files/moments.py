@@ -135,7 +135,8 @@ def refuse_rounding(column: Any, where: str) -> None:
     if not pa.types.is_int64(column.type) and not pa.types.is_uint64(column.type):
         return
     extremes = compute.min_max(column)
-    least, most = extremes["min"].as_py(), extremes["max"].as_py()
+    least = extremes["min"].as_py()
+    most = extremes["max"].as_py()
     if least is None or least == most:
         return
     if np.spacing(float(max(abs(least), abs(most)))) > _ROUNDING * (most - least):

@@ -63,7 +63,6 @@ class SequenceData(LightningDataModule):
         batch_size: Sequences in a batch, over all processes.
         sequences: Sequences in the validation set, and in the test set, unless the task has its own.
         validate_every: Updates between two validations.
-        accumulate: Batches in an update, where there is no Trainer that knows: `accumulate_grad_batches`.
         distinct_batches: Train on the first so many batches again and again, and validate on them; or None. So does the
             Trainer's `overfit_batches`.
         divides_time: Whether processes divide the time of all sequences, rather than the sequences.
@@ -77,7 +76,6 @@ class SequenceData(LightningDataModule):
         batch_size: int = 100,
         sequences: int = 1000,
         validate_every: int = 1000,
-        accumulate: int = 1,
         distinct_batches: int | None = None,
         divides_time: bool = False,
     ) -> None:
@@ -87,7 +85,6 @@ class SequenceData(LightningDataModule):
         self.batch_size = batch_size
         self.sequences = sequences
         self.validate_every = validate_every
-        self.accumulate = accumulate
         self.distinct_batches = distinct_batches
         self.divides_time = divides_time
 
@@ -108,7 +105,7 @@ class SequenceData(LightningDataModule):
 
     def predict_dataloader(self) -> BatchLoader:
         """Return the test set, for `Trainer.predict`."""
-        return self._evaluation(Split.TEST)
+        return self.test_dataloader()
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Return the batch: it was made on the device."""
@@ -152,8 +149,8 @@ class SequenceData(LightningDataModule):
 
     @property
     def _batches(self) -> int:
-        """How many batches are in an update: the Trainer knows, where there is one."""
-        return self.trainer.accumulate_grad_batches if self.trainer else self.accumulate
+        """How many batches are in an update, which the Trainer knows."""
+        return self.trainer.accumulate_grad_batches if self.trainer else 1
 
     @property
     def _epoch(self) -> int:

@@ -1,7 +1,5 @@
 """Attention pooling: many steps in, one weighted mean out."""
 
-from abc import ABC, abstractmethod
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -9,12 +7,12 @@ from torch import Tensor, nn
 from ffattn.choices import MEAN, NORMALIZERS, QUERY_INITS, RELU2, SCORES, SOFTMAX
 from ffattn.nn.initialisers import init_linear, init_query
 from ffattn.nn.masking import check_mask, clear_padding, resolve_lengths
-from ffattn.nn.state import AttentionState
+from ffattn.nn.state import AttentionState, Reduces
 from ffattn.ops import Pooled, attention_pooling, feed_forward_attention
 from ffattn.ops.reference import divisor, full_precision, largest_score, scale_scores, unnormalised_weights, valid_steps
 
 
-class _Attention(nn.Module, ABC):
+class _Attention(nn.Module, Reduces):
     """The options that both layers share, and the learned query."""
 
     def __init__(
@@ -36,16 +34,6 @@ class _Attention(nn.Module, ABC):
         if self.query is not None:
             init_query(self.query, query_init)
             nn.init.constant_(self.query.bias, 1.0 if normalizer == RELU2 else 0.0)  # relu2 must not start dead
-
-    @abstractmethod
-    def reduce(
-        self,
-        x: Float[Tensor, "batch time feature"],
-        lengths: Int[Tensor, " batch"],
-        shift: Float[Tensor, ""] | None,
-        scale: Float[Tensor, " batch"] | None,
-    ) -> tuple[Pooled, Tensor]:
-        """Attention over the real steps, and raw scores (see `ffattn.ops`)."""
 
     def start(self, lengths: Int[Tensor, " batch"] | None = None) -> AttentionState:
         """A state that takes sequences in pieces, in constant memory.

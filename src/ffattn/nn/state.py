@@ -1,7 +1,8 @@
 """Attention over sequences that come in pieces."""
 
 import copy
-from typing import Any, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -13,19 +14,26 @@ from ffattn.nn.masking import require
 from ffattn.ops import Pooled
 
 
-@runtime_checkable
-class Reduces(Protocol):
-    """What a state needs of a layer: how it reduces a piece of each sequence, (batch, time, feature)."""
+class Reduces(ABC):
+    """What a state asks of a layer.
+
+    Attributes:
+        normalizer: What makes weights of scores.
+        length_scale: Whether scores are multiplied by the logarithm of the whole length.
+    """
 
     normalizer: str
     length_scale: bool
 
+    @abstractmethod
     def shift(self, device: torch.device) -> Float[Tensor, ""] | None:
-        """One number that is added to all scores."""
+        """One number for the batch, which is added to all scores."""
 
+    @abstractmethod
     def scale(self, lengths: Int[Tensor, " batch"]) -> Float[Tensor, " batch"] | None:
         """A factor of the scores of each sequence, by its whole length."""
 
+    @abstractmethod
     def reduce(
         self,
         x: Float[Tensor, "batch time feature"],
@@ -33,7 +41,7 @@ class Reduces(Protocol):
         shift: Float[Tensor, ""] | None,
         scale: Float[Tensor, " batch"] | None,
     ) -> tuple[Pooled, Tensor]:
-        """Attention over the real steps, and raw scores."""
+        """Attention over the real steps, and raw scores (see `ffattn.ops`)."""
 
 
 class AttentionState:

@@ -30,12 +30,8 @@ def make_module(settings: Train, kind: type[SequenceModule] | None = None) -> Se
         settings: The run.
         kind: The class, if not what the settings ask for.
     """
-    is_mixed = settings.precision.endswith("mixed")
-    fused = not (is_mixed and settings.trainer.gradient_clip is not None)  # Lightning refuses the three together
     kind = kind or _module_kind(settings)
-    module = kind(
-        settings.task, settings.model, optim=settings.optim, seed=settings.seed, updates=settings.updates, fused=fused
-    )
+    module = kind(settings.task, settings.model, optim=settings.optim, seed=settings.seed, updates=settings.updates)
     if settings.precision == "64":
         module.double()  # Lightning does so after it has loaded a checkpoint, which would be rounded
     if settings.init_from is not None:
@@ -65,7 +61,6 @@ def make_data(settings: Train) -> SequenceData:
         batch_size=settings.batch_size,
         sequences=options.sequences or 0,
         validate_every=settings.validate_every,
-        accumulate=options.accumulate,
         distinct_batches=options.distinct_batches,
         divides_time=settings.accelerator.divide == TIME,
     )

@@ -31,6 +31,7 @@ def names_from(
     """
 
     def find(name: str) -> Any:
+        """Import the module that has a name, and keep it in the package."""
         if name in names:
             for module in modules:
                 found = vars(import_module(f"{package}.{module}"))

@@ -71,6 +71,7 @@ class _WhenNeeded(SourceFileLoader):
         """
 
         def find(name: str) -> Any:
+            """Fill the package, and return what was asked for."""
             del module.__dict__["__getattr__"]
             SourceFileLoader.exec_module(self, module)
             return getattr(module, name)

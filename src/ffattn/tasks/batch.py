@@ -28,18 +28,17 @@ class Batch(NamedTuple):
     relevant_steps: Int[Tensor, "batch relevant"]
 
 
-def as_batch(given: Any) -> Batch:
+def as_batch(given: Any, is_classification: bool) -> Batch:
     """Return the batch that a DataLoader of one's own gives.
 
     Args:
-        given: A `Batch`; or (x, y), or (x, lengths, y), or a dictionary with these names, where `lengths` may be left
-            out if all steps are real. A target of one number may be (batch,).
+        given: (x, y), or (x, lengths, y), or a dictionary with these names, where `lengths` may be left out if all
+            steps are real. A target of one number may be (batch,).
+        is_classification: Whether targets are class indices.
 
     Raises:
         ValueError: It is none of these, or its parts do not fit each other.
     """
-    if isinstance(given, Batch):
-        return given
     parts = given if isinstance(given, Mapping) else _named(given)
     are_tensors = all(isinstance(part, torch.Tensor) for part in parts.values())
     if not {"x", "y"} <= set(parts) <= set(_NAMES) or not are_tensors:
@@ -52,9 +51,19 @@ def as_batch(given: Any) -> Batch:
         raise ValueError(f"a batch has {shapes}; must be x (batch, time, feature), and (batch, ...) of the rest")
     if lengths is None:
         lengths = torch.full(x.shape[:1], x.shape[1], device=x.device)
-    if y.is_floating_point() and y.ndim == 1:
-        y = y.unsqueeze(1)
-    return Batch(x, lengths, y, lengths.new_zeros(len(x), 0))
+    return Batch(x, lengths, _targets(y, is_classification), lengths.new_zeros(len(x), 0))
+
+
+def _targets(y: Tensor, is_classification: bool) -> Tensor:
+    """Class indices, (batch,), or numbers, (batch, output); in other shapes a loss would pair each with all."""
+    if is_classification:
+        if y.ndim != 1 or y.is_floating_point():
+            raise ValueError(f"y is {y.dtype} {tuple(y.shape)}; must be class indices, integers (batch,)")
+        return y.long()
+    if y.ndim > 2:
+        raise ValueError(f"y is {y.dtype} {tuple(y.shape)}; must be numbers, (batch,) or (batch, output)")
+    numbers = y if y.is_floating_point() else y.float()
+    return numbers.unsqueeze(1) if y.ndim == 1 else numbers
 
 
 def _named(given: Any) -> dict[str, Any]:

@@ -53,7 +53,6 @@ class SequenceModule(LightningModule):
         optim: Builds optimiser and schedule; Adam with the paper's settings if not given.
         seed: Of weights, dropout and score jitter.
         updates: The most updates of the run, which schedules refer to.
-        fused: Whether the optimiser may use fused kernels, which mixed float16 with clipping does not allow.
     """
 
     def __init__(
@@ -64,7 +63,6 @@ class SequenceModule(LightningModule):
         optim: Optim | None = None,
         seed: int = 0,
         updates: int = 100_000,
-        fused: bool = True,
     ) -> None:
         super().__init__()
         self.task = task
@@ -72,7 +70,6 @@ class SequenceModule(LightningModule):
         self.optim = optim or Adam()
         self.seed = seed
         self.updates = updates
-        self.fused = fused
         self.network = build_network(model, task, seed)
         self.metrics = EvaluationMetrics(task)
         self.latest: dict[str, float] = {}  # metrics of the last evaluation
@@ -98,6 +95,7 @@ class SequenceModule(LightningModule):
 
     @lr.setter
     def lr(self, lr: float) -> None:
+        """Set the learning rate."""
         self.optim = replace(self.optim, lr=lr)
 
     def forward(self, batch: Batch) -> Answer:
@@ -152,9 +150,18 @@ class SequenceModule(LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Let all threads work again, if an update has been made; log, under a Trainer of someone else's."""
         torch.set_num_threads(self.threads)
-        if not self.has_curves and self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            measured = self.measure(outputs["loss"], outputs["prediction"], as_batch(batch).y)
+        if not self.has_curves:
+            self._log_training(outputs, self._as_batch(batch), batch_idx)
+
+    def _log_training(self, outputs: dict[str, Tensor], batch: Batch, batch_idx: int) -> None:
+        """Log loss and accuracy as often as the Trainer is to log, after the last batch of an update."""
+        is_update = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
+        if is_update and self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            measured = self.measure(outputs["loss"], outputs["prediction"], batch.y)
             self.log_dict({f"train/{name}": value for name, value in measured.items()})
+
+    def _as_batch(self, given: Any) -> Batch:
+        return given if isinstance(given, Batch) else as_batch(given, self.task.is_classification)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Make dropout and jitter functions of (seed, batch number), so that a resumed run repeats them."""
@@ -173,7 +180,7 @@ class SequenceModule(LightningModule):
             batch: A `Batch`, or what a DataLoader of one's own gives (see `ffattn.tasks.batch.as_batch`).
             batch_idx: Its place in the epoch.
         """
-        loss, prediction = self._loss_of(as_batch(batch))
+        loss, prediction = self._loss_of(self._as_batch(batch))
         self._note_if_bad(loss)
         return {"loss": loss, "prediction": prediction.detach()}
 
@@ -236,7 +243,7 @@ class SequenceModule(LightningModule):
         return ""
 
     def _evaluation_step(self, batch: Any) -> None:
-        batch = as_batch(batch)
+        batch = self._as_batch(batch)
         answer = self.forward_with_weights(batch)
         self.metrics.update(answer, batch)
         self.has_weights = answer.weights is not None
@@ -277,7 +284,7 @@ class SequenceModule(LightningModule):
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return class indices, (batch,), or numbers in the unit of the targets, (batch, output)."""
-        prediction = full_precision(self(as_batch(batch)).prediction)
+        prediction = full_precision(self(self._as_batch(batch)).prediction)
         if self.task.is_classification:
             return prediction.argmax(dim=1)
         if isinstance(self.task, GivenTask):
@@ -286,8 +293,9 @@ class SequenceModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimiser, and the schedule where there is one."""
-        is_clipped = isinstance(self.trainer.precision_plugin, MixedPrecision) and self.trainer.gradient_clip_val
-        optimizer = self.optim.optimizer(self.network.parameters(), self.fused and not is_clipped)
+        is_mixed = isinstance(self.trainer.precision_plugin, MixedPrecision)
+        fused = not (is_mixed and self.trainer.gradient_clip_val)  # Lightning refuses the three together
+        optimizer = self.optim.optimizer(self.network.parameters(), fused)
         scheduler = self.optim.scheduler(optimizer, self.updates)
         if scheduler is None:
             return optimizer

@@ -105,7 +105,7 @@ class Member:
     def __post_init__(self) -> None:
         self.failure: TrainingError | None = None
         self.parameters = list(self.module.network.parameters())
-        self.optimizer = self.module.optim.optimizer(self.parameters, self.module.fused)
+        self.optimizer = self.module.optim.optimizer(self.parameters)
         self.scheduler = self.module.optim.scheduler(self.optimizer, self.module.updates)
         if self.checkpoint is not None:
             self._take_up(read(self.checkpoint), self.checkpoint)
