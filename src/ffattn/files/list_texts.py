@@ -44,12 +44,11 @@ def parse_lists(path: Path, name: str, column: Any, first: int) -> Any:
         first: How many rows of the file stand before it.
 
     Returns:
-        A pyarrow array of lists, null where there is no text.
+        A pyarrow array of lists, empty where there is no text.
 
     Raises:
         DataError: A text is no list of numbers, or not all of one.
     """
-    import pyarrow as pa
     from pyarrow import compute
 
     texts = compute.replace_substring_regex(exact_values(path, name, column), _SCALAR, r"\1")
@@ -59,7 +58,23 @@ def parse_lists(path: Path, name: str, column: Any, first: int) -> Any:
     for problem, has_it in wrong.items():
         if (row := compute.index(has_it.fill_null(fill_value=False), value=True).as_py()) >= 0:
             raise DataError(f"{path}, row {first + row + 1}, column {name}: {texts[row].as_py()[:40]!r} {problem}")
-    cells = [_split(text or "[]") for text in texts.to_pylist()]
+    return number_lists(path, name, [_split(text or "[]") for text in texts.to_pylist()], first)
+
+
+def number_lists(path: Path, name: str, cells: list[list[str]], first: int = 0) -> Any:
+    """Return a list of numbers for each row, as a pyarrow array.
+
+    Args:
+        path: The file, for messages.
+        name: The column.
+        cells: The texts of the numbers of each row.
+        first: How many rows of the file stand before the first of these.
+
+    Raises:
+        DataError: A text is no number.
+    """
+    import pyarrow as pa
+
     flat = [cell for row in cells for cell in row]
     offsets = [0, *accumulate(map(len, cells))]
     numbers, is_text = parse_numbers(pa.array(flat, pa.string()))

@@ -5,15 +5,12 @@ sktime's reader is not used, since it reads `Cat` and `CAT` as one class, cat.
 
 import io
 from collections.abc import Iterable
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ffattn.errors import DataError
+from ffattn.files.list_texts import number_lists
 from ffattn.files.typed_texts import typed_texts
-from ffattn.files.values import parse_numbers
 
 TARGET = "target"
 _CLASS = "classlabel"
@@ -42,7 +39,7 @@ def read_ts(path: Path) -> Any:
     count = len(rows[0]) if rows else 0
     if odd := [number for number, row in enumerate(rows, start=1) if len(row) != count]:
         raise DataError(f"{path}, row {odd[0]}: has {len(rows[odd[0] - 1])} dimensions, and {count} in row 1")
-    columns = {f"dim_{i}": _dimension(path, f"dim_{i}", [row[i] for row in rows]) for i in range(count)}
+    columns = {f"dim_{i}": number_lists(path, f"dim_{i}", [_values(row[i]) for row in rows]) for i in range(count)}
     if targets is not None:
         texts = pa.array(targets, pa.string())
         columns[TARGET] = typed_texts(texts) if settings[_NUMBER] else texts
@@ -92,16 +89,6 @@ def _text(path: Path, line: bytes) -> str:
         raise DataError(f"{path}: is not in UTF-8; convert it: iconv -f cp1252 -t utf-8") from error
 
 
-def _dimension(path: Path, name: str, texts: list[str]) -> Any:
-    """A list of numbers for each sequence."""
-    import pyarrow as pa
-
-    cells = [text.split(",") if text.strip() else [] for text in texts]
-    offsets = [0, *accumulate(map(len, cells))]
-    flat = [cell for row in cells for cell in row]
-    numbers, is_text = parse_numbers(pa.array(flat, pa.string()))
-    if is_text.any():
-        step = int(np.flatnonzero(is_text)[0])
-        row = int(np.searchsorted(offsets, step, side="right"))
-        raise DataError(f"{path}, row {row}, column {name}: {flat[step]} is no number")
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(numbers))
+def _values(text: str) -> list[str]:
+    """The values of a dimension of a sequence."""
+    return text.split(",") if text.strip() else []

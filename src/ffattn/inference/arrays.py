@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ffattn.files import Feature, Preparation, RawSequences
-from ffattn.files.arrays import ArraySequences, checked_lengths
+from ffattn.files.arrays import ArraySequences, checked_lengths, plain_array
 from ffattn.files.preparation import NUMBER, WORD
 from ffattn.files.row_form import split_text
 from ffattn.files.values import NO_TEXT, texts_of
@@ -78,11 +77,8 @@ def _table(sequence: Any, names: tuple[str, ...]) -> np.ndarray:
 
 
 def _array(x: Any) -> np.ndarray:
-    if isinstance(x, torch.Tensor):
-        x = x.detach().cpu()
-        x = x.double().numpy() if x.is_floating_point() else x.numpy()
     try:
-        array = np.asarray(x) if hasattr(x, "dtype") else np.array(x, dtype=object)
+        array = plain_array(x) if hasattr(x, "dtype") else np.array(x, dtype=object)
     except ValueError as error:
         raise ValueError(f"x: no array of steps: {error}") from error
     if array.dtype.kind not in "biufOUT":
