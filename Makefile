@@ -44,8 +44,10 @@ test: $(STAMP)  ## Run the tests; ARGS="-k resume" passes options to pytest
 kernels: $(RUNS)  ## Compile the CPU's kernels, once for all; otherwise the first tests do it, each worker for itself
 	$(BIN)/python -m tests.compile_kernels
 
+# with no compiled kernels to start from: what compiles them is seen only where they are compiled
 coverage: $(STAMP)  ## Run the tests, and print which lines of src no test runs in its own process
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov=ffattn --cov=hydra_plugins --cov-report=term-missing:skip-covered $(ARGS)
+	rm -rf .venv/coverage
+	NUMBA_CACHE_DIR=$(CURDIR)/.venv/coverage $(BIN)/python -m pytest -q -n 2 --dist worksteal --cov=ffattn --cov=hydra_plugins --cov-report=term-missing:skip-covered $(ARGS)
 
 test-slow: $(STAMP)  ## Run the tests that make test leaves out
 	$(BIN)/python -m pytest -q -n 2 -m slow $(ARGS)
